@@ -1,0 +1,79 @@
+"""The figures of docs/results.md as a resumable queue: one job at a time, each kept with a hash of what it depends on.
+
+    python benchmarks/results.py                 # run what is missing or stale, then print the tables
+    python benchmarks/results.py --list          # names, and whether each stands
+    python benchmarks/results.py --only sst2     # the jobs whose name contains this
+
+Needs FIRTH_DATA. A job that was killed is run again; its own command resumes where it stopped.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from benchmarks.jobs import Job, jobs
+
+ROOT = Path(__file__).parent.parent
+KEPT = ROOT / "runs" / "results"
+
+
+def fingerprint(job: Job) -> str:
+    """Of the command and of the source files that the figure depends on."""
+    digest = hashlib.blake2b(json.dumps(job.command).encode(), digest_size=8)
+    for pattern in job.depends:
+        for path in sorted(ROOT.glob(pattern)):
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def stands(job: Job) -> bool:
+    kept = KEPT / f"{job.name}.json"
+    return kept.exists() and json.loads(kept.read_text())["fingerprint"] == fingerprint(job)
+
+
+def do(job: Job) -> None:
+    """Run the job's command with --json and keep what it prints."""
+    print(f"{time.strftime('%H:%M:%S')} {job.name}: {' '.join(job.command)}", flush=True)
+    began = time.monotonic()
+    environment = {**os.environ, "FIRTH_CACHE": str(KEPT / "cache"), "PYTHONPATH": str(ROOT)}
+    with (KEPT / f"{job.name}.log").open("w") as log:
+        done = subprocess.run([sys.executable, *job.command], stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT,
+                              env=environment)  # fmt: skip
+    if done.returncode:
+        print(f"{job.name}: exit status {done.returncode}. See {KEPT / job.name}.log.", flush=True)
+        return
+    value = {
+        "name": job.name,
+        "fingerprint": fingerprint(job),
+        "command": job.command,
+        "wall_seconds": time.monotonic() - began,
+        "result": json.loads(done.stdout),
+    }
+    (KEPT / f"{job.name}.json").write_text(json.dumps(value, indent=1))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--only", default="")
+    given = parser.parse_args()
+    if "FIRTH_DATA" not in os.environ:
+        raise SystemExit("results.py: FIRTH_DATA is not set. Set it to the folder that holds text/, image/, speech/.")
+    KEPT.mkdir(parents=True, exist_ok=True)
+    for job in jobs(Path(os.environ["FIRTH_DATA"]), KEPT):
+        if given.only not in job.name:
+            continue
+        if given.list:
+            print(f"{'stands ' if stands(job) else 'missing'} {job.name}")
+        elif not stands(job):
+            do(job)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m firth` works like `firth`."""
+
+from firth.cli import main
+
+main()

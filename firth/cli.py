@@ -1,0 +1,242 @@
+"""The verbs. Each is a thin call of a Python function; torch is imported only inside a verb."""
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from firth import __version__
+from firth.errors import FirthError, InputError
+
+PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
+
+app = typer.Typer(
+    name="firth",
+    help="Self-supervised learning on your own files: pre-train, adapt, and see whether it pays.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Raw = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help="Raw files; may stand in --config.")]
+Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run folders; none: all of ./runs.")]
+Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
+Objective = Annotated[str | None, typer.Option(help="Pretext tasks, joined by commas: next-sentence,masked-tokens.")]
+Task = Annotated[str, typer.Option(help="The labelled task.")]
+Size = Annotated[str | None, typer.Option(help="tiny, mini, small, medium, base, large, or layers x width: 4x256.")]
+Budget = Annotated[
+    str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
+]
+Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a model folder.")]
+Start = Annotated[str, typer.Option(help="pretrained, random, or a start's name such as co-occurrence.")]
+Labels = Annotated[int | None, typer.Option(help="Use this many labelled examples in all, validation included.")]
+Text = Annotated[str | None, typer.Option(help="Name of the text column.")]
+Label = Annotated[str | None, typer.Option(help="Name of the label column.")]
+Valid = Annotated[list[str] | None, typer.Option(help="Labelled validation file (repeatable).")]
+Test = Annotated[list[str] | None, typer.Option(help="Labelled test file, scored once at the end (repeatable).")]
+Document = Annotated[str | None, typer.Option(help="What one document is: file, block or line.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop rows and files that cannot be read.")]
+Config = Annotated[Path | None, typer.Option(help="A recipe in TOML, such as a run's config.toml.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key (repeatable).")]
+Out = Annotated[Path | None, typer.Option(help="The folder to write.")]
+Seed = Annotated[int | None, typer.Option(help="One seed, the same batches and weights.  [default: 0]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the estimate; write nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout, everything else on stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", hidden=True)]
+
+
+@app.callback(invoke_without_command=True)
+def root(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        typer.echo(f"firth {__version__}")
+        raise typer.Exit
+
+
+@contextmanager
+def verb(as_json: bool, debug: bool) -> Iterator[Any]:
+    """What a verb prints on; an error leaves as one message and its exit code."""
+    from firth.report.terminal import Terminal
+
+    show = Terminal(json=as_json)
+    try:
+        yield show
+    except (typer.Exit, typer.Abort):
+        raise
+    except BrokenPipeError:
+        nobody_reads()
+        raise typer.Exit(PIPE) from None
+    except FirthError as error:
+        show.error(error)
+        if debug:
+            raise
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command begins again, or goes on from the last checkpoint.", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if debug or os.environ.get("FIRTH_DEBUG"):
+            raise
+        first = (str(error).splitlines() or [""])[0][:500]
+        typer.echo(
+            f"firth: {type(error).__name__}: {first}. This is a fault in firth; run again with --debug.", err=True
+        )
+        raise typer.Exit(1) from None
+
+
+def nobody_reads() -> None:
+    """What is still buffered goes nowhere, so that Python does not complain of the closed pipe as it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def emit(as_json: bool, result: Any) -> None:
+    """The result as one JSON object on stdout, where asked for."""
+    if as_json:
+        value = result.as_dict() if hasattr(result, "as_dict") else result
+        typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def finish(as_json: bool, result: Any, show: Any) -> None:
+    """The report of a run that is done, and the result."""
+    from firth.report.html import write_run
+
+    if result.status != "planned":
+        show.line("Report", str(write_run(result.folder)))
+    emit(as_json, result)
+
+
+def data_settings(**given) -> dict[str, Any]:
+    """Options of the command line as dotted recipe keys, those not given left out."""
+    lists = {"valid", "test"}
+    return {f"data.{k}": tuple(v) if k in lists else v for k, v in given.items() if v not in (None, False, [])}
+
+
+@app.command()
+def demo(
+    out: Out = None, seed: Seed = None, device: Device = None, config: Config = None, settings: Set = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """The whole story in under two minutes: pre-train, adapt, compare, and the report."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.demo import demo as run
+
+        emit(as_json, run(out=out, seed=seed or 0, device=device or "auto", config=config, settings=settings or [],
+                          dry_run=dry_run, show=show))  # fmt: skip
+
+
+@app.command()
+def check(
+    data: Data, text: Text = None, label: Label = None, valid: Valid = None, test: Test = None,
+    document: Document = None, skip_bad: SkipBad = False, config: Config = None, settings: Set = None,
+    out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Read the data as training would, and name every bad file, row and label with its place."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.doctor import check as run
+
+        found = run(data, text, label, valid or [], test or [], document, settings or [], config, out, show)
+        emit(as_json, found)
+        if found.errors and not skip_bad:
+            raise typer.Exit(InputError.exit_code)
+
+
+@app.command()
+def pretrain(
+    data: Raw = None, objective: Objective = None, size: Size = None, budget: Budget = None, source: Source = None,
+    text: Text = None, document: Document = None, skip_bad: SkipBad = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Self-supervised training from raw files."""
+    with verb(as_json, debug) as show:
+        from firth.train.budget import process_start
+        from firth.train.pretrain import pretrain as run
+
+        options = data_settings(text=text, document=document, skip_bad=skip_bad)
+        result = run(
+            data or [], objective=objective, size=size, budget=budget, source=source, config=config,
+            settings=merged(options, settings), out=out, seed=seed, device=device, dry_run=dry_run, show=show,
+            started=process_start(),
+        )  # fmt: skip
+        finish(as_json, result, show)
+
+
+@app.command()
+def adapt(
+    model: Model, data: Data, task: Task = "classify", start: Start = "pretrained", labels: Labels = None,
+    text: Text = None, label: Label = None, valid: Valid = None, test: Test = None, skip_bad: SkipBad = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Fine-tune on labelled data; --start random: same shape and tokenizer, weights unused."""
+    with verb(as_json, debug) as show:
+        from firth.train.adapt import adapt as run
+        from firth.train.budget import process_start
+
+        options = data_settings(text=text, label=label, valid=valid, test=test, skip_bad=skip_bad)
+        result = run(
+            model, data, task=task, start=start, labels=labels, config=config, settings=merged(options, settings),
+            out=out, seed=seed, device=device, dry_run=dry_run, show=show, started=process_start(),
+        )  # fmt: skip
+        finish(as_json, result, show)
+
+
+@app.command()
+def predict(
+    model: Model,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    top: Annotated[int, typer.Option(help="How many guesses to print.")] = 5,
+    text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
+    device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Labels with probabilities, or words for [MASK]; a table on a terminal, JSON lines when piped."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.predict import predict as run
+
+        show.predictions(
+            run(model, inputs, top=top, text=text, config=config, settings=settings or [], seed=seed,
+                device=device, dry_run=dry_run),
+            out,
+        )  # fmt: skip
+
+
+@app.command()
+def runs(
+    names: Runs = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete these runs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """List, show, compare or delete run folders."""
+    with verb(as_json, debug) as show:
+        from firth.train.runs import runs as run
+
+        emit(as_json, run(names or [], delete=delete, yes=yes, root=out, dry_run=dry_run, show=show))
+
+
+def merged(options: dict[str, Any], settings: list[str] | None) -> list[str]:
+    """Command-line options as `key=value` before the person's own --set, which wins."""
+    return [f"{key}={json.dumps(value)}" for key, value in options.items()] + list(settings or [])
+
+
+def main() -> None:
+    """The entry point of the `firth` command and of `python -m firth`."""
+    for stream in (sys.stdout, sys.stderr):  # names of files may be no UTF-8
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Comma-, semicolon- and tab-separated tables; the content of each file decides on separator, quoting and header."""
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import chain, dropwhile
+from typing import Any, NamedTuple
+
+from firth.data.encodings import LINE_LIMIT, Piece
+from firth.data.records import Problems, Where
+
+SEPARATORS = "\t,;|"
+MOST = 2000  # lines of the sample
+EVEN = 0.95  # share of equally long rows that shows that quotes are only characters
+SPAN = 1000  # lines that one quoted cell may take
+CLOSE = 'Close the quote, or write a quote inside a cell twice ("").'
+CELLS = "Put cells that hold the separator in quotes; --skip-bad leaves out such rows."
+
+
+class Dialect(NamedTuple):
+    """How one file is written."""
+
+    separator: str
+    quoted: bool  # a cell that begins with " is in quotes
+    header: list[str]
+    headed: bool  # the first line is the header
+
+
+def rows(pieces: Iterable[Piece], name: str, problems: Problems) -> Iterator[tuple[Where, dict[str, Any]]]:
+    """Each row as column → cell, and its place."""
+    pieces = dropwhile(lambda piece: piece.text.isspace(), pieces)
+    first = next(pieces, None)
+    if first is None:
+        return
+    dialect = decide(first.text, name)
+    if not dialect.headed:
+        columns = ", ".join(dialect.header)
+        problems.note("note", Where(name, 1), f"has no header line; the columns are called {columns}",
+                      "Write a first line with the names of the columns, for example: text,label")  # fmt: skip
+    cells = (quoted if dialect.quoted else plain)(chain([first], pieces), dialect.separator, name, problems)
+    if dialect.headed:
+        next(cells)
+    for where, row in cells:
+        if len(row) == len(dialect.header):
+            yield where, dict(zip(dialect.header, row, strict=True))
+        else:
+            problems.bad(where, f"{_count(len(row))} where the header has {len(dialect.header)}", CELLS)
+
+
+def _count(cells: int) -> str:
+    return f"{cells} cell" + "s" * (cells != 1)
+
+
+def plain(pieces: Iterable[Piece], separator: str, name: str, problems: Problems) -> Iterator[tuple[Where, list[str]]]:
+    """No quoting: a line is a row, whatever quote characters it holds."""
+    for piece in pieces:
+        for number, line in enumerate(piece.text.split("\n"), piece.line):
+            if line and not line.isspace():
+                yield Where(name, number, 1), line.split(separator)
+
+
+def quoted(pieces: Iterable[Piece], separator: str, name: str, problems: Problems) -> Iterator[tuple[Where, list[str]]]:
+    """Cells in quotes may hold separators and line ends. A quote that stays open is a bad row, named where it opens."""
+    lines = Lines(pieces)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
+    while True:
+        lines.begin, begin = lines.number, lines.number + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            what = str(error).replace("unexpected end of data", "a quote is opened here and never closed")
+            problems.bad(Where(name, begin, 1), f"is no valid row: {what}", CLOSE)
+            continue
+        if any(cell.strip() for cell in row):
+            yield Where(name, begin, 1), row
+
+
+class OpenQuote(csv.Error):
+    """A cell in quotes goes on for too long; becomes a bad row where it opens."""
+
+    def __str__(self) -> str:
+        return f"a quote is opened here and not closed within {SPAN:,} lines"
+
+
+class Lines:
+    """The lines of pieces, numbered; stops a quoted cell from swallowing the rest of the file."""
+
+    def __init__(self, pieces: Iterable[Piece]):
+        self.lines = (line for piece in pieces for line in piece.text.removesuffix("\n").split("\n"))
+        self.number = self.begin = 0
+
+    def __iter__(self):
+        return self
+
+    def __next__(self) -> str:
+        if self.number - self.begin >= SPAN:
+            raise OpenQuote
+        self.number += 1
+        return next(self.lines) + "\n"
+
+
+def decide(sample: str, name: str = "") -> Dialect:
+    """The dialect by the first piece of a file: what gives every row the same number of cells."""
+    csv.field_size_limit(LINE_LIMIT)  # of the process; the standard library has no other place for it
+    lines = [line for line in sample.split("\n", MOST)[:MOST] if line.strip()]
+    separator = _separator(lines, name)
+    is_quoted = _is_quoted(lines, separator)
+    table = _parse(lines, separator) if is_quoted else [line.split(separator) for line in lines]
+    headed = _is_header(table)
+    return Dialect(separator, is_quoted, _names(table[0], headed), headed)
+
+
+def _separator(lines: list[str], name: str) -> str:
+    """The separator that parts the header and most lines; a .tsv with tabs needs no vote."""
+    if "\t" in lines[0] and ".tsv" in name.lower():
+        return "\t"
+    votes = {mark: sum(mark in line for line in lines) for mark in SEPARATORS if mark in lines[0]}
+    return max(votes, key=lambda mark: (votes[mark], -SEPARATORS.index(mark))) if votes else ","
+
+
+def _is_quoted(lines: list[str], separator: str) -> bool:
+    """Whether quotes at the edges of cells are signs, not characters of the text."""
+    cells = [cell for line in lines for cell in line.split(separator)]
+    if not any(cell.startswith('"') for cell in cells):
+        return separator != "\t"
+    return _reads_as_quoted(lines, separator) or _widths(line.split(separator) for line in lines) < EVEN
+
+
+def _reads_as_quoted(lines: list[str], separator: str) -> bool:
+    """No quote is out of place, and every row has the same number of cells; the sample may end inside a cell."""
+    table = []
+    try:
+        for row in csv.reader((line + "\n" for line in lines), delimiter=separator, strict=True):
+            table.append(row)
+    except csv.Error as error:
+        if "end of data" not in str(error) or len(lines) < MOST:
+            return False
+    return bool(table) and _widths(table) == 1.0
+
+
+def _widths(table: Iterable[list[str]]) -> float:
+    """Share of the rows that have the most frequent number of cells."""
+    counts = Counter(map(len, table))
+    return max(counts.values()) / sum(counts.values())
+
+
+def _parse(lines: list[str], separator: str) -> list[list[str]]:
+    """The rows of the sample; what the cut-off end makes of the last one does not matter."""
+    return [row for row in csv.reader((line + "\n" for line in lines), delimiter=separator) if row]
+
+
+def _is_header(table: list[list[str]]) -> bool:
+    """Short, distinct, wordy names, none of which comes again below."""
+    first, below = table[0], table[1:]
+    if len(set(first)) < len(first) or any(not _is_name(cell) for cell in first):
+        return False
+    again = [cell for column, cell in enumerate(first) for row in below if column < len(row) and row[column] == cell]
+    return not again
+
+
+def _is_name(cell: str) -> bool:
+    return 0 < len(cell.strip()) <= 40 and len(cell.split()) <= 4 and not cell.replace(".", "").strip("+-").isdigit()
+
+
+def _names(first: list[str], headed: bool) -> list[str]:
+    return [cell.strip() for cell in first] if headed else [f"column{i}" for i in range(1, len(first) + 1)]

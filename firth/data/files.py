@@ -1,0 +1,155 @@
+"""What a person gives — files, folders, globs, archives — becomes a list of files that a reader can open."""
+
+import glob
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import NoReturn
+
+from firth.data import archives
+from firth.data.records import Problems
+from firth.errors import InputError, did_you_mean
+
+FORMATS = {
+    ".txt": "text", ".text": "text", ".md": "text", ".rst": "text", "": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
+    ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".parquet": "parquet", ".pq": "parquet",
+}  # fmt: skip
+READABLE = ".txt, .md, .jsonl, .csv, .tsv, .parquet, and .zip or .gz of them"
+RIGHTS = "Give yourself the right to read it: chmod u+r FILE"
+
+
+@dataclass(frozen=True)
+class File:
+    """One thing to read: a file, or a file in a zip."""
+
+    path: Path
+    name: str  # as the person gave it; a/b.zip/c.txt for a member
+    format: str  # a module of data/: text, jsonl, csv, parquet
+    member: str | None = None
+    label: str | None = None  # the sub-folder it lies in
+    size: int = 0  # bytes, packed where it is packed
+
+    @property
+    def packed(self) -> bool:
+        return (self.member or self.path.name).lower().endswith(".gz")
+
+    def open(self):
+        """A binary stream of the unpacked bytes. Raises OSError, archives.BROKEN, archives.Bomb (reading, too)."""
+        stream = archives.open_member(self.path, self.member) if self.member else self.path.open("rb")
+        return archives.Gunzip(stream) if self.packed else stream
+
+
+def expand(paths: Iterable[str | Path], problems: Problems | None = None) -> list[File]:
+    """Files, folders (all below), globs, zip archives and .gz → files, sorted by name, each once.
+
+    What lies in a sub-folder of a given folder or archive takes that sub-folder's name as its label.
+    Raises InputError for a path that does not exist, cannot be read or has no reader.
+    """
+    told = problems is not None  # there is somebody to whom findings go
+    problems = problems if problems is not None else Problems()
+    given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    if not given:
+        raise InputError("DATA", "no file or folder was given", "Name at least one: firth check reviews/")
+    for path in given:
+        _refuse_name(path)
+    found = {(os.path.realpath(file.path), file.member): file for path in given for file in _one(path, problems)}
+    if not found and not (told and problems.findings):
+        raise InputError(given[0], "holds no file that can be read", f"firth reads {READABLE}.")
+    return list(found.values())
+
+
+def _refuse_name(path: str) -> None:
+    """Raises InputError for a name that cannot be written down."""
+    if not path.strip():
+        raise InputError("DATA", "an empty name was given", "Name a file or a folder; a variable may not be set.")
+    if not path.isprintable() and path != path.encode("utf-8", "ignore").decode():
+        shown = path.encode("utf-8", "backslashreplace").decode()
+        raise InputError(shown, "has a name that is not UTF-8", "Rename it: mv OLD NEW.")
+
+
+def _one(path: str, problems: Problems) -> Iterator[File]:
+    """The files that one argument stands for."""
+    given = Path(path).expanduser()
+    if given.is_dir():
+        yield from _folder(given, problems)
+    elif os.path.lexists(given):
+        yield from _file(given, str(given), problems)
+    else:
+        matches = sorted(glob.glob(str(given), recursive=True))
+        if not matches:
+            _missing(given)
+        for match in matches:
+            yield from _one(match, problems) if match != path else ()
+
+
+def _missing(given: Path) -> NoReturn:
+    """Raises InputError for a path that is not there, with the nearest name beside it."""
+    if glob.has_magic(str(given)):
+        raise InputError(str(given), "no file matches", "Check the pattern, and put it in quotes.")
+    beside = given.parent.iterdir() if given.parent.is_dir() and os.access(given.parent, os.R_OK) else ()
+    hint = did_you_mean(given.name, [path.name for path in beside])
+    raise InputError(str(given), "no such file or folder", f"{hint}Check the name.")
+
+
+def _folder(folder: Path, problems: Problems) -> Iterator[File]:
+    """All readable files below a folder; hidden ones and links to folders are passed over, other kinds are counted."""
+    other: Counter = Counter()
+    for base, folders, names in os.walk(folder, onerror=lambda error: _unreadable(error, problems)):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(base, name)
+            label = path.parent.name if path.parent != folder else None
+            if _is_zip(name) or suffix(name) in FORMATS:
+                yield from _file(path, str(path), problems, label)
+            else:
+                other[suffix(name)] += 1
+    if other:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in other.most_common(5))
+        problems.note("warning", folder, f"files of other kinds were left out: {kinds}", f"firth reads {READABLE}.")
+
+
+def _unreadable(error: OSError, problems: Problems) -> None:
+    problems.bad(error.filename, f"cannot be read ({error.strerror})", RIGHTS)
+
+
+def _file(path: Path, name: str, problems: Problems, label: str | None = None) -> Iterator[File]:
+    """One file, or the members of one archive."""
+    if not path.exists():
+        problems.bad(name, "is a link to a file that does not exist", "Remove the link, or put the file in its place.")
+    elif not path.is_file():
+        problems.bad(name, "is no regular file", "Write the data to a file first.")
+    elif not os.access(path, os.R_OK):
+        problems.bad(name, "cannot be read (Permission denied)", RIGHTS.replace("FILE", name))
+    elif _is_zip(name):
+        yield from _members(path, name, problems, label)
+    elif suffix(name) not in FORMATS:
+        problems.bad(name, f"`{suffix(name)}` files have no reader", f"firth reads {READABLE}.")
+    else:
+        yield File(path, name, FORMATS[suffix(name)], None, label, path.stat().st_size)
+
+
+def _members(path: Path, name: str, problems: Problems, label: str | None) -> Iterator[File]:
+    """The readable files in a zip; other kinds, archives in it included, are counted."""
+    other: Counter = Counter()
+    for info in archives.members(path, problems):
+        inner = PurePosixPath(info.filename)
+        if suffix(inner.name) in FORMATS:
+            own = inner.parent.name or label
+            yield File(path, f"{name}/{info.filename}", FORMATS[suffix(inner.name)], info.filename, own, info.file_size)
+        else:
+            other[suffix(inner.name)] += 1
+    if other:
+        kinds = ", ".join(f"{count:,} {kind}" for kind, count in other.most_common(5))
+        problems.note("warning", name, f"files of other kinds were left out: {kinds}", f"firth reads {READABLE}.")
+
+
+def _is_zip(name: str) -> bool:
+    return name.lower().endswith(".zip")
+
+
+def suffix(name: str) -> str:
+    """ ".txt" of Notes.TXT.gz; a number such as in 2004.1 is none."""
+    kind = PurePosixPath(name.lower().removesuffix(".gz")).suffix
+    return "" if kind[1:].isdigit() else kind

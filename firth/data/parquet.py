@@ -1,0 +1,54 @@
+"""Parquet, read in batches with pyarrow, which comes with the extra firth[data]."""
+
+import io
+from collections.abc import Iterator
+from typing import Any
+
+from firth.data.records import Problems, Where
+from firth.errors import InputError
+
+BATCH = 1024  # rows
+IN_MEMORY = 256 << 20  # bytes of a parquet file inside an archive, which has to be held whole
+EXTRA = "Install it with: pip install 'firth[data]'"
+
+
+def rows(stream, name: str, problems: Problems) -> Iterator[tuple[Where, dict[str, Any]]]:
+    """Each row as column → value; columns of bytes and of nested values are left out. Where.line is the row, from 1."""
+    arrow, parquet = _pyarrow(name)
+    try:
+        table = parquet.ParquetFile(_seekable(stream, name))
+        columns = [field.name for field in table.schema_arrow if _is_plain(arrow, field.type)]
+        number = 0
+        for batch in table.iter_batches(BATCH, columns=columns):
+            for row in batch.to_pylist():
+                number += 1
+                yield Where(name, number), row
+    except arrow.ArrowException as error:
+        what = str(error).splitlines()[0].rstrip(".")
+        problems.bad(name, f"is no readable parquet file ({what})", "Copy or write the file again.")
+
+
+def _pyarrow(name: str):
+    try:
+        import pyarrow
+        import pyarrow.parquet
+    except ImportError:
+        raise InputError(name, "is a parquet file, and pyarrow is not installed", EXTRA) from None
+    return pyarrow, pyarrow.parquet
+
+
+def _is_plain(arrow, kind) -> bool:
+    kind = kind.value_type if arrow.types.is_dictionary(kind) else kind
+    tests = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_string_view")
+    return any(getattr(arrow.types, test)(kind) for test in tests)
+
+
+def _seekable(stream, name: str):
+    """A file as it is; what comes out of an archive is read into memory, up to a limit."""
+    if isinstance(stream, io.BufferedReader):
+        return stream
+    held = stream.read(IN_MEMORY + 1)
+    if len(held) > IN_MEMORY:
+        raise InputError(name, f"is a packed parquet file of more than {IN_MEMORY >> 20} MiB",
+                         "Unpack it first; parquet is compressed inside already.")  # fmt: skip
+    return io.BytesIO(held)

@@ -1,0 +1,40 @@
+"""What data hands to the sampler: numbered samples, got many at a time."""
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from firth.functional.random import Draw
+from firth.signal import Sample
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Samples 0 … len-1, always the same; only partners depend on the draw."""
+
+    lengths: Any  # int array (len,): tokens of each sample; None where all are equally long
+
+    def __len__(self) -> int: ...
+
+    def get(self, indices: np.ndarray, draw: Draw) -> list[Sample]:
+        """The samples at int64 indices (n,), in that order; `partner` attached where the source was built with it."""
+        ...
+
+
+class ListSource:
+    """Samples that fit into memory: labelled data, tests."""
+
+    def __init__(self, samples: list[Sample], lengths: np.ndarray | None = None):
+        self.samples = list(samples)
+        self.lengths = _token_counts(self.samples) if lengths is None else np.asarray(lengths)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def get(self, indices: np.ndarray, draw: Draw | None = None) -> list[Sample]:
+        return [self.samples[index] for index in np.asarray(indices).tolist()]
+
+
+def _token_counts(samples: list[Sample]) -> np.ndarray:
+    """int64 (n,): steps of all parts together, without separators."""
+    return np.array([sum(len(part) for part in sample.parts) for sample in samples], dtype=np.int64)

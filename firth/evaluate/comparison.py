@@ -1,0 +1,211 @@
+"""What a comparison found: every trial, and the intervals, curves and sentences that follow from them."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from firth.evaluate.statistics import Interval, accuracy, area_under, lower_throughout, mean_interval, paired_difference
+from firth.evaluate.verdict import against, finding, verdict
+
+# N test items, S seeds, L classes
+
+
+class Point(NamedTuple):
+    """The validation part at one moment of a training: loss in nats per item, accuracy in [0, 1]."""
+
+    step: int
+    loss: float
+    accuracy: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One arm, trained once: what it says about the common test part, and its way there."""
+
+    arm: str
+    labels: int  # in all, validation included
+    seed: int  # of the draw of labels, the initialisation and the order
+    predicted: np.ndarray  # (N,) int: class index of each test item
+    curve: tuple[Point, ...] = ()  # step 0 first; empty for arms without steps
+    seconds: float = 0.0
+
+    @property
+    def area(self) -> float | None:
+        """Under the loss curve, over its span of steps: the mean loss on the way."""
+        return area_under([p.step for p in self.curve], [p.loss for p in self.curve]) if self.curve else None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All trials of one comparison. titles: name of each arm → how people call it, in the order they are shown.
+
+    gold: (N,) int, class index of each test item. main, rivals: the arm the verdict is about, and what it is held
+    against, the first of them in the headline. facts: data, settings, machine, costs: what the report tells.
+    """
+
+    titles: Mapping[str, str]
+    classes: Sequence[str]
+    gold: np.ndarray
+    trials: Sequence[Trial]
+    main: str = "pretrained"
+    rivals: Sequence[str] = ("random", "co-occurrence", "tf-idf")
+    inputs: Sequence[str] = ()  # the N test items as text, for showing mistakes
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def budgets(self) -> list[int]:
+        return sorted({trial.labels for trial in self.trials})
+
+    @property
+    def seeds(self) -> list[int]:
+        return sorted({trial.seed for trial in self.trials})
+
+    def of(self, arm: str, labels: int) -> list[Trial]:
+        """The trials of an arm by seed."""
+        chosen = [trial for trial in self.trials if (trial.arm, trial.labels) == (arm, labels)]
+        return sorted(chosen, key=lambda trial: trial.seed)
+
+    def right(self, arm: str, labels: int) -> np.ndarray:
+        """(S, N) bool: which test items each seed got right."""
+        return np.stack([trial.predicted == self.gold for trial in self.of(arm, labels)])
+
+    def accuracy(self, arm: str, labels: int) -> Interval:
+        return accuracy(self.right(arm, labels))
+
+    def difference(self, arm: str, rival: str, labels: int) -> Interval:
+        """Accuracy of the arm less that of the rival, paired by seed and by test item, over the seeds both have."""
+        both = {t.seed for t in self.of(arm, labels)} & {t.seed for t in self.of(rival, labels)}
+        rights = [
+            np.stack([t.predicted == self.gold for t in self.of(name, labels) if t.seed in both])
+            for name in (arm, rival)
+        ]
+        return paired_difference(*rights)
+
+    def mean_curve(self, arm: str, labels: int) -> list[Point]:
+        """The mean over seeds at the steps that all of them were measured at."""
+        curves = [{point.step: point for point in trial.curve} for trial in self.of(arm, labels)]
+        steps = sorted(set.intersection(*map(set, curves))) if curves else []
+        return [
+            Point(step, *(float(np.mean([getattr(c[step], name) for c in curves])) for name in ("loss", "accuracy")))
+            for step in steps
+        ]
+
+    def area(self, arm: str, labels: int) -> Interval | None:
+        """Area under the loss curve over seeds; None for arms without steps."""
+        areas = [trial.area for trial in self.of(arm, labels) if trial.area is not None]
+        return mean_interval(areas) if areas else None
+
+    def lower_throughout(self, arm: str, rival: str, labels: int) -> bool | None:
+        """Whether the arm's mean loss curve lies below the rival's from 10 % of the steps to its own minimum."""
+        first, second = self.mean_curve(arm, labels), self.mean_curve(rival, labels)
+        if not first or [p.step for p in first] != [p.step for p in second]:
+            return None
+        return lower_throughout([p.step for p in first], [p.loss for p in first], [p.loss for p in second])
+
+    def confusion(self, arm: str, labels: int) -> np.ndarray:
+        """(L, L) counts over all seeds, rows: gold."""
+        size = len(self.classes)
+        matrix = np.zeros((size, size), dtype=int)
+        for trial in self.of(arm, labels):
+            np.add.at(matrix, (self.gold, trial.predicted), 1)
+        return matrix
+
+    def mistakes(self, arm: str, labels: int, most: int = 8) -> list[tuple[str, str, str]]:
+        """Test items that every seed gets wrong alike: (input, gold, predicted)."""
+        predicted = np.stack([trial.predicted for trial in self.of(arm, labels)])
+        alike = (predicted == predicted[0]).all(0) & (predicted[0] != self.gold)
+        places = [i for i in np.flatnonzero(alike).tolist() if i < len(self.inputs)][:most]
+        return [(self.inputs[i], self.classes[self.gold[i]], self.classes[predicted[0][i]]) for i in places]
+
+    @property
+    def compared(self) -> list[str]:
+        """The rivals that have trials."""
+        return [rival for rival in self.rivals if rival in self.titles and any(t.arm == rival for t in self.trials)]
+
+    @cached_property
+    def verdict(self) -> str:
+        """The headline: the main arm against its first rival, at the fewest labels."""
+        rival, labels = self.compared[0], self.budgets[0]
+        return verdict(self.difference(self.main, rival, labels), labels, self.titles[rival].lower())
+
+    @cached_property
+    def sentences(self) -> list[str]:
+        """The main arm against each other rival and budget, one sentence each."""
+        pairs = [(rival, labels) for labels in self.budgets for rival in self.compared]
+        title = self.titles[self.main]
+        return [
+            against(self.difference(self.main, rival, labels), labels, title, self.titles[rival])
+            for rival, labels in pairs[1:]
+        ]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain numbers and words; shares, not points."""
+        return {
+            "kind": "comparison",
+            "verdict": self.verdict,
+            "sentences": self.sentences,
+            "classes": list(self.classes),
+            "test_items": len(self.gold),
+            "seeds": self.seeds,
+            "budgets": self.budgets,
+            "arms": [self._arm(arm, labels) for labels in self.budgets for arm in self.titles if self.of(arm, labels)],
+            "differences": [self._difference(rival, labels) for labels in self.budgets for rival in self.compared],
+            "curves": [_curve(trial) for trial in self.trials if trial.curve],
+            "facts": dict(self.facts),
+        }
+
+    def _arm(self, arm: str, labels: int) -> dict[str, Any]:
+        trials, found, area = self.of(arm, labels), self.accuracy(arm, labels), self.area(arm, labels)
+        return {
+            "arm": arm,
+            "title": self.titles[arm],
+            "labels": labels,
+            "accuracy": found.mean,
+            "interval": _ends(found),
+            "by_seed": {t.seed: float((t.predicted == self.gold).mean()) for t in trials},
+            "area_under_loss": area.mean if area else None,
+            "seconds": float(np.mean([trial.seconds for trial in trials])),
+            "confusion": self.confusion(arm, labels).tolist(),
+        }
+
+    def _difference(self, rival: str, labels: int) -> dict[str, Any]:
+        found = self.difference(self.main, rival, labels)
+        return {
+            "arm": self.main,
+            "against": rival,
+            "labels": labels,
+            "accuracy": found.mean,
+            "interval": _ends(found),
+            "seeds": found.seeds,
+            "finding": finding(found),
+            "loss_lower_throughout": self.lower_throughout(self.main, rival, labels),
+        }
+
+    def save(self, path) -> Path:
+        """As JSON."""
+        path = Path(path)
+        text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, default=str)
+        path.write_text(text + "\n", encoding="utf-8")
+        return path
+
+
+def _ends(found: Interval) -> list[float | None]:
+    return [None if np.isnan(end) else float(end) for end in (found.low, found.high)]
+
+
+def _curve(trial: Trial) -> dict[str, Any]:
+    return {
+        "arm": trial.arm,
+        "labels": trial.labels,
+        "seed": trial.seed,
+        "steps": [point.step for point in trial.curve],
+        "loss": [point.loss for point in trial.curve],
+        "accuracy": [point.accuracy for point in trial.curve],
+        "area_under_loss": trial.area,
+        "seconds": trial.seconds,
+    }

@@ -1,0 +1,45 @@
+"""`firth check`: the doctor's report on data, printed, and kept where asked for."""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from firth.data.check import Report
+from firth.data.check import check as look
+from firth.recipe import Recipe, apply_settings, load_toml
+from firth.train.folder import write_atomically, writing
+from firth.train.log import Show, Silent
+
+
+def check(
+    paths: str | Path | Iterable[str | Path],
+    text: str | None = None,
+    label: str | None = None,
+    valid: Iterable[str] = (),
+    test: Iterable[str] = (),
+    document: str | None = None,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    config: str | Path | None = None,
+    out: str | Path | None = None,
+    show: Show | None = None,
+) -> Report:
+    """Read the data as training would; nothing bad raises but missing paths.
+
+    text, label, valid, test, document: as in the recipe's table `data`, from where they come if not given here.
+    out: a file for the report as JSON. Raises InputError where there is nothing to look at.
+    """
+    given = {"text": text, "label": label, "valid": tuple(valid), "test": tuple(test), "document": document}
+    recipe = apply_settings(load_toml(config) if config else Recipe(), settings)
+    recipe = apply_settings(recipe, {f"data.{key}": value for key, value in given.items() if value})
+    data = recipe.data
+    listed = [paths] if isinstance(paths, str | Path) else list(paths)
+    report = look(
+        [str(path) for path in listed] or data.paths, data.text, data.label, data.valid, data.test, data.document
+    )
+    for line in report.lines():
+        (show or Silent()).note(line)
+    if out:
+        with writing(out):
+            write_atomically(Path(out), json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
+    return report

@@ -1,0 +1,191 @@
+"""`firth predict`: what a trained model says about new inputs, streamed: labels, or words for [MASK].
+
+What a prediction is, is the business of the objective or task whose head lies in the model folder: its file offers
+`predict(objective, signal, texts, numbers, top) -> list`, one item per text.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, Any
+
+from firth import find
+from firth.data.files import FORMATS, expand
+from firth.data.readers import read
+from firth.errors import InputError, did_you_mean
+from firth.interop.folder import Opened, open_folder
+from firth.model.encoder import Backbone
+from firth.objective import Composed, Objective
+from firth.recipe import Model, Recipe, apply_settings
+from firth.signal import Signal
+from firth.train import build
+from firth.train.adaptation import open_signal, refuse_unfinished
+
+KINDS = ("tasks", "objectives")  # an adapted task is asked before the objectives it came from
+BATCH = 64  # texts that go through the model together
+FIRST, AHEAD = 16, 2048  # texts read before the first are answered; it doubles up to the second
+CONVERT = "Convert it: iconv -f CP1252 -t UTF-8 OLD > NEW"
+LONGEST = 2**20  # characters of a line of a stream; the rest of it is dropped
+
+
+@dataclass
+class Loaded:
+    """A model folder, ready to predict. name: of the task or objective; classes: where it tells labels apart."""
+
+    name: str
+    objective: Composed
+    signal: Signal
+    classes: tuple[str, ...]
+    answer: Callable[..., list[Any]]  # `predict` of the method's file
+
+    def predict(self, texts: str | Iterable[str], top: int | None = None) -> Iterator[Any]:
+        """One prediction per text, in the order of the texts, while they are still being read.
+
+        At most AHEAD texts are held; texts of like length share a batch. top: how many labels or words are named
+        (None: the method's own choice). Raises InputError for a text that the method cannot answer.
+        """
+        source = iter([texts] if isinstance(texts, str) else texts)
+        done, ahead = 0, FIRST
+        while chunk := list(islice(source, ahead)):
+            yield from self._chunk(chunk, done, {} if top is None else {"top": top})
+            done, ahead = done + len(chunk), min(2 * ahead, AHEAD)
+
+    def _chunk(self, texts: list[str], done: int, options: dict[str, int]) -> list[Any]:
+        """Answers in order; the longest batch goes first, so that what does not fit memory shows at once."""
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        answers: dict[int, Any] = {}
+        for begin in range(0, len(order), BATCH):
+            places = order[begin : begin + BATCH]
+            numbers = [done + place + 1 for place in places]
+            found = self.answer(self.objective, self.signal, [texts[i] for i in places], numbers=numbers, **options)
+            answers |= zip(places, found, strict=True)
+        return [answers[place] for place in range(len(texts))]
+
+
+def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Loaded:
+    """A run folder, or a model folder of firth or of transformers, ready to predict.
+
+    settings: dotted keys of the signal, such as text.context=256. Raises InputError for a folder without a model, and
+    for a model without a head that predicts.
+    """
+    refuse_unfinished(folder)
+    opened = open_folder(folder)
+    name, kind = head_of(opened, folder)
+    recipe = Recipe(device=device, signal=opened.facts.get("signal", "text"), model=Model(source=str(folder)))
+    recipe = apply_settings(recipe, settings)
+    signal, module = open_signal(recipe), find.find(kind, name)
+    objective = compose(opened, name, module, signal)
+    fill(objective, opened, folder)
+    objective.eval().to(build.device_of(recipe))
+    return Loaded(name, objective, signal, opened.classes, module.predict)
+
+
+def head_of(opened: Opened, folder) -> tuple[str, str]:
+    """(name, kind) of the part that predicts. Raises InputError."""
+    parts = {name.split(".")[1] for name in opened.state if name.startswith("parts.")}
+    for kind in KINDS:
+        for name in sorted(parts & set(find.names(kind))):
+            if hasattr(find.find(kind, name), "predict"):
+                return name, kind
+    raise InputError(
+        folder, "has no head that predicts", f"Adapt it first: firth adapt {folder} LABELS.tsv --task classify."
+    )
+
+
+def compose(opened: Opened, name: str, module, signal: Signal) -> Composed:
+    """The encoder of the folder with the one part; its Config from what the folder says of it."""
+    backbone = Backbone(opened.shape, signal.embed(opened.shape))
+    known = {key: value for key, value in opened.facts.items() if key in module.Config.model_fields}
+    config = module.Config(**known).fill(signal.facts._replace(classes=tuple(opened.classes)))
+    return Composed(backbone, {name: find.main_class(module, Objective)(config, backbone)})
+
+
+def fill(objective: Composed, opened: Opened, folder) -> None:
+    """All weights of the objective from the folder. Raises InputError where one is missing or of another size."""
+    own = objective.state_dict()
+    for name, tensor in own.items():
+        if name not in opened.state or opened.state[name].shape != tensor.shape:
+            what = f"has no weights for `{name}`" if name not in opened.state else f"`{name}` has another size"
+            raise InputError(folder, what, "Save the model again, or copy its folder as a whole.")
+    objective.load_state_dict({name: opened.state[name] for name in own})
+
+
+def predict(
+    model: str | Path,
+    inputs: str | Iterable[str] = (),
+    top: int | None = None,
+    text: str | None = None,
+    config: str | Path | None = None,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    seed: int | None = None,
+    device: str | None = None,
+    dry_run: bool = False,
+) -> Iterator[Any]:
+    """Predictions for texts, for the texts in files, and for the lines of a pipe (`-`), streamed in their order.
+
+    text: name of the text column in tables. config, seed: nothing here depends on them. dry_run: only the model and the
+    inputs are checked. Raises InputError at once for a model or file that cannot be read.
+    """
+    given = [inputs] if isinstance(inputs, str) else list(inputs)
+    if not given:
+        raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
+    if top is not None and top < 1:
+        raise InputError(f"--top {top}", "asks for no guess", "Ask for one or more.")
+    sources = [source_of(one, text) for one in given]
+    loaded = load(model, settings, device or "auto")
+    texts = (one for source in sources for one in source)
+    return iter(()) if dry_run else loaded.predict(texts, top)
+
+
+def source_of(given: str, column: str | None = None) -> Iterable[str]:
+    """The texts that one input stands for: lines of standard input, texts of a file or folder, or itself."""
+    if given == "-":
+        return lines(sys.stdin)
+    if not given.strip():
+        raise InputError("INPUT", "is empty", "Give a text in quotes, a file, or - for a pipe.")
+    refuse_broken(given, "INPUT")
+    if looks_like_a_file(given):
+        reading = read(expand([given]), text=column, document="line")
+        return (record.text for record in reading)
+    return [given]
+
+
+def looks_like_a_file(given: str) -> bool:
+    """True for what is there. Raises InputError for what has the form of a file name and is not there."""
+    if len(given) < 1024 and "\n" not in given and Path(given).exists():
+        return True
+    path = Path(given) if len(given) < 1024 and not any(sign.isspace() for sign in given) else None
+    if path is None or path.suffix.lower() not in {*FORMATS, ".gz", ".zip"} - {""}:
+        return False
+    near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else [])
+    raise InputError(given, "no such file", f"{near}Put a text in quotes if it is one, with a space in it.")
+
+
+def lines(stream: IO[str]) -> Iterator[str]:
+    """The lines of a stream, each cut at LONGEST characters, never held whole. Raises InputError for no text."""
+    if stream is None:
+        raise InputError("standard input", "is closed", "Pipe lines into it: firth predict RUN - < lines.txt")
+    number = 1
+    while line := read_line(stream, number):
+        rest = line
+        while len(rest) == LONGEST and not rest.endswith("\n"):
+            rest = read_line(stream, number)
+        refuse_broken(line, f"standard input:{number}")
+        yield line.rstrip("\r\n")
+        number += 1
+
+
+def read_line(stream: IO[str], number: int) -> str:
+    try:
+        return stream.readline(LONGEST)
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        raise InputError(f"standard input, near line {number}", f"byte 0x{byte:02X} is not UTF-8", CONVERT) from None
+
+
+def refuse_broken(text: str, where: str) -> None:
+    """Raises InputError for bytes that the system could not read as UTF-8 and handed on as half characters."""
+    if any("\ud800" <= sign <= "\udfff" for sign in text):
+        raise InputError(where, "is not UTF-8", CONVERT)

@@ -1,0 +1,56 @@
+"""One sentence that says what was shown, and "not shown" when the interval contains zero."""
+
+from firth.evaluate.statistics import FEWEST_SEEDS, Interval
+
+
+def verdict(difference: Interval, labels: int, rival: str = "random initialisation") -> str:
+    """The headline. difference: accuracy of the pre-trained arm less the rival's, as shares (0.071 = 7.1 points).
+
+    'Pre-training pays here: +7.1 points over random initialisation at 200 labels (95 % interval +4.0 to +10.2, 3
+    seeds).'
+    """
+    measured = f"{points(difference.mean)} over {rival} at {labels:,} labels"
+    if difference.seeds < FEWEST_SEEDS:
+        return f"No verdict: {_seeds(difference)} too few, {FEWEST_SEEDS} are needed; measured {measured}."
+    if difference.above_zero:
+        return f"Pre-training pays here: {measured} ({interval(difference)})."
+    if difference.below_zero:
+        return f"Pre-training does not pay here: {measured} ({interval(difference)})."
+    return f"Not shown that pre-training pays here: {measured} ({interval(difference)})."
+
+
+def against(difference: Interval, labels: int, arm: str, rival: str) -> str:
+    """Any arm against any other, in the same words: '… : +6.0 points, better (95 % interval …)'."""
+    start = f"{arm} against {rival} at {labels:,} labels: {points(difference.mean)}"
+    if difference.seeds < FEWEST_SEEDS:
+        return f"{start}, no verdict ({_seeds(difference)} too few)."
+    return f"{start}, {finding(difference)} ({interval(difference)})."
+
+
+def finding(difference: Interval) -> str:
+    """better, worse, or not shown; no verdict with too few seeds."""
+    if difference.seeds < FEWEST_SEEDS:
+        return "no verdict"
+    if difference.above_zero:
+        return "better"
+    return "worse" if difference.below_zero else "a difference is not shown"
+
+
+def interval(difference: Interval) -> str:
+    """95 % interval +4.0 to +10.2, 3 seeds"""
+    return f"95 % interval {signed(difference.low)} to {signed(difference.high)}, {difference.seeds} seeds"
+
+
+def points(share: float) -> str:
+    """+7.1 points"""
+    return f"{signed(share)} points"
+
+
+def signed(share: float) -> str:
+    """A share in points with its sign, a real minus: +7.1, −0.4, 0.0"""
+    rounded = round(100 * share, 1)
+    return "0.0" if rounded == 0 else f"{rounded:+.1f}".replace("-", "−")
+
+
+def _seeds(difference: Interval) -> str:
+    return f"{difference.seeds} seed is" if difference.seeds == 1 else f"{difference.seeds} seeds are"

@@ -1,0 +1,43 @@
+"""Name → module by file name. There is no registry to edit: a new file is a new method."""
+
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TypeVar
+
+from firth.errors import InputError, did_you_mean
+
+HERE = Path(__file__).parent
+Base = TypeVar("Base")
+
+
+def names(kind: str) -> list[str]:
+    """The methods of a kind ("objectives", "tasks", "signals", "starts"), dashed: `masked-tokens`."""
+    return sorted(p.stem.replace("_", "-") for p in (HERE / kind).glob("[a-z]*.py"))
+
+
+def find(kind: str, name: str) -> ModuleType:
+    """find("objectives", "masked-tokens") is the module firth/objectives/masked_tokens.py.
+
+    Raises InputError for an unknown name; a broken file shows its own error.
+    """
+    dashed = name.replace("_", "-")
+    if dashed not in names(kind):
+        hint = did_you_mean(dashed, names(kind))
+        raise InputError(f"{kind} `{name}`", "no such name", f"{hint}There is: {', '.join(names(kind))}.")
+    return import_module(f"firth.{kind}.{dashed.replace('-', '_')}")
+
+
+def main_class(module: ModuleType, base: type[Base]) -> type[Base]:
+    """The one class in `module` that subclasses `base` and is defined there."""
+    found = [
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, base) and value.__module__ == module.__name__
+    ]
+    if len(found) != 1:
+        raise TypeError(
+            f"{module.__name__}: {len(found)} subclasses of {base.__name__} are defined, one is expected. "
+            f"Keep one method per file."
+        )
+    return found[0]

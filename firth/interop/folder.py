@@ -1,0 +1,212 @@
+"""A model folder in the layout of transformers: config.json, model.safetensors, and firth.safetensors for the rest."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from firth.errors import InputError
+from firth.interop import bert, modernbert
+from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
+from firth.model.embedding import TokenEmbedding
+from firth.model.encoder import Backbone
+from firth.model.shape import Shape
+
+TYPES: dict[str, ModuleType] = {"bert": bert, "modernbert": modernbert}
+COMMON = {  # config.json → Shape, the same for all types
+    "num_hidden_layers": "layers",
+    "hidden_size": "width",
+    "num_attention_heads": "heads",
+    "vocab_size": "vocabulary",
+    "max_position_embeddings": "positions",
+}
+CLASSIFY = "ForSequenceClassification"
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a model folder holds, under the names of a Composed objective."""
+
+    shape: Shape
+    state: dict[str, Tensor]
+    unused: list[str]  # tensors nobody here has a place for, under the folder's own names
+    classes: tuple[str, ...] = ()  # names of the labels, in index order, where it is a classifier
+    facts: dict[str, Any] = field(default_factory=dict)  # what save_folder was told
+
+
+def save_folder(
+    folder,
+    shape: Shape,
+    state: Mapping[str, Tensor],
+    classes: tuple[str, ...] = (),
+    facts: Mapping[str, Any] | None = None,
+) -> None:
+    """Write a model that `transformers` opens: AutoModelForMaskedLM, …ForSequenceClassification with parts.classify.
+
+    state: a Composed objective's state_dict. classes: label names in index order. facts: plain values to keep;
+    `pooling` ("first" or "mean") and `cls_token_id`, `sep_token_id`, … go where transformers looks for them.
+    Raises RunError where the disk does not take it.
+    """
+    folder, facts = Path(folder), dict(facts or {})
+    folder.mkdir(parents=True, exist_ok=True)
+    form, classify = TYPES[shape.name], any(name.startswith("parts.classify.") for name in state)
+    theirs, rest = to_theirs(state, shape, classify)
+    parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
+    write_file(folder / "model.safetensors", theirs)
+    write_rest(folder / OWN, rest)
+    kind = str(state["backbone.embed.word.weight"].dtype).removeprefix("torch.")
+    config = {"architectures": [form.architecture(parts, classify)], "dtype": kind, **common(shape)}
+    names = classes or numbered(state) if classify else ()
+    write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": facts})
+
+
+def write_rest(path: Path, rest: Mapping[str, Tensor]) -> None:
+    """firth.safetensors, where there is something for it; one of an earlier save is removed."""
+    path.unlink(missing_ok=True)
+    if rest:
+        write_file(path, rest)
+
+
+def common(shape: Shape) -> dict[str, Any]:
+    own = {theirs: getattr(shape, ours) for theirs, ours in COMMON.items()}
+    fixed = {"initializer_range": 0.02, "tie_word_embeddings": True}
+    return {**own, "intermediate_size": shape.intermediate, "pad_token_id": shape.pad_id, **fixed}
+
+
+def numbered(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """LABEL_0, LABEL_1, … as transformers names the rows of a classifier whose classes nobody named."""
+    return tuple(f"LABEL_{row}" for row in range(len(state["parts.classify.classifier.weight"])))
+
+
+def labels(classes: tuple[str, ...]) -> dict[str, Any]:
+    if not classes:
+        return {}
+    return {
+        "id2label": {str(number): name for number, name in enumerate(classes)},
+        "label2id": {name: number for number, name in enumerate(classes)},
+    }
+
+
+def open_folder(folder) -> Opened:
+    """Read a model folder, firth's own or another's; a run folder stands for the model in it.
+
+    Raises InputError: no folder or config.json, a model_type or setting that is not supported, pickled, missing or
+    damaged weights, tensors of another size than config.json says.
+    """
+    folder = model_folder(folder)
+    config = read_json(folder / "config.json")
+    shape = shape_from(config, folder / "config.json")
+    classify = any(str(name).endswith(CLASSIFY) for name in config.get("architectures") or ())
+    state, unused = to_ours(read_weights(folder), shape, classify, folder, config.get("tie_word_embeddings", True))
+    state |= read_file(folder / OWN) if (folder / OWN).is_file() else {}
+    check_sizes(state, shape, folder)
+    classes = class_names(config) if classify else ()
+    facts = (pooling_of(config) if classify else {}) | dict(config.get("firth") or {})
+    return Opened(shape, state, sorted(unused), classes, facts)
+
+
+def open_shape(folder) -> Shape:
+    """The shape of a model folder or run folder, without reading weights. Raises InputError as open_folder does."""
+    place = model_folder(folder) / "config.json"
+    return shape_from(read_json(place), place)
+
+
+def model_folder(folder) -> Path:
+    """The folder with config.json: this one, or `model` in it. Raises InputError."""
+    folder = Path(folder)
+    for place in (folder, folder / "model"):
+        if (place / "config.json").is_file():
+            return place
+    what = "holds no config.json" if folder.is_dir() else "is no folder" if folder.exists() else "no such folder"
+    raise InputError(folder, what, "Give a run folder, or a folder with config.json and model.safetensors.")
+
+
+def pooling_of(config: Mapping[str, Any]) -> dict[str, str]:
+    """Which vector a classifier looks at; BERT's has no choice."""
+    return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first"}
+
+
+def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
+    named = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    return tuple(str(named[key]) for key in sorted(named, key=int))
+
+
+def shape_from(config: Mapping[str, Any], where: Path) -> Shape:
+    """The shape that a config.json describes. Raises InputError."""
+    kind = config.get("model_type")
+    if kind not in TYPES:
+        raise InputError(where, f"model_type `{kind}` is not supported", f"firth opens {' and '.join(TYPES)} models.")
+    missing = [key for key in COMMON if key not in config]
+    if missing:
+        raise InputError(where, f"has no `{missing[0]}`", "Copy it again from where the model came from.")
+    if unsupported := TYPES[kind].unsupported(config):
+        raise InputError(where, f"{', '.join(unsupported)} is not supported", "Use a model without it.")
+    try:
+        given = {ours: config[theirs] for theirs, ours in COMMON.items()}
+        return Shape(**{"name": kind, **given, **TYPES[kind].fields_of(config)})
+    except ValidationError as error:
+        what = f"describes no model: {error.errors()[0]['msg']}"
+        raise InputError(where, what, "Copy it again from where the model came from.") from None
+
+
+def to_theirs(state: Mapping[str, Tensor], shape: Shape, classify: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Tensors under the names of transformers, and under our own those that have none there."""
+    places: dict[str, list[tuple[str, int, int]]] = {}
+    for their_module, (our_module, index, count) in TYPES[shape.name].modules(shape, classify).items():
+        places.setdefault(our_module, []).append((their_module, index, count))
+    theirs: dict[str, Tensor] = {}
+    rest: dict[str, Tensor] = {}
+    for name, tensor in state.items():
+        module, _, leaf = name.rpartition(".")
+        if module not in places:
+            rest[name] = tensor
+        for their_module, index, count in places.get(module, ()):
+            theirs[f"{their_module}.{leaf}"] = tensor if count == 1 else tensor.chunk(count)[index].clone()
+    return theirs, rest
+
+
+def to_ours(
+    tensors: Mapping[str, Tensor], shape: Shape, classify: bool, folder: Path, tied: bool = True
+) -> tuple[dict[str, Tensor], list[str]]:
+    """Tensors under our names, and the names nobody here has a place for."""
+    form = TYPES[shape.name]
+    places, unused = form.modules(shape, classify), []
+    pieces: dict[str, dict[int, Tensor]] = {}
+    for name, tensor in tensors.items():
+        full = form.theirs_of(name)
+        module, _, leaf = full.rpartition(".")
+        if full in form.TIED or full.removeprefix(form.PREFIX) in form.CONSTANT:
+            unused += [] if tied or full in form.CONSTANT else [name]
+        elif module in places:
+            ours, index, _ = places[module]
+            pieces.setdefault(f"{ours}.{leaf}", {})[index] = tensor
+        else:
+            unused.append(name)
+    counts = {ours: count for ours, _, count in places.values()}
+    return {name: join(name, parts, counts[name.rpartition(".")[0]], folder) for name, parts in pieces.items()}, unused
+
+
+def join(name: str, parts: Mapping[int, Tensor], count: int, folder: Path) -> Tensor:
+    """Row blocks as one tensor. Raises InputError where one is missing."""
+    if len(parts) < count:
+        raise InputError(folder, f"lacks a part of `{name}`", "Copy the weights again from where the model came from.")
+    return parts[0] if count == 1 else torch.cat([parts[index] for index in range(count)])
+
+
+def check_sizes(state: Mapping[str, Tensor], shape: Shape, folder: Path) -> None:
+    """Raises InputError where a tensor of the encoder is missing or is of another size than the shape makes it."""
+    with torch.device("meta"):
+        wanted = Backbone(shape, TokenEmbedding(shape)).state_dict(prefix="backbone.")
+    do = "Take config.json and the weights from the same model."
+    for name, tensor in wanted.items():
+        if name not in state:
+            raise InputError(folder, f"has no weights for `{name}`", do)
+        if state[name].shape != tensor.shape:
+            sizes = (" x ".join(map(str, one.shape)) for one in (state[name], tensor))
+            found, expected = sizes
+            raise InputError(folder, f"`{name}` is {found} in the weights and {expected} by config.json", do)

@@ -1,0 +1,59 @@
+"""Token ids → vectors."""
+
+from collections.abc import Mapping
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from firth.errors import InputError
+from firth.model.block import norm_of
+from firth.model.shape import Shape
+
+# B samples, T steps, D width
+
+
+class TokenEmbedding(nn.Module):
+    """The sum of word, position and segment vectors, as far as the shape has them; then norm and dropout."""
+
+    def __init__(self, shape: Shape):
+        super().__init__()
+        self.dropout = shape.dropout
+        self.word = table(shape.vocabulary, shape.width)
+        self.position = table(shape.positions, shape.width) if shape.position_kind == "learned" else None
+        self.segment = table(shape.segments, shape.width) if shape.segments else None
+        self.norm = norm_of(shape)
+
+    def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
+        """batch["tokens"] (B, T), batch["segments"] (B, T) where there are any -> (B, T, D).
+
+        Raises InputError where a sample is longer than the learned positions.
+        """
+        x = self.word(batch["tokens"])  # (B, T, D)
+        for added in (self.places(x.shape[1]), self.parts(batch.get("segments"))):
+            x = x if added is None else x + added
+        return F.dropout(self.norm(x), self.dropout, self.training)
+
+    def places(self, steps: int) -> Tensor | None:
+        """(T, D)"""
+        if self.position is None:
+            return None
+        if steps > self.position.num_embeddings:
+            raise InputError(
+                "text.context",
+                f"samples of {steps:,} tokens, but the model has {self.position.num_embeddings:,} positions",
+                f"Set text.context={self.position.num_embeddings}, or take a model with more positions.",
+            )
+        return self.position.weight[:steps]
+
+    def parts(self, segments: Tensor | None) -> Tensor | None:
+        """(B, T, D), or (D,) where everything is of the first segment."""
+        if self.segment is None:
+            return None
+        return self.segment.weight[0] if segments is None else self.segment(segments)
+
+
+def table(rows: int, width: int) -> nn.Embedding:
+    """nn.Embedding; on the meta device without drawing numbers, for which torch would import its compiler (2 s)."""
+    weight = torch.empty(rows, width)
+    return nn.Embedding(rows, width, _weight=weight if weight.is_meta else nn.init.normal_(weight))

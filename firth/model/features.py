@@ -1,0 +1,43 @@
+"""What an encoder returns."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+# B samples, T steps, K kept steps, D width
+
+
+def pick(values: Tensor, keep: Tensor) -> Tensor:
+    """(B, T, D), (B, K) -> (B, K, D): the kept steps of each sample, in the order given."""
+    return values.gather(1, keep[..., None].expand(-1, -1, values.shape[-1]))
+
+
+@dataclass
+class Features:
+    """What an encoder returns."""
+
+    values: Tensor  # (B, T, D), or (B, K, D) at the kept steps
+    padding: Tensor | None = None  # (B, T) or (B, K) bool, True where there is nothing
+    rate: int = 1  # input units per step
+    layers: list[Tensor] | None = None  # every block's output, the embedding first, where asked for
+    kept: bool = False  # True: values are those at batch["keep"]; set by the encode methods of objective.py
+
+    def at(self, keep: Tensor) -> Tensor:
+        """(B, K) -> (B, K, D): the values at the batch's kept steps, whether only those or all were computed.
+
+        keep may be the first columns of batch["keep"]: objectives append their steps, none removes another's.
+        """
+        return self.values[:, : keep.shape[1]] if self.kept else pick(self.values, keep)
+
+    @property
+    def pooled(self) -> Tensor:
+        """(B, D): the first step, which is [CLS] in text; it is always kept."""
+        return self.values[:, 0]
+
+    @property
+    def mean(self) -> Tensor:
+        """(B, D): the mean over the steps that are no padding."""
+        if self.padding is None:
+            return self.values.mean(1)
+        real = (~self.padding).to(self.values.dtype)[..., None]  # (B, T, 1)
+        return (self.values * real).sum(1) / real.sum(1).clamp(min=1)

@@ -1,0 +1,56 @@
+"""The switches of an encoder: every field that decides which weights there are and what is computed with them."""
+
+from typing import Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+
+
+class Shape(BaseModel):
+    """One encoder's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
+
+    BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["bert", "modernbert"]
+    layers: int = Field(gt=0)
+    width: int = Field(gt=0, description="length of every step's vector")
+    heads: int = Field(gt=0)
+    intermediate: int = Field(gt=0, description="length of the vector inside the MLP, after gating")
+    vocabulary: int = Field(gt=0, description="number of token ids")
+    positions: int = Field(gt=0, description="longest sample, in steps; a limit where positions are learned")
+    segments: int = Field(0, ge=0, description="number of segment embeddings; 0: none")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of embedded, attended and MLP values set to zero")
+    pad_id: int = 0
+
+    norm_placement: Literal["pre", "post"] = "pre"  # before each part, or after its residual sum
+    norm_bias: bool = False
+    norm_epsilon: float = 1e-5
+    first_norm: bool = False  # pre: normalise before the first attention too, though the embedding is normalised
+    bias: bool = False  # of the linear maps in attention and MLP
+    head_bias: bool = False  # of the dense map of the heads
+    activation: Activation = "gelu"
+    gated: bool = True  # MLP: activation(a) * b (GeGLU, arXiv 2002.05202) or activation(a)
+    position_kind: Literal["rotary", "learned"] = "rotary"
+    rope_global: float = 160_000.0  # base of the rotary wavelengths in layers that attend to every step
+    rope_local: float = 10_000.0  # ... in layers that attend to a window
+    window: int = 128  # steps; a local layer sees window // 2 steps to each side
+    global_every: int = Field(1, gt=0, description="every n-th layer, the first included, is global; 1: all are")
+
+    @model_validator(mode="after")
+    def heads_divide_width(self) -> Self:
+        even = 2 if self.position_kind == "rotary" else 1
+        if self.width % (self.heads * even):
+            raise ValueError(f"width {self.width} does not divide into {self.heads} heads of even length")
+        return self
+
+    @property
+    def head_width(self) -> int:
+        return self.width // self.heads
+
+    def is_local(self, layer: int) -> bool:
+        """True where the layer attends to a window only."""
+        return layer % self.global_every != 0

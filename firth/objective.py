@@ -1,0 +1,164 @@
+"""What an objective is: Config, Objective, Loss. To the loop a pretext and a downstream task are the same thing."""
+
+from collections.abc import Mapping
+from typing import ClassVar, NamedTuple, Self, cast
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from firth.errors import InputError
+from firth.functional.random import Draw
+from firth.signal import Batch, Facts, Features, Finding, Sample
+
+
+class Term(NamedTuple):
+    """A sum and how many items it is over, never a mean."""
+
+    sum: Tensor  # scalar
+    count: Tensor | int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a term
+
+
+class Loss(NamedTuple):
+    terms: dict[str, Term]  # what is minimised
+    metrics: dict[str, Term]  # what is shown (accuracy = right / seen); made into means only in the log
+
+
+class ObjectiveConfig(BaseModel):
+    """The recipe table of a method, named after its file. Frozen; the method's CPU side, pure in (samples, draw)."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    needs: ClassVar[frozenset[str]] = frozenset()  # what the signal must offer: "tokens", "sentences", "partner"
+    reads: ClassVar[frozenset[str]] = frozenset()  # batch keys read by prepare and loss
+    adds: ClassVar[frozenset[str]] = frozenset()  # batch keys (and counts) written by arrange and prepare
+    terms: ClassVar[tuple[str, ...]] = ()  # names of the loss terms = names in batch.counts
+
+    weight: float = Field(1.0, ge=0, description="factor of this objective's terms in the loss")
+
+    def fill(self, facts: Facts) -> Self:
+        """Complete the fields that depend on the data; the filled config is what the run folder keeps."""
+        return self
+
+    def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
+        """Optional: make pairs, order, views out of what data/ hands out, before stacking."""
+        return samples
+
+    def prepare(self, batch: Batch, draw: Draw) -> Batch:
+        """Hide, add targets, and write batch.counts[term] for each term. Returns the batch (may be the same)."""
+        return batch
+
+    def check(self, samples: list[Sample]) -> list[Finding]:
+        """What `firth check` says about data for this objective."""
+        return []
+
+
+class Objective(nn.Module):
+    """Device side of a method: its heads, and its loss after one encoder pass. One subclass per file."""
+
+    Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
+    compares_samples: ClassVar[bool] = False  # True for SimCLR and kin: accumulation is refused
+    all_steps: ClassVar[bool] = True  # False: the vectors at batch["keep"] are enough
+
+    def __init__(self, config: ObjectiveConfig, backbone: nn.Module):
+        super().__init__()
+        self.config = config
+        self._backbone = (backbone,)  # a tuple: used, but registered only once, in Composed
+
+    @property
+    def backbone(self) -> nn.Module:
+        return self._backbone[0]
+
+    def loss(self, features: Features, batch: Batch) -> Loss:
+        """Sums over items and the counts that are in batch.counts."""
+        raise NotImplementedError
+
+    def forward(self, batch: Batch) -> Loss:
+        """Default: encode, then loss. Methods with passes of their own (SimCLR, MAE) write this, and stand alone."""
+        return self.loss(self.encode(batch), batch)
+
+    def encode(self, batch: Batch, layers: bool = False) -> Features:
+        return _encode(self.backbone, batch, self.all_steps, layers)
+
+    def after_step(self, progress: float) -> None:
+        """Schedules and moving averages; progress in [0, 1]."""
+
+
+class Composed(nn.Module):
+    """One encoder and the objectives over it: what the loop trains and a checkpoint holds."""
+
+    def __init__(self, backbone: nn.Module, parts: Mapping[str, Objective]):
+        super().__init__()
+        refuse_uncomposable(parts)
+        self.backbone = backbone
+        self.parts = nn.ModuleDict(dict(parts))
+        self.compares_samples = any(p.compares_samples for p in parts.values())
+
+    @property
+    def objectives(self) -> list[Objective]:
+        """The parts, in the order they arrange and prepare."""
+        return cast(list[Objective], list(self.parts.values()))
+
+    @property
+    def configs(self) -> list[ObjectiveConfig]:
+        return [part.config for part in self.objectives]
+
+    def encode(self, batch: Batch, layers: bool = False) -> Features:
+        return _encode(self.backbone, batch, any(part.all_steps for part in self.objectives), layers)
+
+    def forward(self, batch: Batch) -> Loss:
+        """Sums and counts of all parts; weights are applied by the loop through `weights`."""
+        if len(self.parts) == 1:
+            return self.objectives[0](batch)
+        features = self.encode(batch)
+        losses = [part.loss(features, batch) for part in self.objectives]
+        return Loss(_union(loss.terms for loss in losses), _union(loss.metrics for loss in losses))
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Factor of each term."""
+        return {term: part.config.weight for part in self.objectives for term in part.config.terms}
+
+    def after_step(self, progress: float) -> None:
+        for part in self.objectives:
+            part.after_step(progress)
+
+
+def collate(samples: list[Sample], configs: list[ObjectiveConfig], signal, draw: Draw) -> Batch:
+    """All arrange in turn, the signal stacks, all prepare in turn."""
+    for config in configs:
+        samples = config.arrange(samples, draw)
+    batch = signal.stack(samples)
+    for config in configs:
+        batch = config.prepare(batch, draw)
+    return batch
+
+
+def total(loss: Loss, counts: Mapping[str, float], weights: Mapping[str, float]) -> Tensor:
+    """The scalar to differentiate: each sum over its *global* count (0 counts as 1), weighted.
+
+    counts: the totals over all micro-batches and ranks, known before the first backward.
+    """
+    shares = [weights.get(name, 1.0) * term.sum / max(counts[name], 1) for name, term in loss.terms.items()]
+    return torch.stack([share.reshape(()) for share in shares]).sum()
+
+
+def refuse_uncomposable(parts: Mapping[str, Objective]) -> None:
+    own = [name for name, part in parts.items() if type(part).forward is not Objective.forward]
+    if len(parts) > 1 and own:
+        raise InputError(
+            f"objective `{','.join(parts)}`",
+            f"`{own[0]}` makes its own passes through the encoder and cannot share one",
+            f"Run `--objective {own[0]}` alone.",
+        )
+
+
+def _encode(backbone: nn.Module, batch: Batch, all_steps: bool, layers: bool) -> Features:
+    keep = None if all_steps or layers else batch.get("keep")
+    features = backbone(batch, keep=keep, layers=layers)
+    features.kept = keep is not None
+    return features
+
+
+def _union(dictionaries) -> dict:
+    return {key: value for dictionary in dictionaries for key, value in dictionary.items()}

@@ -1,0 +1,240 @@
+"""What a verb prints: plan, live progress, curves, tables, results. Colours only on a terminal, not with NO_COLOR."""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from firth.errors import FirthError, InputError
+from firth.report import plot
+from firth.train.folder import writing
+
+LIVE_SECONDS = 0.2  # between redrawings of the live line
+PLAIN_SECONDS = 5.0  # between progress lines when piped
+PLAIN_WIDTH = 100  # columns when piped
+
+
+class Terminal:
+    """Implements train.log.Show. With json, everything goes to stderr, so that stdout holds the result alone."""
+
+    def __init__(self, json: bool = False, file: IO[str] | None = None, live: bool | None = None):
+        self.out: IO[str] = file or (sys.stderr if json else sys.stdout)
+        self.as_json = json
+        on_terminal = bool(getattr(self.out, "isatty", lambda: False)())
+        self.live = on_terminal if live is None else live
+        self.console = Console(
+            file=self.out, highlight=False, emoji=False, soft_wrap=True, width=None if self.live else PLAIN_WIDTH
+        )
+        self.errors = Console(file=file or sys.stderr, highlight=False, emoji=False, soft_wrap=True)
+        self._drawn, self._began, self._line = 0.0, 0.0, 0
+
+    # ---------------------------------------------------------------- Show
+
+    def line(self, key: str, text: str) -> None:
+        """`Data     50,000 reviews · …`"""
+        self._clear()
+        self.console.print(f"[bold cyan]{escape(key):<8}[/] {escape(text)}")
+
+    def note(self, text: str) -> None:
+        self._clear()
+        self.console.print(f"[dim]{escape(text)}[/]")
+
+    def progress(self, step, run) -> None:
+        """The live line, redrawn a few times a second; a plain line every few seconds when piped."""
+        now = time.monotonic()
+        if step.index <= 1 or not self._began:
+            self._began, self._drawn = now - step.seconds, 0.0 if self.live else now
+        last = step.index >= step.steps
+        if not last and now - self._drawn < (LIVE_SECONDS if self.live else PLAIN_SECONDS):
+            return
+        self._drawn = now
+        text = progress_line(step, now - self._began, getattr(run, "resumed", 0))
+        self._redraw(text) if self.live else self.console.print(escape(text))
+        if last:
+            self._end_line()
+            self._began = 0.0
+
+    def result(self, result) -> None:
+        """At the end of a verb: a comparison as curves, table and verdict; what trained has said its lines already."""
+        self._end_line()
+        if hasattr(result, "verdict"):
+            self.comparison(result)
+
+    # ---------------------------------------------------------------- results
+
+    def comparison(self, comparison) -> None:
+        """Loss and accuracy against steps, a row per arm, the verdict."""
+        for labels in comparison.budgets:
+            for curve in ("loss", "accuracy"):
+                self._curves(comparison, labels, curve)
+            self.console.print(comparison_table(comparison, labels, self._width))
+        self.line("Verdict", comparison.verdict)
+        for sentence in comparison.sentences:
+            self.line("", sentence)
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        """Columns whose cells are numbers stand right."""
+        self._clear()
+        self.console.print(table(title, columns, [[str(cell) for cell in row] for row in rows], self._width))
+
+    def predictions(self, found: Iterable[Any], out: Path | None = None) -> None:
+        """A table on a terminal, JSON lines when piped, with --json or with --out; streams, and keeps nothing."""
+        stdout = self.out if not self.as_json else sys.stdout
+        piped = self.as_json or out or not self.live
+        with opened(out) if out else nullcontext(stdout) as file:
+            for one in found:
+                text = json.dumps(plain(one), ensure_ascii=False) if piped else None
+                file.write(text + "\n") if text else self.console.print(prediction_line(one))
+        if out:
+            self.line("Saved", str(out))
+
+    def error(self, error: FirthError) -> None:
+        """Where, what, what to do; no traceback."""
+        self._end_line()
+        self.errors.print(f"[bold red]{escape(error.where)}[/]: {escape(error.what.rstrip('.'))}.", style=None)
+        self.errors.print(escape(error.do))
+
+    # ---------------------------------------------------------------- inside
+
+    @property
+    def _width(self) -> int:
+        return min(self.console.width, PLAIN_WIDTH)
+
+    def _curves(self, comparison, labels: int, name: str) -> None:
+        found = [(title, comparison.mean_curve(arm, labels)) for arm, title in comparison.titles.items()]
+        curves = [plot.Curve(escape(t), [p.step for p in ps], [getattr(p, name) for p in ps]) for t, ps in found if ps]
+        if not curves:
+            return
+        title = (
+            f"validation {name}{' (nats)' if name == 'loss' else ''} against steps, {labels:,} labels, mean of seeds"
+        )
+        width = max(20, min(64, self._width - 14))
+        for text in plot.lines(curves, title, "steps", width, coloured=True):
+            self.console.print(text, soft_wrap=True)
+        self.console.print()
+
+    def _redraw(self, text: str) -> None:
+        width = self.console.width - 1
+        self.out.write("\r" + text[:width].ljust(min(self._line, width)))
+        self.out.flush()
+        self._line = min(len(text), width)
+
+    def _clear(self) -> None:
+        """Wipe the live line, which the next step draws again."""
+        if self._line:
+            self.out.write("\r" + " " * self._line + "\r")
+            self._line = 0
+
+    def _end_line(self) -> None:
+        """Keep the live line, and go on below it."""
+        if self._line:
+            self.out.write("\n")
+            self._line = 0
+
+
+@contextmanager
+def opened(out: Path) -> Iterator[IO[str]]:
+    """A file to write predictions to, under another name until it is whole.
+
+    Raises InputError where there can be none, RunError for a full disk; what was there before is left as it was then.
+    """
+    special = out.exists() and not out.is_file()  # a pipe, /dev/stdout, or a folder, which is refused
+    partial = out if special else out.with_name(f".{out.name}.partial")
+    try:
+        with writing(out):
+            with open(partial, "w", encoding="utf-8") as file:
+                yield file
+            if not special:
+                partial.replace(out)
+    finally:
+        if not special:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+
+def progress_line(step, elapsed: float, begun: int = 0) -> str:
+    """`Train     43 % · step 860 of 2,000 · loss 5.31 · 23,400 items/s · 26 s left`; begun: where it went on from."""
+    done = max(step.index - begun, 1)
+    parts = [
+        f"{100 * step.index / step.steps:3.0f} %",
+        f"step {step.index:,} of {step.steps:,}",
+        f"loss {step.loss:.3f}",
+    ]
+    if step.items and step.seconds:
+        parts.append(f"{step.items / step.seconds:,.0f} items/s")
+    if step.index < step.steps:
+        parts.append(f"{_time(elapsed / done * (step.steps - step.index))} left")
+    else:
+        parts.append(f"{_time(elapsed)}")
+    return "Train    " + " · ".join(parts)
+
+
+def comparison_table(comparison, labels: int, width: int = PLAIN_WIDTH) -> Table:
+    """A row per arm: accuracy with interval, the difference of the main arm to it, mean loss on the way, seconds."""
+    columns = [
+        "start",
+        "accuracy",
+        "95 % interval",
+        f"{comparison.titles[comparison.main]}: more",
+        "mean loss",
+        "seconds",
+    ]
+    rows = [comparison_row(comparison, arm, labels) for arm in comparison.titles if comparison.of(arm, labels)]
+    title = f"{labels:,} labels in all, {len(comparison.seeds)} seeds, {len(comparison.gold):,} test items"
+    return table(title, columns, rows, width)
+
+
+def comparison_row(comparison, arm: str, labels: int) -> list[str]:
+    from firth.evaluate.verdict import signed
+
+    found, area = comparison.accuracy(arm, labels), comparison.area(arm, labels)
+    ends = f"{100 * found.low:.1f} to {100 * found.high:.1f}" if found.seeds > 1 else "–"
+    more = (
+        "" if arm == comparison.main else f"{signed(comparison.difference(comparison.main, arm, labels).mean)} points"
+    )
+    seconds = sum(trial.seconds for trial in comparison.of(arm, labels)) / found.seeds
+    mean_loss = f"{area.mean:.3f}" if area else "–"
+    return [comparison.titles[arm], f"{100 * found.mean:.1f} %", ends, more, mean_loss, f"{seconds:.1f}"]
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = PLAIN_WIDTH) -> Table:
+    """The first column left, the others right."""
+    drawn = Table(title=escape(title), title_justify="left", width=None if width >= 70 else width)
+    for number, name in enumerate(columns):
+        drawn.add_column(escape(name), justify="left" if number == 0 else "right")
+    for row in rows:
+        drawn.add_row(*(escape(cell) for cell in row))
+    return drawn
+
+
+def prediction_line(one: Any) -> str:
+    """label  98.1 %  the text; for blanks: the guesses."""
+    value = plain(one)
+    if "label" in value and "probability" in value:
+        label, text = escape(str(value["label"])), escape(str(value.get("text", "")))
+        return f"[bold]{label:<12}[/] {100 * value['probability']:5.1f} %  {text}"
+    return escape(json.dumps(value, ensure_ascii=False))
+
+
+def plain(one: Any) -> Mapping[str, Any]:
+    """A named tuple, a dataclass or a mapping as a mapping."""
+    if hasattr(one, "_asdict"):
+        return one._asdict()
+    if hasattr(one, "as_dict"):
+        return one.as_dict()
+    if isinstance(one, Mapping):
+        return one
+    raise InputError(type(one).__name__, "is nothing that can be printed", "Give a prediction or a mapping.")
+
+
+def _time(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

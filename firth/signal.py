@@ -1,0 +1,119 @@
+"""What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import Tensor, nn
+
+from firth.model.features import Features as Features  # part of this contract; defined where encoders are
+
+
+class Finding(NamedTuple):
+    """One thing `firth check` says about the data."""
+
+    level: str  # "error" (training refuses it), "warning" (a person should look), "note"
+    where: str  # file:line:column, or a column or class name
+    what: str
+    do: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One thing to learn from: a window of a document, an image, a clip. Made in data/, rearranged by objectives."""
+
+    parts: tuple[np.ndarray, ...]  # text: int32 token ids (n,), one array per segment, without [CLS] and outer [SEP]
+    key: int  # 64 bit: (document content hash, window)
+    breaks: np.ndarray | None = None  # text: offsets in parts[0] at which a sentence starts, ascending, 0 left out
+    partner: "Sample | None" = None  # a random window of another document, where an objective asks for it
+    label: Any = None  # tasks: class index, class indices, number
+    targets: dict[str, Any] = field(default_factory=dict)  # what arrange() found out, stacked into the batch by name
+
+    def but(self, **changes) -> "Sample":
+        """A copy with these fields changed."""
+        return replace(self, **changes)
+
+
+class Batch(dict[str, Tensor]):
+    """Tensors by name, and how many items each loss term is over.
+
+    Text: tokens (B, T) int64; pad (B, T) bool, True where there is no token; special (B, T) bool, True at tokens
+    that are never hidden ([CLS], [SEP], padding); word (B, T) int64, number of the word in the row (-1 at special);
+    segments (B, T) int64 where samples have two parts; key (B,) int64 (the bits of the uint64 key);
+    keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
+    """
+
+    def __init__(self, *args, counts: dict[str, int] | None = None, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.counts: dict[str, int] = dict(counts or {})
+
+    def to(self, device) -> "Batch":
+        """A copy on `device`; counts stay Python numbers."""
+        return Batch({k: v.to(device, non_blocking=True) for k, v in self.items()}, counts=self.counts)
+
+    @property
+    def keys_(self) -> np.ndarray:
+        """(B,) uint64 sample keys, for Draw."""
+        return self["key"].cpu().numpy().view(np.uint64)
+
+
+class Facts(NamedTuple):
+    """What objectives may know of a fitted signal."""
+
+    offers: frozenset[str]  # e.g. {"tokens", "sentences", "partner"}
+    vocabulary: int = 0  # number of token ids
+    mask_id: int = -1
+    pad_id: int = -1
+    special_ids: tuple[int, ...] = ()  # never drawn as replacements
+    classes: tuple[str, ...] = ()  # names of the labels, in index order, where the data is labelled
+
+
+class SignalConfig(BaseModel):
+    """The recipe table of a signal, named after its file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Signal:
+    """A fitted signal: tokenizer or front end, ready to make tensors. One subclass per file in signals/."""
+
+    Config: ClassVar[type[SignalConfig]] = SignalConfig
+    name: ClassVar[str] = ""
+    config: SignalConfig
+
+    @property
+    def facts(self) -> Facts:
+        raise NotImplementedError
+
+    def stack(self, samples: list[Sample]) -> Batch:
+        """Samples → one padded batch on the CPU, `key` and the samples' targets included."""
+        raise NotImplementedError
+
+    def length(self, sample: Sample) -> int:
+        """The number of steps the sample takes in a batch."""
+        raise NotImplementedError
+
+    def embed(self, shape) -> nn.Module:
+        """The module batch → (B, T, D), in the form that `shape` (a model.shape.Shape) wants."""
+        raise NotImplementedError
+
+    def save(self, folder) -> None:
+        """Write what other tools need to read the same input (tokenizer files) into a model folder."""
+        raise NotImplementedError
+
+    @classmethod
+    def open(cls, folder, config=None) -> "Signal":
+        """The inverse of save."""
+        raise NotImplementedError
+
+
+def stack_targets(samples: list[Sample]) -> dict[str, Tensor]:
+    """key, and each target and label that the samples carry, stacked by name."""
+    stacked = {"key": torch.from_numpy(np.array([s.key for s in samples], dtype=np.uint64).view(np.int64))}
+    for name in samples[0].targets:
+        stacked[name] = torch.as_tensor(np.stack([np.asarray(s.targets[name]) for s in samples]))
+    if samples[0].label is not None:
+        stacked["label"] = torch.as_tensor(np.stack([np.asarray(s.label) for s in samples]))
+    return stacked

@@ -1,0 +1,145 @@
+"""Training tokenizers with the package `tokenizers`: WordPiece as in BERT, and byte-level BPE as in GPT-2.
+
+Both are learnt by the trainer for byte pair encoding (Sennrich, Haddow & Birch 2016, section 3.2) from counted words,
+in sorted order, so that the same text always gives the same vocabulary. Its own WordPiece trainer numbers the
+continuation pieces in the order of a hash table, which changes from process to process; here each letter inside a word
+is given a twin letter instead, and the twins become `##` afterwards.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+
+from firth.signals._chunks import BYTES, PLAIN, WORDS
+
+SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4
+TWIN = 0x20000  # added to a letter's code inside a word; words with letters from there on are not counted
+MOST_CHUNKS = 1_500_000  # distinct chunks counted before those seen once are dropped
+MOST_WORDS = 2_500_000  # words the trainer is fed; larger counts are scaled down
+MANY = 1_000_000  # from so many words on, those seen once are not worth a piece
+
+
+def train(texts: Iterable[str], kind: str, vocabulary: int, lowercase: bool, min_frequency: int) -> Tokenizer:
+    """kind "wordpiece" or "bpe"; vocabulary counts all entries, the five special tokens included."""
+    if kind == "wordpiece":
+        before = normalizers.BertNormalizer(lowercase=lowercase)
+        words = _bert_words(_chunk_counts(texts, WORDS), before, lowercase)
+        twins = Counter({_twin(word): count for word, count in words.items() if ord(max(word)) < TWIN})
+        pieces = _pieces(twins, vocabulary, min_frequency, [])
+        return _wordpiece({_untwin(piece): number for piece, number in pieces.get_vocab().items()}, before)
+    words = _byte_words(_chunk_counts(texts, BYTES), lowercase)
+    return _byte_level(_pieces(words, vocabulary, min_frequency, pre_tokenizers.ByteLevel.alphabet()), lowercase)
+
+
+def from_vocabulary(lines: Iterable[str], lowercase: bool) -> Tokenizer:
+    """A WordPiece tokenizer from BERT's vocab.txt: one piece a line."""
+    vocabulary = {line.rstrip("\n"): number for number, line in enumerate(lines)}
+    return _wordpiece(vocabulary, normalizers.BertNormalizer(lowercase=lowercase))
+
+
+def _chunk_counts(texts: Iterable[str], pattern: re.Pattern) -> Counter:
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(pattern.findall(text))
+        if len(counts) > MOST_CHUNKS:
+            counts = _without_rare(counts)
+    return _without_rare(counts) if counts.total() > MANY else counts
+
+
+def _without_rare(counts: Counter) -> Counter:
+    return Counter({chunk: count for chunk, count in counts.items() if count > 1})
+
+
+def _bert_words(chunks: Counter, normalizer, lowercase: bool) -> Counter:
+    words: Counter[str] = Counter()
+    before = pre_tokenizers.BertPreTokenizer()
+    for chunk, count in chunks.items():
+        word = chunk.strip(" \t\n\r")
+        if word.isascii() and word.isprintable():
+            found = PLAIN.findall(word.lower() if lowercase else word)
+        else:
+            found = [piece for piece, _ in before.pre_tokenize_str(normalizer.normalize_str(word))]
+        for piece in found:
+            words[piece[:100]] += count
+    return words
+
+
+def _byte_words(chunks: Counter, lowercase: bool) -> Counter:
+    words: Counter[str] = Counter()
+    before = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    normalizer = _byte_normalizer(lowercase)
+    for chunk, count in chunks.items():
+        text = normalizer.normalize_str(chunk) if normalizer else chunk
+        for piece, _ in before.pre_tokenize_str(text[:1000]):
+            words[piece[:400]] += count
+    return words
+
+
+def _pieces(words: Counter, vocabulary: int, min_frequency: int, alphabet: list[str]) -> Tokenizer:
+    """A BPE model without white space rules over counted words."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        min_frequency=min_frequency,
+        special_tokens=list(SPECIAL),
+        limit_alphabet=max(256, min(1000, vocabulary // 4)),
+        initial_alphabet=sorted(alphabet),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_fed(words), trainer)
+    return tokenizer
+
+
+def _fed(words: Counter) -> Iterator[str]:
+    """Each word as often as it counts, scaled down to MOST_WORDS in all, in sorted order."""
+    scale = max(1.0, words.total() / MOST_WORDS)
+    for word in sorted(words):
+        count = max(1, round(words[word] / scale))
+        for first in range(0, count, 1000):
+            yield (word + " ") * min(1000, count - first)
+
+
+def _wordpiece(vocabulary: dict[str, int], normalizer) -> Tokenizer:
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.decoder = decoders.WordPiece()
+    return _finished(tokenizer)
+
+
+def _byte_level(trained: Tokenizer, lowercase: bool) -> Tokenizer:
+    tokenizer = Tokenizer(trained.model)
+    normalizer = _byte_normalizer(lowercase)
+    if normalizer is not None:
+        tokenizer.normalizer = normalizer
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return _finished(tokenizer)
+
+
+def _byte_normalizer(lowercase: bool):
+    return normalizers.Lowercase() if lowercase else None
+
+
+def _finished(tokenizer: Tokenizer) -> Tokenizer:
+    """Special tokens, and [CLS] a [SEP] b [SEP] for other tools."""
+    tokenizer.add_special_tokens([token for token in SPECIAL if tokenizer.token_to_id(token) is not None])
+    ends = [("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
+    return tokenizer
+
+
+def _twin(word: str) -> str:
+    return word[0] + "".join(chr(ord(letter) + TWIN) for letter in word[1:])
+
+
+def _untwin(piece: str) -> str:
+    if piece in SPECIAL:
+        return piece
+    plain = "".join(chr(ord(c) - TWIN) if ord(c) >= TWIN else c for c in piece)
+    return plain if ord(piece[0]) < TWIN else "##" + plain

@@ -1,0 +1,276 @@
+"""Text as a signal: a tokenizer trained on the user's own text or taken from a model folder; tokens into batches.
+
+WordPiece: Devlin et al. 2019, arXiv 1810.04805, section 3 (vocabulary as in Schuster & Nakajima 2012).
+Byte-level BPE: Radford et al. 2019, section 2.2. Input form: [CLS] first part [SEP], or [CLS] first [SEP] second [SEP].
+"""
+
+import json
+from collections.abc import Iterable
+from itertools import pairwise
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from tokenizers import Tokenizer
+from torch import nn
+
+from firth.errors import InputError
+from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
+from firth.signals import _tokenizers
+from firth.signals._chunks import BATCH, ChunkEncoder, Flat, batches_by_length
+
+ROLES = {  # names of special tokens in tokenizer_config.json and what they are called where the file is silent
+    "pad_token": ("[PAD]", "<pad>", "<|padding|>"),
+    "unk_token": ("[UNK]", "<unk>"),
+    "cls_token": ("[CLS]", "<s>", "<|endoftext|>"),
+    "sep_token": ("[SEP]", "</s>", "<|endoftext|>"),
+    "mask_token": ("[MASK]", "<mask>"),
+}
+LARGE = 8192  # a vocabulary asked for beyond this must be reached, at least by half
+
+
+class Config(SignalConfig):
+    """The table `text`."""
+
+    tokenizer: Literal["wordpiece", "bpe", "source"] = "wordpiece"  # source: as in the model folder of --from
+    vocabulary: int = Field(8192, ge=16, le=1_000_000, description="entries, special tokens included")
+    lowercase: bool = True  # upper case and (WordPiece) accents are dropped, as in BERT uncased
+    min_frequency: int = Field(2, ge=1, description="times a pair of pieces must occur to be joined (training)")
+    context: int = Field(128, ge=8, description="tokens per sample, special ones included")
+
+
+TextConfig = Config  # inside the class, Config is the class attribute
+
+
+class Encoded(NamedTuple):
+    ids: np.ndarray  # int32 (n,), without special tokens
+    breaks: np.ndarray  # int32 (s,): offsets in ids at which a sentence starts, ascending, 0 left out
+
+
+class Text(Signal):
+    """A fitted tokenizer. `tokenizer` also knows special tokens written in a text; `encode` takes them as plain."""
+
+    Config: ClassVar[type[SignalConfig]] = Config
+    name: ClassVar[str] = "text"
+    config: TextConfig
+
+    def __init__(self, tokenizer: Tokenizer, config: TextConfig, roles: dict[str, str] | None = None):
+        tokenizer.no_truncation()
+        tokenizer.no_padding()
+        self.tokenizer, self.config = tokenizer, config
+        self.roles = roles or {role: names[0] for role, names in ROLES.items()}
+        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (self._id(role) for role in ROLES)
+        self.encoder = ChunkEncoder(tokenizer)
+        self.vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
+        self._never_hidden = self._table({self.pad_id, self.cls_id, self.sep_id})
+        self._begins, self._closes = _word_tables(tokenizer, self.vocabulary)
+
+    @classmethod
+    def fit(cls, texts: Iterable[str], config: TextConfig) -> Self:
+        """Train the tokenizer on texts. Raises InputError where they are too few for the vocabulary."""
+        if config.tokenizer == "source":
+            raise InputError(
+                "text.tokenizer = source",
+                "no model folder was given",
+                "Give one with --from, or set text.tokenizer = wordpiece.",
+            )
+        tokenizer = _tokenizers.train(
+            texts, config.tokenizer, config.vocabulary, config.lowercase, config.min_frequency
+        )
+        _check_size(tokenizer.get_vocab_size(), config)
+        return cls(tokenizer, config)  # as it was asked for: the key of the packed corpus hangs on it
+
+    def but(self, **changes) -> "Text":
+        """The same tokenizer under another config, e.g. but(context=64)."""
+        return type(self)(self.tokenizer, self.config.model_copy(update=changes), self.roles)  # type: ignore[arg-type]
+
+    @property
+    def facts(self) -> Facts:
+        return Facts(
+            offers=frozenset({"tokens", "sentences", "partner", "words"}),
+            vocabulary=self.vocabulary,
+            mask_id=self.mask_id,
+            pad_id=self.pad_id,
+            special_ids=tuple(sorted({self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id} - {-1})),
+        )
+
+    def encode_flat(self, texts: list[str]) -> Flat:
+        """Texts → all their tokens in one array, with offsets; texts of at most some MB together."""
+        return self.encoder(texts)
+
+    def encode(self, texts: list[str], specials: bool = False) -> list[Encoded]:
+        """Token ids and sentence starts of each text. specials: "[MASK]" and kin in a text stand for their tokens."""
+        if specials:
+            found = [self.tokenizer.encode(text, add_special_tokens=False).ids for text in texts]
+            return [Encoded(np.array(ids, np.int32), np.empty(0, np.int32)) for ids in found]
+        encoded: list[Encoded] = []
+        for batch in batches_by_length(texts, BATCH):
+            flat = self.encoder(batch)
+            breaks = pairwise(flat.break_offsets)
+            for (first, last), (begin, end) in zip(pairwise(flat.offsets), breaks, strict=True):
+                encoded.append(Encoded(flat.ids[first:last], flat.breaks[begin:end]))
+        return encoded
+
+    def decode(self, ids, skip_special: bool = True) -> str:
+        return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
+
+    def length(self, sample: Sample) -> int:
+        return min(self.config.context, sum(map(len, sample.parts)) + len(sample.parts) + 1)
+
+    def stack(self, samples: list[Sample]) -> Batch:
+        """[CLS] p0 [SEP] (p1 [SEP]), the longest part cut first; `pad` and `segments` only where there are any."""
+        rows = [_shortened(sample.parts, self.config.context) for sample in samples]
+        tokens = np.full((len(rows), max(sum(map(len, row)) + len(row) + 1 for row in rows)), self.pad_id, np.int64)
+        segments = np.zeros_like(tokens)
+        lengths = [self._fill(tokens[i], segments[i], row) for i, row in enumerate(rows)]
+        special = self._never_hidden[tokens]
+        batch = Batch(stack_targets(samples), tokens=torch.from_numpy(tokens), special=torch.from_numpy(special))
+        batch["word"] = torch.from_numpy(self._words(tokens, special))
+        if min(lengths) < tokens.shape[1]:
+            batch["pad"] = torch.from_numpy(np.arange(tokens.shape[1]) >= np.array(lengths)[:, None])
+        if max(map(len, rows)) > 1:
+            batch["segments"] = torch.from_numpy(segments)
+        return batch
+
+    def embed(self, shape) -> nn.Module:
+        """(B, T) tokens → (B, T, D)."""
+        from firth.model.embedding import TokenEmbedding
+
+        return TokenEmbedding(shape)
+
+    def save(self, folder, segments: bool = False) -> None:
+        """tokenizer.json and tokenizer_config.json; segments: the model takes token_type_ids."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        self.tokenizer.save(str(folder / "tokenizer.json"))
+        kept = {
+            "tokenizer_class": "PreTrainedTokenizerFast",
+            "model_max_length": self.config.context,
+            "model_input_names": ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"],
+            "clean_up_tokenization_spaces": False,
+            **self.roles,
+            "firth": self.config.model_dump(mode="json"),
+        }
+        (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
+
+    @classmethod
+    def open(cls, folder, config: TextConfig | None = None) -> Self:
+        """The tokenizer of a model folder; of `config` only the context is taken. Raises InputError without one."""
+        folder = Path(folder)
+        stored = _read_config(folder)
+        tokenizer = _read_tokenizer(folder, bool(stored.get("do_lower_case", True)))
+        own = Config(**stored["firth"]) if "firth" in stored else _source_config(tokenizer, stored)
+        if config is not None:
+            own = own.model_copy(update={"context": config.context})
+        return cls(tokenizer, own, _roles(tokenizer, stored, folder))
+
+    def _id(self, role: str) -> int:
+        number = self.tokenizer.token_to_id(self.roles.get(role, ""))
+        return -1 if number is None else number
+
+    def _table(self, ids: set[int]) -> np.ndarray:
+        """bool (V,): True at these ids."""
+        table = np.zeros(self.vocabulary, bool)
+        table[sorted(ids - {-1})] = True
+        return table
+
+    def _fill(self, tokens: np.ndarray, segments: np.ndarray, parts: tuple[np.ndarray, ...]) -> int:
+        """Write one row (T,) in place; its length."""
+        tokens[0], place = self.cls_id, 1
+        for number, part in enumerate(parts):
+            end = place + len(part)
+            tokens[place:end] = part
+            tokens[end] = self.sep_id
+            if number:
+                segments[place : end + 1] = number
+            place = end + 1
+        return place
+
+    def _words(self, tokens: np.ndarray, special: np.ndarray) -> np.ndarray:
+        """int64 (B, T): number of the word in the row, 0, 1, …; -1 at special tokens."""
+        begins = self._begins[tokens]
+        begins[:, 1:] |= special[:, :-1] | self._closes[tokens[:, :-1]]
+        begins &= ~special
+        return np.where(special, -1, begins.cumsum(1) - 1)
+
+
+def _shortened(parts: tuple[np.ndarray, ...], context: int) -> tuple[np.ndarray, ...]:
+    """Parts that fit with [CLS] and a [SEP] each: the longest is cut at its end until it is no longer the longest."""
+    room = context - 1 - len(parts)
+    if sum(map(len, parts)) <= room:
+        return parts
+    lengths = [len(part) for part in parts]
+    while sum(lengths) > room:
+        longest = lengths.index(max(lengths))
+        others = max([n for i, n in enumerate(lengths) if i != longest], default=0)
+        lengths[longest] = max(min(others, lengths[longest] - 1), lengths[longest] - (sum(lengths) - room))
+    return tuple(part[:length] for part, length in zip(parts, lengths, strict=True))
+
+
+def _word_tables(tokenizer: Tokenizer, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:
+    """bool (V,) twice: the piece begins a word; the piece after it does (signs stand alone)."""
+    pieces = [tokenizer.id_to_token(number) or "" for number in range(vocabulary)]
+    if any(piece.startswith("##") for piece in pieces):
+        return np.array([not piece.startswith("##") for piece in pieces]), np.zeros(vocabulary, bool)
+    signs = np.array([bool(piece) and piece[-1].isascii() and not piece[-1].isalnum() for piece in pieces])
+    return np.array([piece[:1] in ("Ġ", "Ċ", "ĉ", "▁") for piece in pieces]) | signs, signs
+
+
+def _check_size(found: int, config: Config) -> None:
+    if found <= len(_tokenizers.SPECIAL):
+        raise InputError("the text", "there are no words to learn a tokenizer from", "Give files that hold text.")
+    if config.vocabulary > LARGE and found < config.vocabulary / 2:
+        raise InputError(
+            f"text.vocabulary = {config.vocabulary:,}",
+            f"the text is too small for it: it gives {found:,} entries",
+            f"Set text.vocabulary = {found // 100 * 100 or found} or less, or give more text.",
+        )
+
+
+def _read_config(folder: Path) -> dict:
+    path = folder / "tokenizer_config.json"
+    try:
+        return json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    except ValueError as error:
+        raise InputError(path, f"is not JSON ({error})", "Save the model again, or fetch the file anew.") from None
+
+
+def _read_tokenizer(folder: Path, lowercase: bool) -> Tokenizer:
+    """From tokenizer.json, else from vocab.txt."""
+    path = folder / "tokenizer.json"
+    if not path.is_file() and (folder / "vocab.txt").is_file():
+        return _tokenizers.from_vocabulary((folder / "vocab.txt").read_text("utf-8").splitlines(), lowercase)
+    if not path.is_file():
+        raise InputError(
+            folder, "holds no tokenizer.json and no vocab.txt", "Give the folder of a model with its tokenizer."
+        )
+    try:
+        return Tokenizer.from_file(str(path))
+    except Exception as error:
+        raise InputError(path, f"is no tokenizer ({error})", "Save the model again, or fetch the file anew.") from None
+
+
+def _source_config(tokenizer: Tokenizer, stored: dict) -> Config:
+    longest = stored.get("model_max_length", 512)
+    return Config(
+        tokenizer="source",
+        min_frequency=1,
+        vocabulary=max(16, tokenizer.get_vocab_size()),
+        lowercase=bool(stored.get("do_lower_case", False)),
+        context=int(longest) if 8 <= longest <= 8192 else 512,
+    )
+
+
+def _roles(tokenizer: Tokenizer, stored: dict, folder: Path) -> dict[str, str]:
+    """The special tokens: as the file says, else by their usual names."""
+    roles = {}
+    for role, names in ROLES.items():
+        said = stored.get(role)
+        said = said.get("content") if isinstance(said, dict) else said
+        roles[role] = next((n for n in (said, *names) if n and tokenizer.token_to_id(n) is not None), "")
+    missing = [role for role in ("pad_token", "cls_token", "sep_token", "mask_token") if not roles[role]]
+    if missing:
+        raise InputError(folder, f"its tokenizer has no {', '.join(missing)}", "Give the folder of a BERT-like model.")
+    return roles

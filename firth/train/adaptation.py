@@ -1,0 +1,245 @@
+"""An adaptation: a task over a backbone that is pre-trained, random, or begun in closed form; everything else equal.
+
+`assemble` makes one out of a recipe, `fit` trains it through the one loop. Both are what `adapt` and `compare` call.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firth import find
+from firth.data.labelled import Labelled, open_labelled
+from firth.data.sampler import Batches
+from firth.data.source import Source
+from firth.errors import FirthError, InputError, did_you_mean
+from firth.functional.random import Draw, combine
+from firth.interop.folder import model_folder
+from firth.objective import Composed
+from firth.recipe import Recipe, filled, with_table
+from firth.signal import Signal
+from firth.train import budget as budgets
+from firth.train import build, machine, probe
+from firth.train.build import Weights
+from firth.train.folder import RunFolder
+from firth.train.log import Show, Silent
+from firth.train.loop import train
+from firth.train.run import Run, Step
+
+PRETRAINED, RANDOM = "pretrained", "random"
+LR = 3e-4  # of AdamW up to width 256; wider models take less
+EPOCHS = 3  # through many labels
+FEW_STEPS = 400  # through few labels, at most
+FEW_EPOCHS = 20  # through very few labels, at most
+EVALUATIONS = 20  # along the way
+
+
+@dataclass
+class Adaptation:
+    """Everything before the first step. recipe: complete; weights: what was loaded; begun: facts of the start."""
+
+    recipe: Recipe
+    signal: Signal
+    labelled: Labelled
+    objective: Composed
+    train: Batches
+    valid: Batches
+    test: Batches | None
+    weights: Weights
+    begun: dict[str, Any] | None = None
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)  # (step, validation means), step 0 first
+
+    @property
+    def task(self) -> str:
+        return self.recipe.objective[0]
+
+    @property
+    def best(self) -> int:
+        """The step whose weights are kept: that of the lowest validation loss."""
+        return min(self.curve, key=lambda point: point[1]["loss"])[0] if self.curve else 0
+
+    def score(self) -> tuple[str, dict[str, Any]]:
+        """("test" or "validation", the score of the task there, with "wrong": what it gets wrong)."""
+        name, batches = ("test", self.test) if self.test else ("validation", self.valid)
+        everything = batches.evaluation(len(batches), 64)
+        return name, find.find("tasks", self.task).evaluate(self.objective, everything)
+
+
+def assemble(
+    recipe: Recipe, signal: Signal | None = None, labelled: Labelled | None = None, show: Show | None = None
+) -> Adaptation:
+    """The task of the recipe over the model of `model.source`, begun as `model.start` says.
+
+    signal, labelled: where the caller already has them (compare shares them between arms). The head is initialised from
+    the seed, as is the backbone before it is loaded or started: arms differ in nothing but the start.
+    """
+    check_start(recipe.model.start)
+    refuse_unfinished(recipe.model.source)
+    signal = signal or open_signal(recipe)
+    labelled = labelled or open_labelled(recipe.data, signal, recipe.seed)
+    learn_from, validate_on = refuse_empty(recipe, labelled)
+    refuse_unlearnt(labelled)
+    recipe = plan(fill(recipe, signal, labelled), labelled)
+    objective = build.compose(recipe, signal)
+    build.apply_choices(recipe, objective)
+    objective.to(build.device_of(recipe))
+    weights, begun = begin(recipe, objective, signal, labelled, show or Silent())
+    train, valid = (build.batches_of(recipe, signal, source) for source in (learn_from, validate_on))
+    test = build.batches_of(recipe, signal, labelled.test) if labelled.test else None
+    return Adaptation(recipe, signal, labelled, objective, train, valid, test, weights, begun)
+
+
+def fit(
+    adaptation: Adaptation, folder: RunFolder | None = None, each: Callable[[Step, Run], None] | None = None
+) -> Run:
+    """Train to the end or until validation no longer gets better; the objective then holds the best weights."""
+    job = Run(
+        objective=adaptation.objective,
+        batches=adaptation.train,
+        recipe=adaptation.recipe,
+        folder=folder,
+        valid=adaptation.valid,
+        device=build.device_of(adaptation.recipe),
+        evaluate_first=True,
+    )
+    for step in train(job):
+        if step.evaluation:
+            adaptation.curve.append((step.index, step.evaluation))
+        if each:
+            each(step, job)
+    return job
+
+
+def refuse_unfinished(folder) -> None:
+    """Raises InputError for a run that has no model yet."""
+    run = RunFolder(folder)
+    if run.facts and not run.model.exists():
+        raise InputError(folder, "is a run without a model: it is not finished", "Run its command again; it goes on.")
+
+
+def refuse_empty(recipe: Recipe, labelled: Labelled) -> tuple[Source, Source]:
+    """Training and validation part. Raises InputError where there is nothing to learn from, or to validate on."""
+    if labelled.train and labelled.valid:
+        return labelled.train, labelled.valid
+    name = "to validate on" if labelled.train else "to learn from"
+    paths = ", ".join(recipe.data.paths) or "DATA"
+    raise InputError(paths, f"leaves no labelled example {name}", "Label more of it, or give --valid FILE.")
+
+
+def refuse_unlearnt(labelled: Labelled) -> None:
+    """Raises InputError at the first validation or test example whose label no training example has."""
+    learnt = {record.label for record in labelled.records["train"]}
+    for record in [*labelled.records["valid"], *labelled.records["test"]]:
+        if record.label not in learnt:
+            what = f"label `{record.label}` is in no training example"
+            do = "Add examples of it to the training files, or leave out these rows."
+            raise InputError(str(record.where), what, do)
+
+
+def data_facts(labelled: Labelled) -> dict[str, Any]:
+    """The labelled data as plain values for run.json, and a fingerprint of its parts."""
+    parts = [source for source in (labelled.train, labelled.valid, labelled.test) if source]
+    rows = [combine(number, sample.key, sample.label) for number, part in enumerate(parts) for sample in part.samples]
+    mark = np.bitwise_xor.reduce(np.array(rows, np.uint64))
+    return {"fingerprint": f"{int(mark):016x}", **labelled.facts}
+
+
+def check_start(start: str) -> None:
+    """Raises InputError for a start that does not exist."""
+    known = [PRETRAINED, RANDOM, *find.names("starts")]
+    if start.replace("_", "-") not in known:
+        hint = did_you_mean(start, known)
+        raise InputError(f"--start {start}", "no such start", f"{hint}There is: {', '.join(known)}.")
+
+
+def open_signal(recipe: Recipe) -> Signal:
+    """The signal of the model folder; keys of the recipe's own table win over what the folder says."""
+    cls = find.main_class(find.find("signals", recipe.signal), Signal)
+    folder = model_folder(recipe.model.source)
+    signal, table = cls.open(folder), recipe.tables.get(recipe.signal)
+    return cls.open(folder, signal.config.model_copy(update=table)) if table else signal
+
+
+def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
+    """The recipe with what follows from signal, model folder and labels; unset choices by rule, nothing measured."""
+    recipe = build.fill(recipe, signal)
+    facts = signal.facts._replace(classes=tuple(labelled.classes))
+    for name, config in build.configs_of(recipe).items():
+        recipe = with_table(recipe, name, config.fill(facts))
+    refuse_long(recipe, signal)
+    device = build.device_of(recipe).type
+    choice = probe.rule(probe.recipe_context(recipe), machine.native_bf16(), machine.cores(), device)
+    if recipe.optimizer.lr is None:
+        recipe = filled(recipe, optimizer={"lr": rate(recipe.model.width or 256)})
+    return probe.with_choice(recipe, choice)
+
+
+def refuse_long(recipe: Recipe, signal: Signal) -> None:
+    """Raises InputError for a context beyond learned positions."""
+    shape, context = build.shape_for(recipe, signal), probe.recipe_context(recipe)
+    if shape.position_kind == "learned" and context > shape.positions:
+        raise InputError(
+            f"{recipe.signal}.context = {context}",
+            f"the model has learned {shape.positions} positions",
+            f"Set {recipe.signal}.context={shape.positions} or less.",
+        )
+
+
+def rate(width: int) -> float:
+    """Learning rate by width: 3e-4 up to 256, about 6e-5 at 768."""
+    return float(f"{LR * min(1.0, 256 / width) ** 1.5:.2g}")
+
+
+def plan(recipe: Recipe, labelled: Labelled) -> Recipe:
+    """Batch, steps and intervals from the number of training labels, where the recipe does not say them."""
+    samples = len(labelled.train or ())
+    batch = recipe.train.batch or (32 if samples >= 20_000 else 16)
+    epoch = -(-samples // batch)
+    steps = recipe.train.steps or _asked_steps(recipe, epoch) or max(EPOCHS * epoch, min(FEW_EPOCHS * epoch, FEW_STEPS))
+    every = recipe.train.evaluate_every or max(1, steps // EVALUATIONS)
+    save = recipe.train.checkpoint_every or max(every, 500)
+    changes = {"batch": batch, "steps": steps, "evaluate_every": every, "checkpoint_every": save}
+    return filled(recipe, train=changes)
+
+
+def _asked_steps(recipe: Recipe, epoch: int) -> int | None:
+    """train.budget in steps or epochs."""
+    if not recipe.train.budget:
+        return None
+    budget = budgets.parse(recipe.train.budget)
+    if budget.kind not in ("steps", "epochs"):
+        where = f"train.budget = {recipe.train.budget}"
+        raise InputError(where, "adapting is counted in steps or epochs", "Write 500steps or 5epochs.")
+    return max(1, round(budget.amount * (epoch if budget.kind == "epochs" else 1)))
+
+
+def begin(
+    recipe: Recipe, objective: Composed, signal: Signal, labelled: Labelled, show: Show
+) -> tuple[Weights, dict[str, Any] | None]:
+    """Load, start, or leave at random; what was loaded, and the facts of a closed-form start."""
+    if recipe.model.start == PRETRAINED:
+        return build.load_weights(objective, recipe.model.source), None
+    weights = Weights(new=sorted(objective.state_dict()))
+    if recipe.model.start == RANDOM:
+        return weights, None
+    module = find.find("starts", recipe.model.start)
+    source = raw_text(recipe, signal, show) or labelled.train
+    special = signal.facts.special_ids
+    return weights, module.start(objective, source, Draw(recipe.seed), special=special)
+
+
+def raw_text(recipe: Recipe, signal: Signal, show: Show) -> Source | None:
+    """What the run in `model.source` was trained on, from the cache or its files; None, and a note, without it."""
+    run = RunFolder(Path(str(recipe.model.source)))
+    if not run.config.exists():
+        show.note(f"{run} is no run of firth; the start is computed from the labelled training texts.")
+        return None
+    try:
+        corpus = build.open_data(run.recipe, show)
+    except FirthError as error:
+        show.note(f"The raw data of {run} is gone ({error.what}); the start is computed from the labelled texts.")
+        return None
+    same = corpus.signal.facts.vocabulary == signal.facts.vocabulary
+    return corpus.train(context=probe.recipe_context(run.recipe)) if same else None

@@ -1,0 +1,215 @@
+"""What an adaptation tells and leaves behind: the plan, the score, the model folder, the card."""
+
+import json
+import os
+import shutil
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from firth.train.budget import Clock
+from firth.train.describe import count, duration, percent
+from firth.train.folder import RunFolder, write_atomically
+from firth.train.log import Recorded, Show
+
+WRONG = 50  # wrongly predicted samples that are kept for looking at
+
+
+@dataclass(frozen=True)
+class Adapted:
+    """What an adaptation ended with. Losses in nats per sample; seconds are wall time of the command."""
+
+    folder: Path
+    task: str = "classify"
+    start: str = "pretrained"
+    scored: str = "test"  # or "validation", where there is no test part
+    score: dict[str, Any] = field(default_factory=dict)  # what the task's `score` says
+    validation: dict[str, float] = field(default_factory=dict)  # means of the kept weights
+    curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)  # (step, validation means), step 0 first
+    labels: dict[str, int] = field(default_factory=dict)  # samples by part
+    steps: int = 0  # done; early stopping may have come before the plan's end
+    best_step: int = 0
+    seconds: float = 0.0
+    plan: dict[str, Any] = field(default_factory=dict)
+    status: str = "finished"  # or "planned" (dry run)
+
+    @property
+    def accuracy(self) -> float | None:
+        return self.score.get("accuracy")
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"folder": str(self.folder), "accuracy": self.accuracy}
+
+
+def counts(work) -> dict[str, int]:
+    parts = {"train": work.labelled.train, "validation": work.labelled.valid, "test": work.labelled.test}
+    return {name: len(source) for name, source in parts.items() if source}
+
+
+def planned(work) -> dict[str, Any]:
+    settings = work.recipe.train
+    return {"steps": settings.steps, "batch": settings.batch, "lr": work.recipe.optimizer.lr,
+            "evaluate_every": settings.evaluate_every, "patience": settings.patience}  # fmt: skip
+
+
+def describe(work, show: Recorded) -> None:
+    """Data, model, what was loaded and what is new, the plan."""
+    from firth.train import build
+
+    recipe, classes = work.recipe, work.labelled.classes
+    named = ", ".join(classes[:5]) + (", …" if len(classes) > 5 else "")
+    parts = [f"{number:,} {name}" for name, number in counts(work).items()]
+    show.line("Data", " · ".join([*parts, f"{len(classes)} classes ({named})"]))
+    show.line("Model", build.describe_model(work.objective.backbone.shape, work.objective))
+    if recipe.model.start == "pretrained":
+        show.line("Weights", work.weights.describe(recipe.model.source))
+    else:
+        told = f" ({build.describe_start(work.begun)})" if work.begun else ""
+        show.line("Weights", f"{recipe.model.start} start{told}; weights of {recipe.model.source} unused")
+    plan = planned(work)
+    ends = f", ends after {plan['patience']} without gain" if plan["patience"] else ""
+    show.line("Plan", f"{plan['steps']:,} steps × {plan['batch']} samples · learning rate {plan['lr']:g} · "
+                      f"validated every {plan['evaluate_every']:,} steps{ends}")  # fmt: skip
+
+
+def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapted:
+    """Score, save the model folder, the result and the card; then say so."""
+    scored, score = work.score()
+    wrong = score.pop("wrong", [])
+    save_model(work, folder.model, job)
+    write_wrong(work, folder, wrong)
+    clock.lap("scoring and saving")
+    best = dict(work.curve).get(work.best, {})
+    done = max([job.resumed, *(step for step, _ in work.curve)])
+    result = Adapted(folder.path, work.task, work.recipe.model.start, scored, score, best, work.curve, counts(work),
+                     done, work.best, clock.spent, planned(work))  # fmt: skip
+    kept = result.as_dict() | {"folder": folder.path.name}
+    folder.update(status="finished", error=None, result=kept, seconds=clock.parts)
+    write_atomically(folder.card, card(work, folder, result))
+    show_result(folder, result, show)
+    return result
+
+
+def save_model(work, place: Path, job) -> None:
+    """Under another name first, so that model/ is always whole."""
+    from firth.interop.folder import save_folder
+
+    partial = place.with_name(".model-partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    own = [getattr(part, "facts", {}) for part in work.objective.parts.values()]
+    facts = {"task": work.task, "signal": work.recipe.signal} | {k: v for part in own for k, v in part.items()}
+    save_folder(partial, work.objective.backbone.shape, job.state_dict(), tuple(work.labelled.classes), facts)
+    work.signal.save(partial)
+    shutil.rmtree(place, ignore_errors=True)
+    os.replace(partial, place)
+
+
+def write_wrong(work, folder: RunFolder, wrong: list) -> None:
+    """samples/wrong.jsonl: what the model gets wrong in the part it was scored on, the surest first, with the text."""
+    part = "test" if work.labelled.test else "valid"
+    pairs = zip(getattr(work.labelled, part).samples, work.labelled.records[part], strict=True)
+    texts = {sample.key: record.text for sample, record in pairs}
+    rows = [{"text": texts[one.key], **one._asdict()} for one in wrong[:WRONG]]
+    folder.samples.mkdir(parents=True, exist_ok=True)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    write_atomically(folder.samples / "wrong.jsonl", lines)
+
+
+def show_result(folder: RunFolder, result: Adapted, show: Show) -> None:
+    show.line("Result", describe_result(result))
+    for line in confusion(result.score):
+        show.line("", line)
+    show.line("Saved", f"{folder.model} (opens with transformers) · {folder.card}")
+    show.line("Next", f'firth predict {folder} "…"')
+    show.result(result)
+
+
+def show_finished(folder: RunFolder, show: Show) -> Adapted:
+    """The result of an adaptation that is done, read from its run.json."""
+    kept = folder.facts.get("result") or {}
+    known = {key: value for key, value in kept.items() if key in Adapted.__dataclass_fields__}
+    known["curve"] = [(step, means) for step, means in kept.get("curve", [])]
+    result = Adapted(**known | {"folder": folder.path})
+    show.note(f"{folder} is finished; nothing to do. To train anew, choose another --out.")
+    show.line("Result", describe_result(result))
+    show.result(result)
+    return result
+
+
+def describe_result(result: Adapted) -> str:
+    """test accuracy 65.6 % · macro F1 0.655 · Matthews 0.31 (1,500 items) · best of 200 steps: 140 · 4.2 s"""
+    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "matthews": "Matthews"}
+    values = [f"{names.get(key, key)} {figure(key, value)}" for key, value in result.score.items()
+              if isinstance(value, float)]  # fmt: skip
+    items = f" ({result.score['items']:,} items)" if "items" in result.score else ""
+    taken = f"step {result.best_step:,} of {result.steps:,} kept"
+    return " · ".join([f"{result.scored} " + " · ".join(values) + items, taken, duration(result.seconds)])
+
+
+def figure(key: str, value: float) -> str:
+    return percent(value) if key == "accuracy" else f"{value:.3f}"
+
+
+def confusion(score: dict[str, Any]) -> list[str]:
+    """The confusion matrix as lines, rows: the truth; nothing where there is none or it is too wide."""
+    matrix, classes = score.get("confusion"), score.get("classes") or []
+    if not matrix or len(classes) > 10:
+        return []
+    cells = [[name, *map("{:,}".format, row)] for name, row in zip(classes, matrix, strict=True)]
+    rows = [["truth \\ said", *classes], *cells]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join([row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]) for row in rows]
+
+
+CARD = """\
+---
+tags: [firth, {task}]
+library_name: transformers
+---
+
+# {title}
+
+{model}, adapted by firth to `{task}` from `{source}` ({start}) with {labels} labels ({parts}).
+Classes: {classes}.
+
+| {scored} | |
+|---|---|
+{rows}
+
+{confusion}
+
+## Use
+
+    firth predict {path} "…"
+
+`model/` is a Hugging Face folder: `transformers.AutoModelForSequenceClassification.from_pretrained("{path}/model")`.
+
+## Repeat
+
+    firth adapt {source} DATA --config {path}/config.toml --out {path}-again
+
+`config.toml` is the complete recipe, `run.json` has versions, machine and result, `metrics.jsonl` every logged step,
+`samples/wrong.jsonl` what it gets wrong. Seed {seed}; one seed is no comparison.
+"""
+
+
+def card(work, folder: RunFolder, result: Adapted) -> str:
+    """README.md: the model card."""
+    from firth.train import build
+
+    rows = [f"| {key.replace('_', ' ')} | {figure(key, value)} |" for key, value in result.score.items()
+            if isinstance(value, float)]  # fmt: skip
+    matrix = "\n".join(f"    {line}" for line in confusion(result.score))
+    named = {"path": folder.path.name, "title": folder.path.name, "task": result.task, "start": result.start}
+    return CARD.format(
+        **named,
+        model=build.describe_model(work.objective.backbone.shape, work.objective),
+        source=work.recipe.model.source,
+        labels=count(sum(n for part, n in result.labels.items() if part != "test")),
+        parts=", ".join(f"{number:,} {part}" for part, number in result.labels.items()),
+        classes=", ".join(work.labelled.classes),
+        scored=result.scored,
+        rows="\n".join(rows),
+        confusion=matrix,
+        seed=work.recipe.seed,
+    )

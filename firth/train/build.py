@@ -1,0 +1,232 @@
+"""A recipe becomes the things it names: the signal, the corpus, the objectives over one backbone, the batches.
+
+Every method is found by its file name; nothing here knows one of them.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from firth import find
+from firth.data.corpus import Corpus, open_corpus
+from firth.data.sampler import Batches
+from firth.data.source import Source
+from firth.errors import InputError
+from firth.functional.random import Draw
+from firth.interop.folder import model_folder, open_folder, open_shape
+from firth.model.encoder import Backbone
+from firth.model.init import initialise
+from firth.model.shape import Shape
+from firth.model.sizes import shape_of
+from firth.objective import Composed, Objective, ObjectiveConfig
+from firth.recipe import Recipe, config_of, filled, with_table
+from firth.signal import Signal
+from firth.train.describe import count, duration
+
+KIND = {"pretrain": "objectives", "adapt": "tasks"}
+
+
+@dataclass
+class Weights:
+    """Where the weights came from; what the person is told."""
+
+    loaded: list[str] = field(default_factory=list)  # names of tensors taken from the source
+    new: list[str] = field(default_factory=list)  # names of tensors that begin at random
+    unused: list[str] = field(default_factory=list)  # names of tensors in the source that nothing took
+
+    def describe(self, source) -> str:
+        text = f"{len(self.loaded):,} tensors loaded from {source}"
+        for label, names in (("new", self.new), ("unused", self.unused)):
+            text += f" · {label}: {_shorten(names)}" if names else f" · none {label}"
+        return text
+
+
+def open_data(recipe: Recipe, show=None) -> Corpus:
+    """Read, split, tokenise and pack the data of the recipe; with model.source, by the source's own tokenizer."""
+    module = find.find("signals", recipe.signal)
+    config = config_of(recipe, "signals", recipe.signal)
+    signal = open_signal(recipe, recipe.model.source) if recipe.model.source else None
+    return open_corpus(recipe.data, module, config, recipe.seed, signal=signal, show=show)
+
+
+def open_signal(recipe: Recipe, folder) -> Signal:
+    """The fitted signal of a model folder, with the recipe's own keys."""
+    module = find.find("signals", recipe.signal)
+    cls: type[Signal] = find.main_class(module, Signal)
+    return cls.open(model_folder(folder), config_of(recipe, "signals", recipe.signal))
+
+
+def configs_of(recipe: Recipe) -> dict[str, ObjectiveConfig]:
+    """Config by name of objective, in the order they arrange and prepare."""
+    return {name: config_of(recipe, KIND[recipe.verb], name) for name in recipe.objective}
+
+
+def fill(recipe: Recipe, signal: Signal) -> Recipe:
+    """The recipe with everything that follows from the fitted signal: the tables of the methods, and the shape."""
+    recipe = with_table(recipe, recipe.signal, signal.config)
+    for name, config in configs_of(recipe).items():
+        refuse_missing(name, config, signal)
+        recipe = with_table(recipe, name, config.fill(signal.facts))
+    shape = shape_for(recipe, signal)
+    model = {"layers": shape.layers, "width": shape.width, "heads": shape.heads, "intermediate": shape.intermediate}
+    return filled(recipe, model=model | {"dropout": shape.dropout, "shape": shape.name})
+
+
+def refuse_missing(name: str, config: ObjectiveConfig, signal: Signal) -> None:
+    """Raises InputError where the signal does not offer what the objective needs."""
+    missing = sorted(config.needs - signal.facts.offers)
+    if missing:
+        raise InputError(
+            f"objective `{name}`",
+            f"needs {', '.join(missing)}, which the signal `{signal.name}` does not offer",
+            f"Choose another --objective; {signal.name} offers {', '.join(sorted(signal.facts.offers))}.",
+        )
+
+
+def shape_for(recipe: Recipe, signal: Signal) -> Shape:
+    """The shape of the source where there is one, else of the recipe."""
+    model = recipe.model
+    if model.source:
+        shape = open_shape(model.source)
+        return shape.model_copy(update={"dropout": model.dropout}) if model.dropout is not None else shape
+    size = f"{model.layers}x{model.width}" if model.layers and model.width else model.size
+    own = {key: value for key in ("heads", "intermediate") if (value := getattr(model, key))}
+    own["pad_id"] = max(signal.facts.pad_id, 0)
+    shape = shape_of(model.shape, size, signal.facts.vocabulary, signal.config.context, **own)  # type: ignore[attr-defined]
+    dropout = 0.0 if model.dropout is None and recipe.verb == "pretrain" else model.dropout
+    return shape.model_copy(update={} if dropout is None else {"dropout": dropout})
+
+
+def compose(recipe: Recipe, signal: Signal, shape: Shape | None = None) -> Composed:
+    """The objectives of a filled recipe over one freshly initialised backbone, in fp32 on the CPU."""
+    shape = shape or shape_for(recipe, signal)
+    backbone = Backbone(shape, signal.embed(shape))
+    parts: dict[str, Objective] = {}
+    for name, config in configs_of(recipe).items():
+        module = find.find(KIND[recipe.verb], name)
+        parts[name] = find.main_class(module, Objective)(config, backbone)
+    objective = Composed(backbone, parts)
+    initialise(objective, shape, recipe.seed)
+    return objective
+
+
+def apply_choices(recipe: Recipe, objective: Composed) -> None:
+    """Set what the probe chose: the attention kernel, and compiled blocks."""
+    backbone: Any = objective.backbone
+    if recipe.train.attention != "auto":
+        backbone.set_attention(recipe.train.attention)
+    if recipe.train.compile == "on":
+        for block in backbone.encoder.blocks:
+            block.compile()
+
+
+def load_weights(objective: Composed, source) -> Weights:
+    """Copy what fits by name and shape from a model folder; say what was loaded, what is new, what nobody took."""
+    opened = open_folder(source)
+    own = dict(objective.state_dict())
+    fits = {name: value for name, value in opened.state.items() if name in own and own[name].shape == value.shape}
+    objective.load_state_dict(fits, strict=False)
+    new = [name for name in own if name not in fits]
+    unused = [*opened.unused, *(name for name in opened.state if name not in fits)]
+    if not any(name.startswith("backbone.encoder.") for name in fits):
+        raise InputError(
+            source, "holds no weights that fit this encoder", "Check the folder after --from, or drop --set model keys."
+        )
+    return Weights(sorted(fits), sorted(new), sorted(unused))
+
+
+def start_weights(recipe: Recipe, objective: Composed, source: Source) -> dict[str, Any] | None:
+    """The closed-form start of the recipe (a file of starts/), applied in place; None for `random` or with a source."""
+    if recipe.model.source or recipe.model.start == "random":
+        return None
+    module = find.find("starts", recipe.model.start)
+    return module.start(objective, source, Draw(recipe.seed))
+
+
+def rows_of(recipe: Recipe) -> dict[str, Any]:
+    """How objectives want the corpus cut: packed, or by documents where sentences matter; with partners if needed."""
+    needs = frozenset().union(*(config.needs for config in configs_of(recipe).values()))
+    documents = bool(needs & {"sentences", "partner"})
+    return {"rows": "documents" if documents else "packed", "partner": "partner" in needs}
+
+
+def batches_of(recipe: Recipe, signal: Signal, source: Source, seed: int | None = None) -> Batches:
+    """The batches of a source under the recipe, for this rank."""
+    from firth import distributed
+
+    configs, train = list(configs_of(recipe).values()), recipe.train
+    return Batches(
+        source,
+        signal,
+        configs,
+        recipe.seed if seed is None else seed,
+        batch=train.batch or 16,
+        micro_batch=train.micro_batch,
+        rank=distributed.rank(),
+        world=distributed.world(),
+        group_lengths=source.lengths is not None,
+    )
+
+
+def device_of(recipe: Recipe) -> torch.device:
+    """`auto` is the accelerator where there is one. Raises InputError for one that is not there."""
+    if recipe.device != "auto":
+        with suppress(RuntimeError, AssertionError):
+            device = torch.empty(0, device=recipe.device).device
+            if device.type != "meta":  # which computes nothing
+                return device
+        raise InputError(f"--device {recipe.device}", "is not available here", "Use --device auto or cpu.")
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def parameters(objective: Composed) -> int:
+    """Number of trained numbers; tied ones once."""
+    return sum(p.numel() for p in objective.parameters())
+
+
+def describe_data(corpus: Corpus) -> str:
+    """50,000 documents · 11.6 M words · 214 duplicates dropped"""
+    facts = corpus.facts
+    parts = [
+        f"{facts['documents']:,} documents ({facts['unit']}s)"
+        if facts.get("unit")
+        else f"{facts['documents']:,} documents"
+    ]
+    parts += [f"{count(facts[key])} {key}" for key in ("words", "tokens") if facts.get(key)]
+    parts += [f"{name} {100 * share:.0f} %" for name, share in _languages(facts)]
+    if facts.get("exact_duplicates"):
+        parts.append(f"{facts['exact_duplicates']:,} duplicates dropped")
+    if facts.get("near_duplicates"):
+        parts.append(f"{facts['near_duplicates']:,} near duplicates")
+    return " · ".join(parts)
+
+
+def describe_model(shape: Shape, objective: Composed) -> str:
+    """ModernBERT-shaped, 4 layers × 256, 5.3 M parameters, vocabulary 8,192"""
+    title = {"bert": "BERT", "modernbert": "ModernBERT"}.get(shape.name, shape.name)
+    return (
+        f"{title}-shaped, {shape.layers} layers × {shape.width}, {count(parameters(objective))} parameters, "
+        f"vocabulary {shape.vocabulary:,}"
+    )
+
+
+def describe_start(facts: dict[str, Any]) -> str:
+    """co-occurrence: 6.1 M tokens counted in 4.2 s"""
+    seconds = facts.get("seconds")
+    shown = [f"{count(value)} {key}" for key, value in facts.items() if key != "seconds" and isinstance(value, int)]
+    return " · ".join(shown) + (f" in {duration(seconds)}" if seconds is not None else "")
+
+
+def _languages(facts: dict[str, Any]) -> list[tuple[str, float]]:
+    """The two commonest languages and their shares of the documents."""
+    languages = facts.get("languages") or {}
+    total = sum(languages.values()) or 1
+    return sorted(((name, n / total) for name, n in languages.items()), key=lambda pair: -pair[1])[:2]
+
+
+def _shorten(names: list[str], most: int = 3) -> str:
+    """Groups of tensors by the first three parts of their names."""
+    groups = list(dict.fromkeys(".".join(name.split(".")[:3]) for name in names))
+    return ", ".join(groups[:most]) + (f" and {len(groups) - most} more" if len(groups) > most else "")

@@ -1,0 +1,99 @@
+"""README.md of a run: the model card, with the figures."""
+
+import math
+
+from firth.recipe import Recipe
+from firth.train.describe import count, duration, name, percent, size
+from firth.train.folder import RunFolder, write_atomically
+
+CARD = """\
+---
+tags: [firth, {objectives}]
+library_name: transformers
+---
+
+# {title}
+
+{model}. Pre-trained by firth with {objectives} on raw data: {data}.
+
+| held-out | |
+|---|---|
+{rows}
+
+| cost | |
+|---|---|
+| steps | {steps:,} |
+| tokens | {tokens} |
+| wall time | {seconds} |
+| peak memory | {memory} |
+
+Losses are in nats per item, on documents that were never trained on; the first-step loss is that of the model after its
+start and before its first update.
+
+## Use
+
+    firth adapt {path} LABELS.tsv --task classify
+    firth predict {path} "The film was [MASK]."
+
+`model/` is a Hugging Face folder: `transformers.AutoModelForMaskedLM.from_pretrained("{path}/model")`.
+
+## Repeat
+
+    firth pretrain --config {path}/config.toml --out {path}-again
+
+`config.toml` is the complete recipe, `run.json` has versions, machine and the fingerprint of the data, `metrics.jsonl`
+every logged step, `samples/` what the model guessed on the way. Seed {seed}.
+
+## Limits
+
+The model knows what its text knows, with the text's gaps and prejudices. The text of a held-out document never trains,
+but near duplicates of it may.
+"""
+
+
+def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str) -> None:
+    """README.md into the run folder. result: a Result of train/pretrain.py."""
+    rows = [(key, value) for key, value in result.metrics.items() if key != "loss" or len(recipe.objective) > 1]
+    rows += [("loss before the first step", result.first_loss), ("loss at random initialisation", result.random_loss)]
+    text = CARD.format(
+        objectives=", ".join(recipe.objective),
+        title=folder.path.name,
+        model=model,
+        data=data,
+        rows="\n".join(f"| {name(key)} | {figure(key, value)} |" for key, value in rows if value is not None),
+        steps=result.steps,
+        tokens=count(result.tokens),
+        seconds=duration(result.seconds),
+        memory=size(result.peak_memory),
+        path=folder.path.name,
+        seed=recipe.seed,
+    )
+    write_atomically(folder.card, text)
+
+
+def figure(key: str, value: float) -> str:
+    """A share for accuracies, a short number else."""
+    if key.endswith("accuracy"):
+        return percent(value)
+    return f"{value:,.1f}" if key.endswith("perplexity") else f"{value:.3f}"
+
+
+def perplexity(loss: float) -> float:
+    """exp of a loss in nats, never an overflow."""
+    return math.exp(min(loss, 50.0))
+
+
+def describe_metrics(metrics: dict[str, float]) -> str:
+    """masked tokens loss 4.12 (perplexity 61.6) · 24.1 % right at first guess"""
+    own = {key for key in metrics if not key.endswith(("_accuracy", "_perplexity")) and key != "loss"}
+    parts = [_one(term, metrics) for term in metrics if term in own]
+    return " · ".join(parts) or f"loss {metrics.get('loss', math.nan):.2f}"
+
+
+def _one(term: str, metrics: dict[str, float]) -> str:
+    text = f"{name(term)} loss {metrics[term]:.2f}"
+    if (ambiguity := metrics.get(f"{term}_perplexity")) is not None:
+        text += f" (perplexity {ambiguity:,.0f})"
+    if (right := metrics.get(f"{term}_accuracy")) is not None:
+        text += f" · {percent(right)} right"
+    return text

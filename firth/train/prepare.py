@@ -1,0 +1,234 @@
+"""Everything between the request and the first step: data, model, the choices for this machine, the start, the plan."""
+
+import math
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from firth.data.corpus import Corpus
+from firth.data.sampler import Batches
+from firth.data.source import Source
+from firth.errors import InputError
+from firth.model.shape import Shape
+from firth.objective import Composed
+from firth.recipe import Recipe, config_of
+from firth.signal import Signal
+from firth.train import build, machine, plan, probe
+from firth.train.budget import Budget, Clock
+from firth.train.describe import name as words
+from firth.train.log import Recorded
+from firth.train.measure import measure
+from firth.train.plan import Plan
+
+FEW = 64  # held-out samples for the losses before the first step
+
+
+@dataclass
+class Work:
+    """A recipe on its way to a run."""
+
+    recipe: Recipe
+    budget: Budget
+    clock: Clock
+    show: Recorded
+    place: Any  # of the run folder to be
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    facts: dict[str, Any] = field(default_factory=dict)  # for run.json
+    plan: Plan | None = None
+    corpus: Corpus = None  # type: ignore[assignment]
+    signal: Signal = None  # type: ignore[assignment]
+    shape: Shape = None  # type: ignore[assignment]
+    objective: Composed = None  # type: ignore[assignment]
+    source: Source = None  # type: ignore[assignment]
+    held_out: Source = None  # type: ignore[assignment]
+    train: Batches = None  # type: ignore[assignment]
+    valid: Batches = None  # type: ignore[assignment]
+
+    @property
+    def timed(self) -> bool:
+        return self.budget.kind == "seconds"
+
+    def line(self, key: str, text: str) -> None:
+        self.show.line(key, text)
+
+
+@contextmanager
+def own_threads():
+    """Give the caller's thread count back at the end."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def fresh(work: Work) -> None:
+    """Up to the plan of a new run."""
+    given = work.recipe.model.size is not None or work.recipe.model.layers is not None
+    work.recipe = plan.with_defaults(work.recipe, work.budget.amount if work.timed else None)
+    data(work)
+    model(work)
+    seconds = choices(work)
+    if seconds and not given and not work.recipe.model.source:
+        shrink(work, seconds)
+    losses_and_start(work)
+    planning(work)
+
+
+def again(work: Work, has_checkpoint: bool) -> None:
+    """Up to the first step of a run whose recipe is complete and whose plan stands."""
+    data(work)
+    model(work)
+    build.apply_choices(work.recipe, work.objective)
+    if work.recipe.train.threads:
+        torch.set_num_threads(work.recipe.train.threads)
+    if not has_checkpoint:
+        begin_weights(work)
+
+
+def data(work: Work) -> None:
+    """Open the corpus; cut it the way the objectives need."""
+    work.device = build.device_of(work.recipe)
+    work.corpus = build.open_data(work.recipe, work.show)
+    work.signal = work.corpus.signal
+    work.recipe = build.fill(work.recipe, work.signal)
+    context, rows = probe.recipe_context(work.recipe), build.rows_of(work.recipe)
+    work.source = work.corpus.train(context=context, **rows)
+    work.held_out = work.corpus.held_out(context=context, **rows)
+    refuse_empty(work)
+    work.facts["data"] = {"fingerprint": work.corpus.fingerprint, **plain_facts(work.corpus.facts)}
+    work.line("Data", build.describe_data(work.corpus))
+    work.clock.lap("data")
+
+
+def plain_facts(facts: dict[str, Any]) -> dict[str, Any]:
+    """What of the facts is a number, a word, or a table of them."""
+    return {key: value for key, value in facts.items() if isinstance(value, str | int | float | bool | dict)}
+
+
+def refuse_empty(work: Work) -> None:
+    """Raises InputError where one side of the split has nothing to learn from or to measure on."""
+    for side, source in (("training", work.source), ("held-out", work.held_out)):
+        if len(source) == 0:
+            paths = ", ".join(map(str, work.recipe.data.paths)) or "the data"
+            raise InputError(
+                paths, f"leaves no sample in the {side} part", "Give more text, or --set data.held_out=0.2."
+            )
+
+
+def model(work: Work) -> None:
+    """Build the model, refuse what cannot fit, and make its batches."""
+    work.shape = build.shape_for(work.recipe, work.signal)
+    shape, tokens = work.shape, (work.recipe.train.micro_batch or work.recipe.train.batch or 16)
+    rough = 12 * shape.layers * shape.width**2 + shape.vocabulary * shape.width
+    least = plan.training_memory(
+        rough, tokens * probe.recipe_context(work.recipe), shape.width, shape.layers, shape.vocabulary
+    )
+    plan.refuse_memory(least, machine.free_memory())
+    work.objective = build.compose(work.recipe, work.signal, shape)
+    work.train = build.batches_of(work.recipe, work.signal, work.source)
+    work.valid = build.batches_of(work.recipe, work.signal, work.held_out)
+    work.objective.to(work.device)
+    work.clock.lap("model")
+
+
+def choices(work: Work) -> float | None:
+    """Threads, precision, attention, compiling: measured for a time budget, by rule otherwise. Seconds per step."""
+    seconds = None
+    if work.timed:
+        limit = plan.PROBING / 2 * work.budget.amount
+        long = work.budget.amount > probe.COMPILE_FROM
+        choice, seconds = probe.choose(work.recipe, work.objective, work.train, work.device, limit, long)
+    else:
+        native = machine.native_bf16()
+        choice = probe.rule(probe.recipe_context(work.recipe), native, machine.cores(), work.device.type)
+    work.recipe = probe.with_choice(work.recipe, choice)
+    torch.set_num_threads(work.recipe.train.threads or choice.threads)
+    work.clock.lap("probing")
+    return seconds
+
+
+def shrink(work: Work, seconds_per_step: float) -> None:
+    """On a machine much slower than the one the sizes were set for: the size for the time it really has."""
+    tokens = (work.recipe.train.batch or 16) * probe.recipe_context(work.recipe)
+    rate = plan.rate_of_mini(tokens / seconds_per_step, work.shape.layers, work.shape.width)
+    wanted = plan.defaults(work.budget.amount, min(rate, plan.REFERENCE))["model.size"]
+    if wanted != work.recipe.model.size:
+        changes = {"size": wanted, "layers": None, "width": None, "heads": None, "intermediate": None}
+        work.recipe = build.fill(plan.filled(work.recipe, model=changes), work.signal)
+        model(work)
+
+
+def losses_and_start(work: Work) -> None:
+    """Show the model; say what is loaded and what is new; first-step loss against random initialisation."""
+    build.apply_choices(work.recipe, work.objective)
+    work.line("Model", build.describe_model(work.shape, work.objective))
+    untrained = few_losses(work)
+    begin_weights(work)
+    first = few_losses(work) if work.facts.get("start") or work.recipe.model.source else untrained
+    work.facts |= {"random_loss": untrained, "first_loss": first}
+    work.line("Begin", describe_losses(work, untrained, first))
+    work.clock.lap("start")
+
+
+def begin_weights(work: Work) -> None:
+    """From a model folder, from a closed-form start, or random; said in one line."""
+    if work.recipe.model.source:
+        loaded = build.load_weights(work.objective, work.recipe.model.source)
+        work.facts["weights"] = {"loaded": len(loaded.loaded), "new": loaded.new, "unused": loaded.unused}
+        work.line("Weights", loaded.describe(work.recipe.model.source))
+        return
+    start = build.start_weights(work.recipe, work.objective, work.source)
+    work.facts["start"] = plain_facts(start) if start else None
+    text = (
+        f"{work.recipe.model.start} start ({build.describe_start(start)}); the rest is new" if start else "all random"
+    )
+    work.line("Weights", text)
+
+
+def few_losses(work: Work) -> dict[str, float]:
+    """Held-out means over a few samples."""
+    return measure(work.objective, work.valid.evaluation(FEW, work.recipe.train.batch or 16), work.device)
+
+
+def describe_losses(work: Work, untrained: dict[str, float], first: dict[str, float]) -> str:
+    """held-out masked tokens loss 6.84 before the first step · 9.03 at random initialisation (theory 9.01)"""
+    parts = []
+    for name, term in terms_of(work.recipe):
+        theory = chance(work.recipe, name)
+        text = f"{words(term)} loss {first[term]:.2f} · {untrained[term]:.2f} at random initialisation"
+        parts.append(text + (f" (theory ln V = {theory:.2f})" if theory else ""))
+    return "held-out " + " · ".join(parts)
+
+
+def terms_of(recipe: Recipe) -> list[tuple[str, str]]:
+    """(objective, term) for each term of each objective."""
+    return [(name, term) for name, config in build.configs_of(recipe).items() for term in config.terms]
+
+
+def chance(recipe: Recipe, objective: str) -> float | None:
+    """ln V, the loss of guessing evenly over the vocabulary, for objectives that guess tokens."""
+    vocabulary = getattr(config_of(recipe, build.KIND[recipe.verb], objective), "vocabulary", 0)
+    return math.log(vocabulary) if vocabulary else None
+
+
+def planning(work: Work) -> None:
+    """Measure real steps, plan, refuse what does not fit, show."""
+    limit = min(8.0, plan.PROBING / 2 * work.budget.amount) if work.timed else 0.5
+    worst = probe.worst_batches(work.recipe, work.signal, work.source)
+    measured = probe.measure_steps(work.recipe, work.objective, worst, work.train, work.valid, work.device, limit)
+    work.clock.lap("probing")
+    epoch = work.train.steps_per_epoch
+    work.plan = plan.make(work.recipe, work.budget, measured, work.clock.spent, epoch)
+    work.recipe = plan.with_plan(work.recipe, work.plan)
+    plan.refuse_disk(work.plan.disk, machine.free_disk(work.place), work.place)
+    work.facts["plan"] = work.plan.as_dict()
+    work.line("Plan", work.plan.describe())
+    choice = work.recipe.train
+    work.line(
+        "Machine",
+        f"{choice.threads} threads · {choice.precision} · {choice.attention} attention · compile {choice.compile} · "
+        f"{work.plan.tokens_per_second:,.0f} tokens/s measured",
+    )

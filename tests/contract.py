@@ -1,0 +1,179 @@
+"""What every objective and task must keep to, stated once; a toy signal and samples to state it on.
+
+A new file in objectives/ or tasks/ is covered without editing a test, as long as `samples` has what it needs.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from firth import find
+from firth.functional.random import Draw
+from firth.model.embedding import TokenEmbedding
+from firth.model.encoder import Backbone
+from firth.model.init import initialise
+from firth.model.sizes import shape_of
+from firth.objective import Composed, Objective, collate, total
+from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
+
+PAD, CLS, SEP, MASK = 0, 2, 3, 4
+VOCABULARY = 40
+CONTEXT = 32
+DRAW = Draw(seed=7)
+
+
+class ToyConfig(SignalConfig):
+    context: int = CONTEXT
+
+
+class ToySignal(Signal):
+    """Numbers as text: ids 5 to 39; a token with an even id goes on with the word before it."""
+
+    Config = ToyConfig
+    name = "toy"
+    config = ToyConfig()
+
+    @property
+    def facts(self) -> Facts:
+        offers = frozenset({"tokens", "sentences", "partner", "words", "labels"})
+        return Facts(offers, VOCABULARY, MASK, PAD, (PAD, 1, CLS, SEP, MASK), ("bad", "good", "so-so"))
+
+    def stack(self, samples: list[Sample]) -> Batch:
+        rows = [np.concatenate([[CLS], *(np.append(part, SEP) for part in s.parts)]).astype(np.int64) for s in samples]
+        longest = max(len(row) for row in rows)
+        tokens = np.stack([np.pad(row, (0, longest - len(row)), constant_values=PAD) for row in rows])
+        special = tokens < 5
+        starts = ~special & ((tokens % 2 == 1) | np.pad(special, ((0, 0), (1, 0)))[:, :-1])
+        word = np.where(special, -1, np.cumsum(starts, axis=1) - 1)
+        arrays = {"tokens": tokens, "special": special, "word": word, "segments": self.segments(samples, longest)}
+        if (tokens == PAD).any():
+            arrays["pad"] = tokens == PAD
+        return Batch({name: torch.from_numpy(array) for name, array in arrays.items()} | stack_targets(samples))
+
+    def segments(self, samples: list[Sample], longest: int) -> np.ndarray:
+        """(B, T): 1 in the second part and its [SEP]."""
+        steps = np.arange(longest)[None, :]
+        first = np.array([[2 + len(sample.parts[0])] for sample in samples])
+        whole = np.array([[1 + sum(1 + len(part) for part in sample.parts)] for sample in samples])
+        return ((steps >= first) & (steps < whole)).astype(np.int64)
+
+    def length(self, sample: Sample) -> int:
+        return 1 + sum(1 + len(part) for part in sample.parts)
+
+    def embed(self, shape):
+        return TokenEmbedding(shape)
+
+    def encode(self, texts: list[str], specials: bool = False) -> list:
+        """Words `[MASK]` and numbers."""
+        ids = [[MASK if word == "[MASK]" else int(word) for word in text.split()] for text in texts]
+        return [SimpleNamespace(ids=np.array(row, np.int32), breaks=None) for row in ids]
+
+    def decode(self, ids, skip_special: bool = True) -> str:
+        return " ".join("[MASK]" if number == MASK else str(number) for number in ids)
+
+
+SIGNAL = ToySignal()
+
+
+def window(source: np.random.Generator, length: int, key: int) -> Sample:
+    """`length` random tokens with a sentence start about every fourth."""
+    breaks = np.arange(1, length)[source.random(max(length - 1, 0)) < 0.25]
+    tokens = source.integers(5, VOCABULARY, length).astype(np.int32)
+    return Sample((tokens,), key=key, breaks=np.union1d(breaks, [length // 2]).astype(np.int32) if length > 1 else None)
+
+
+def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26) -> list[Sample]:
+    """Windows of uneven length with partner and label: enough for objectives over text and tasks with classes."""
+    source = np.random.default_rng(seed)
+    keys = source.integers(0, 2**63, 2 * count).tolist()
+    made = [window(source, int(source.integers(shortest, longest + 1)), key) for key in keys]
+    pairs = zip(made[:count], made[count:], strict=True)
+    return [one.but(partner=other, label=int(source.integers(3))) for one, other in pairs]
+
+
+def kind_of(name: str) -> str:
+    return "objectives" if name in find.names("objectives") else "tasks"
+
+
+def module_of(name: str):
+    return find.find(kind_of(name), name)
+
+
+def config_of(name: str, **settings):
+    return main_class(name).Config(**settings).fill(SIGNAL.facts)
+
+
+def main_class(name: str) -> type[Objective]:
+    return find.main_class(module_of(name), Objective)
+
+
+def methods() -> list[str]:
+    """Every objective and every task."""
+    return [*find.names("objectives"), *find.names("tasks")]
+
+
+def cases() -> list[tuple[str, ...]]:
+    """Each method alone; all composable objectives together, in both orders; a task with an objective."""
+    shared = tuple(name for name in find.names("objectives") if main_class(name).forward is Objective.forward)
+    mixed = [(shared[0], name) for name in find.names("tasks") if main_class(name).forward is Objective.forward]
+    return [*((name,) for name in methods()), shared, shared[::-1], *mixed]
+
+
+def build(
+    names, dtype=torch.float64, shape: str = "bert", seed: int = 3, vocabulary: int = VOCABULARY, **settings
+) -> Composed:
+    """The named methods over one tiny backbone without dropout; settings: of a method, by its file name."""
+    form = shape_of(shape, "tiny", vocabulary, CONTEXT).model_copy(update={"dropout": 0.0})
+    backbone = Backbone(form, SIGNAL.embed(form))
+    parts = {}
+    for name in names:
+        own = dict(settings.get(name.replace("-", "_"), {}))
+        own |= {"dropout": 0.0} if "dropout" in main_class(name).Config.model_fields else {}
+        parts[name] = main_class(name)(config_of(name, **own), backbone)
+    objective = Composed(backbone, parts)
+    initialise(objective, form, seed)
+    return objective.to(dtype)
+
+
+def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:
+    return collate(chosen, objective.configs, SIGNAL, draw)
+
+
+def gradients(objective: Composed) -> dict[str, torch.Tensor]:
+    return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+
+
+def backward(objective: Composed, batches: list[Batch], counts: dict[str, float]) -> None:
+    """What the loop does with the micro-batches of one step."""
+    for batch in batches:
+        total(objective(batch), counts, objective.weights).backward()
+
+
+def counts_of(batches: list[Batch]) -> dict[str, int]:
+    return {name: sum(batch.counts[name] for batch in batches) for name in batches[0].counts}
+
+
+def sums(objective: Composed, batch: Batch) -> dict[str, float]:
+    loss = objective(batch)
+    return {name: term.sum.item() for name, term in (loss.terms | loss.metrics).items()}
+
+
+class Watched(Batch):
+    """A batch that remembers which keys were asked for."""
+
+    def __init__(self, batch: Batch):
+        super().__init__(batch, counts=batch.counts)
+        self.read: set[str] = set()
+
+    def __getitem__(self, key):
+        self.read.add(key)
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        self.read.add(key)
+        return super().get(key, default)
+
+    def __contains__(self, key):
+        self.read.add(key)
+        return super().__contains__(key)

@@ -1,0 +1,55 @@
+"""A tiny pre-trained run and labels for it, made once per test process; tests copy what they change."""
+
+from functools import cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from firth.train.adapt import adapt
+from firth.train.log import Silent
+from firth.train.pretrain import pretrain
+from tests import material
+
+QUICK = ["text.vocabulary=300", "text.context=32", "train.precision=fp32"]
+
+
+class Told(Silent):
+    """Keeps what a verb says."""
+
+    def __init__(self):
+        self.lines: dict[str, str] = {}
+        self.notes: list[str] = []
+        self.steps: list[int] = []
+
+    def line(self, key: str, text: str) -> None:
+        self.lines[key] = text
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def progress(self, step, run) -> None:
+        self.steps.append(step.index)
+
+
+@cache
+def folder() -> Path:
+    """corpus.txt, reviews.tsv (120 labels), test.tsv (40), and pretrained/: a finished run of 12 steps."""
+    place = Path(mkdtemp(prefix="firth-test-"))
+    corpus = material.write_corpus(place, 200)
+    material.write_labels(place, 120)
+    material.write_labels(place, 40, seed=1, name="test.tsv")
+    pretrain([corpus], size="2x32", budget="12steps", out=place / "pretrained", settings=QUICK)
+    return place
+
+
+@cache
+def adapted() -> Path:
+    """A finished adaptation of it, with a test part."""
+    place = folder()
+    quick_adapt(place / "adapted", settings=[f"data.test={place / 'test.tsv'}"])
+    return place / "adapted"
+
+
+def quick_adapt(out: Path, settings=(), labels: Path | None = None, **options):
+    """40 steps at a rate that learns the toy labels."""
+    given = ["train.steps=40", "train.evaluate_every=10", "optimizer.lr=3e-3", "train.precision=fp32", *settings]
+    return adapt(folder() / "pretrained", [labels or folder() / "reviews.tsv"], out=out, settings=given, **options)

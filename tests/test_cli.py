@@ -1,0 +1,122 @@
+"""The command line: quick help without torch, three-part errors without traceback, exit codes, options on each verb."""
+
+import json
+import re
+import subprocess
+import sys
+import time
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from firth import __version__
+from firth.cli import app, data_settings, merged
+from tests.house import ROOT
+from tests.material import write_corpus
+
+VERBS = ["adapt", "check", "demo", "predict", "pretrain", "runs"]
+EVERYWHERE = {"--dry-run", "--json", "--config", "--set", "--out", "--seed", "--device"}
+
+
+def firth(*words, **options):
+    return CliRunner().invoke(app, list(map(str, words)), **options)
+
+
+def process(*words, cwd=ROOT):
+    return subprocess.run([sys.executable, "-m", "firth", *map(str, words)], cwd=cwd, capture_output=True, text=True)
+
+
+def test_help_lists_the_verbs_that_work_and_no_other():
+    assert sorted(get_command(app).commands) == VERBS
+    for verb in VERBS:
+        assert verb in firth("--help").output
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_the_common_options(verb):
+    offered = {name for p in get_command(app).commands[verb].params for name in p.opts}
+    assert offered >= EVERYWHERE
+
+
+@pytest.mark.parametrize("words", [["--help"], ["-h"], ["pretrain", "-h"], ["--version"]])
+def test_help_needs_no_torch(words):
+    code = f"import sys, firth.cli as c\ntry: c.app({words})\nexcept SystemExit: pass\nsys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True).returncode == 0
+
+
+@pytest.mark.slow
+def test_help_answers_in_under_300_milliseconds():
+    def once():
+        began = time.perf_counter()
+        process("--help")
+        return time.perf_counter() - began
+
+    assert min(once() for _ in range(5)) < 0.3
+
+
+def test_version():
+    assert firth("--version").output.strip() == f"firth {__version__}"
+
+
+def test_no_verb_prints_the_help_and_exits_2():
+    done = process()
+    assert done.returncode == 2
+    assert "pretrain" in done.stdout + done.stderr
+
+
+def test_an_unknown_verb_or_option_exits_2():
+    assert firth("pretain").exit_code == 2
+    assert firth("pretrain", "x", "--bugdet", "2m").exit_code == 2
+
+
+def test_an_error_is_one_message_with_exit_code_2(tmp_path):
+    done = process("pretrain", tmp_path / "nowhere", "--budget", "5steps", "--out", tmp_path / "out")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "nowhere" in done.stderr
+    assert not (tmp_path / "out").exists()
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = process("pretrain", tmp_path / "nowhere", "--budget", "5steps", "--out", tmp_path / "out", "--debug")
+    assert "Traceback" in done.stderr and done.returncode != 0
+
+
+def test_an_unknown_config_key_is_named_with_a_near_one(tmp_path):
+    corpus = write_corpus(tmp_path)
+    done = process("pretrain", corpus, "--budget", "5steps", "--set", "masked_tokens.mask_rat=0.2", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "masked_tokens.mask_rat" in done.stderr
+    assert "Did you mean `masked_tokens.mask_rate`?" in done.stderr
+
+
+def test_a_budget_is_asked_for_without_a_terminal(tmp_path):
+    done = process("pretrain", write_corpus(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "--budget" in done.stderr
+
+
+def test_dry_run_writes_nothing_but_the_plan(tmp_path):
+    corpus = write_corpus(tmp_path)
+    before = set(tmp_path.iterdir())
+    done = process("pretrain", corpus, "--budget", "5steps", "--size", "1x32", "--dry-run", "--set",
+                   "text.vocabulary=300", "--set", "text.context=32", cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "Plan" in done.stdout + done.stderr
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_json_is_alone_on_stdout(tmp_path):
+    small = ["--set", "text.vocabulary=300", "--set", "text.context=32", "--set", "train.batch=4", "--size", "1x32"]
+    done = process("pretrain", write_corpus(tmp_path), "--budget", "3steps", "--json", *small, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert result["steps"] == 3
+    assert re.search(r"Plan", done.stderr)
+
+
+def test_options_become_settings_and_the_persons_own_come_last():
+    options = data_settings(text="body", label=None, valid=["a.tsv"], skip_bad=False)
+    assert options == {"data.text": "body", "data.valid": ("a.tsv",)}
+    assert merged(options, ["data.text=other"]) == ['data.text="body"', 'data.valid=["a.tsv"]', "data.text=other"]

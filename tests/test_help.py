@@ -1,0 +1,127 @@
+"""What a person reads when they ask for help, word for word; FIRTH_GOLDEN=write writes it anew."""
+
+import os
+import re
+import shlex
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+from typer.testing import CliRunner
+
+from firth.cli import app
+from firth.find import names
+from firth.recipe import TABLES
+from tests.house import ROOT
+
+GOLDEN = Path(__file__).parent / "golden" / "help"
+VERBS = sorted(get_command(app).commands)
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+BLOCK = re.compile(r"^```sh\n(.*?)^```", re.M | re.S)
+
+
+def help_of(*words: str) -> str:
+    environment = {"COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1", "TERMINAL_WIDTH": "100"}
+    done = CliRunner().invoke(app, [*words, "--help"], env=environment, terminal_width=100, max_content_width=100)
+    assert done.exit_code == 0
+    return re.sub(r"[ \t]+\n", "\n", done.output).strip() + "\n"
+
+
+@pytest.mark.parametrize("verb", ["firth", *VERBS])
+def test_help_word_for_word(verb):
+    path = GOLDEN / f"{verb}.txt"
+    text = help_of(*([] if verb == "firth" else [verb]))
+    if os.environ.get("FIRTH_GOLDEN") == "write":
+        GOLDEN.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    assert text == path.read_text(encoding="utf-8")
+
+
+def test_no_help_is_left_of_a_verb_that_is_gone():
+    assert sorted(path.stem for path in GOLDEN.glob("*.txt")) == sorted(["firth", *VERBS])
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_says_what_it_does(verb):
+    silent = [p.name for p in get_command(app).commands[verb].params if not getattr(p, "help", None)]
+    assert silent == []
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_options_are_full_words(verb):
+    for parameter in get_command(app).commands[verb].params:
+        for option in parameter.opts:
+            assert not option.startswith("--") or re.fullmatch(r"--[a-z]{2,}(-[a-z]+)*", option), option
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_the_same_option_means_the_same_everywhere(verb):
+    ours = {p.name: p for p in get_command(app).commands[verb].params}
+    for other in VERBS:
+        for parameter in get_command(app).commands[other].params:
+            if parameter.name in ours and parameter.name in {"out", "seed", "device", "config", "settings", "dry_run"}:
+                assert parameter.help == ours[parameter.name].help and parameter.opts == ours[parameter.name].opts
+
+
+# ------------------------------------------------------------------ the pages and the package agree
+
+
+def words_of_pages() -> str:
+    return "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+
+
+@pytest.mark.parametrize("name", names("objectives"))
+def test_every_objective_has_a_page(name):
+    page = ROOT / "docs" / f"{name}.md"
+    assert page.exists() and "firth pretrain" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", names("starts"))
+def test_every_start_has_a_page(name):
+    assert (ROOT / "docs" / f"{name}-start.md").exists()
+
+
+def settings_in_pages() -> list[str]:
+    """The keys after --set in all commands."""
+    found = []
+    for page in PAGES:
+        for block in BLOCK.findall(page.read_text(encoding="utf-8")):
+            found += [w.split("=")[0] for line in block.splitlines() for w in _set_values(line)]
+    inline = re.findall(r"--set ([a-z_]+\.[a-z_]+)=", words_of_pages())
+    return sorted({*found, *inline})
+
+
+def _set_values(line: str) -> list[str]:
+    words = shlex.split(line, comments=True)
+    return [after for word, after in pairwise(words) if word == "--set"]
+
+
+def test_settings_in_pages_are_recipe_keys():
+    from firth.recipe import _fields
+
+    for key in settings_in_pages():
+        table, _, name = key.rpartition(".")
+        assert name in _fields(table), key
+
+
+def test_tables_named_in_pages_exist():
+    known = {*TABLES, *(name.replace("-", "_") for kind in ("objectives", "tasks", "signals") for name in names(kind))}
+    for table in re.findall(r"^\[([a-z_]+)\]$", words_of_pages(), re.M):
+        assert table in known, table
+
+
+def test_the_map_names_every_room():
+    text = (ROOT / "docs" / "map.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "firth").iterdir()):
+        empty = path.is_dir() and not any(path.iterdir())
+        if path.name.startswith("_") or path.name == "py.typed" or empty:
+            continue
+        assert f"`{path.name}`" in text or f"`{path.name}/`" in text, path.name
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda p: p.name)
+def test_a_decision_says_what_would_change_our_mind(page):
+    text = page.read_text(encoding="utf-8").lower()
+    for part in ("**wanted.**", "**chose.**", "**revisit if**"):
+        assert part in text, f"{page.name} does not say `{part}`"

@@ -1,0 +1,210 @@
+"""What a person sees: plain when piped, live on a terminal, without colour where that was asked for."""
+
+import io
+import json
+import sys
+from collections import namedtuple
+
+import pytest
+
+from firth.errors import InputError
+from firth.report import plot, terminal
+from firth.report.terminal import Terminal, plain, progress_line
+from tests.comparisons import comparison, step
+
+
+class Tty(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.fixture
+def piped():
+    return Terminal(file=io.StringIO())
+
+
+def text(shown: Terminal) -> str:
+    return shown.out.getvalue()
+
+
+def test_lines_stand_under_each_other(piped):
+    piped.line("Data", "50,000 reviews · 11.6 M words")
+    piped.line("Verdict", "it pays")
+    assert text(piped) == "Data     50,000 reviews · 11.6 M words\nVerdict  it pays\n"
+
+
+def test_what_a_file_is_called_is_no_markup(piped):
+    piped.line("Data", "[bold]x[/bold] [MASK] \\[a] :smile:")
+    piped.note("[red]note[/]")
+    assert "[bold]x[/bold] [MASK]" in text(piped)
+    assert "[red]note[/]" in text(piped)
+    assert ":smile:" in text(piped)
+
+
+def test_long_lines_are_not_broken_when_piped(piped):
+    piped.line("Data", "word " * 100)
+    assert text(piped).count("\n") == 1
+
+
+def test_piped_progress_is_plain_and_sparse(piped, monkeypatch):
+    clock = iter(range(0, 10_000, 1))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(clock)))
+    for index in range(1, 101):
+        piped.progress(step(index), None)
+    lines = text(piped).splitlines()
+    assert 18 <= len(lines) <= 22
+    assert lines[-1].startswith("Train    100 % · step 100 of 100 · loss 5.000")
+    assert "\r" not in text(piped) and "\x1b" not in text(piped)
+
+
+def test_live_progress_redraws_one_line(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    shown = Terminal(file=Tty())
+    for index in (1, 50, 100):
+        shown._drawn = 0.0
+        shown.progress(step(index), None)
+    shown.line("Result", "done")
+    assert text(shown).count("\r") == 3
+    drawn = text(shown).split("\r")[-1]
+    assert drawn.startswith("Train    100 %") and "\n" in drawn and "Result" in drawn
+
+
+def test_a_line_in_the_middle_wipes_the_live_line(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    shown = Terminal(file=Tty())
+    shown.progress(step(1), None)
+    shown.note("saved")
+    assert "\r" + " " * 10 in text(shown)
+
+
+def test_no_colour_is_respected(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured = Terminal(file=Tty())
+    coloured.line("Data", "x")
+    assert "\x1b[" in text(coloured) and "36m" in text(coloured)
+    monkeypatch.setenv("NO_COLOR", "1")
+    bare = Terminal(file=Tty())
+    bare.line("Data", "x")
+    assert "36m" not in text(bare)
+
+
+def test_progress_says_where_it_is_and_how_long_it_takes():
+    assert progress_line(step(40, loss=5.31), 10.0) == (
+        "Train     40 % · step 40 of 100 · loss 5.310 · 20,480 items/s · 15 s left"
+    )
+    assert progress_line(step(100), 7.4).endswith("· 7 s")
+    assert progress_line(step(60), 10.0, begun=50).endswith("40 s left")
+    assert progress_line(step(1, steps=1001), 1.0).endswith("17 min left")
+    assert progress_line(step(1, steps=10_001), 1.0).endswith("2.8 h left")
+
+
+def test_a_comparison_is_drawn_and_judged(piped):
+    found = comparison()
+    piped.result(found)
+    shown = text(piped)
+    assert "validation loss (nats) against steps, 200 labels, mean of seeds" in shown
+    assert "validation accuracy against steps" in shown
+    assert f"Verdict  {found.verdict}" in shown
+    assert found.sentences[-1] in shown
+    for title in found.titles.values():
+        assert title in shown
+    assert max(map(len, shown.splitlines())) < 230
+    table = [line for line in shown.splitlines() if "│" in line and "Random" in line]
+    assert len(table) == 1 and f"{100 * found.accuracy('random', 200).mean:.1f} %" in table[0]
+
+
+def test_one_seed_shows_no_interval(piped):
+    piped.result(comparison(seeds=1))
+    assert "–" in text(piped) and "nan" not in text(piped)
+
+
+def test_a_result_without_verdict_adds_nothing(piped):
+    piped.result(object())
+    assert text(piped) == ""
+
+
+def test_errors_have_three_parts_on_stderr(capsys):
+    Terminal().error(InputError("reviews.tsv:10:3", "label `postive` is none of a, b.", "Did you mean `positive`?"))
+    printed = capsys.readouterr()
+    assert printed.err == "reviews.tsv:10:3: label `postive` is none of a, b.\nDid you mean `positive`?\n"
+    assert printed.out == ""
+
+
+Guess = namedtuple("Guess", "text label probability")
+
+
+def test_predictions_are_json_lines_when_piped_and_lines_on_a_terminal(monkeypatch):
+    found = [Guess("a [fine] film", "positive", 0.981)]
+    piped = Terminal(file=io.StringIO())
+    piped.predictions(iter(found))
+    assert json.loads(text(piped)) == {"text": "a [fine] film", "label": "positive", "probability": 0.981}
+    monkeypatch.setenv("NO_COLOR", "1")
+    shown = Terminal(file=Tty())
+    shown.predictions(iter(found))
+    assert "positive" in text(shown) and "98.1 %  a [fine] film" in text(shown)
+
+
+def test_predictions_go_into_a_file(tmp_path, piped):
+    piped.predictions([{"label": "ä"}, {"label": "b"}], tmp_path / "found.jsonl")
+    assert (tmp_path / "found.jsonl").read_text(encoding="utf-8") == '{"label": "ä"}\n{"label": "b"}\n'
+    assert "found.jsonl" in text(piped)
+
+
+def test_json_keeps_stdout_for_the_result(capsys):
+    shown = Terminal(json=True)
+    shown.line("Data", "x")
+    shown.predictions([{"label": "a"}])
+    printed = capsys.readouterr()
+    assert printed.out == '{"label": "a"}\n'
+    assert "Data" in printed.err
+
+
+def test_what_cannot_be_printed_is_named():
+    with pytest.raises(InputError) as caught:
+        plain(3)
+    assert str(caught.value) == "int: is nothing that can be printed. Give a prediction or a mapping."
+
+
+def test_a_table_has_numbers_on_the_right(piped):
+    piped.table("Runs", ["name", "loss"], [["reviews", 4.12], ["a", 10]])
+    lines = text(piped).splitlines()
+    assert lines[0].strip() == "Runs"
+    assert any(line.rstrip("│ ").endswith("4.12") for line in lines)
+
+
+# ------------------------------------------------------------------ curves in text
+
+
+def test_curves_go_where_their_points_are():
+    drawing = plot.draw([plot.Curve("down", [0, 10], [1.0, 0.0])], width=11, height=11)
+    assert [row.index(0) for row in drawing.marks] == list(range(11))
+    assert (drawing.low, drawing.high, drawing.begin, drawing.end) == (0.0, 1.0, 0, 10)
+
+
+def test_a_drawing_has_title_axes_units_and_legend():
+    curves = [plot.Curve("random", [0, 100], [0.69, 0.65]), plot.Curve("pre-trained", [0, 100], [0.69, 0.5])]
+    found = plot.lines(curves, "validation loss (nats)", "steps", width=40, height=8)
+    assert found[0].strip() == "validation loss (nats)"
+    assert found[1].startswith("    0.690 ┤")
+    assert found[8].startswith("    0.500 ┤")
+    assert found[-2].strip().startswith("0") and found[-2].endswith("100 steps")
+    assert found[-1].strip() == "o random   * pre-trained"
+
+
+def test_flat_empty_and_broken_curves_are_drawn():
+    assert plot.draw([plot.Curve("flat", [0, 1], [1.0, 1.0])], 5, 5).marks[2] == [0] * 5
+    assert plot.draw([], 4, 3).marks == [[-1] * 4] * 3
+    holes = plot.Curve("x", [0, 1, 2], [1.0, float("nan"), 2.0])
+    assert plot.at(holes, 1.0) == 1.5
+    assert plot.at(holes, 3.0) is None
+    assert plot.at(plot.Curve("one", [2], [5.0]), 2) == 5.0
+
+
+def test_shorter_curves_end_where_they_end():
+    drawing = plot.draw([plot.Curve("half", [0, 5], [1.0, 0.0]), plot.Curve("whole", [0, 10], [1.0, 0.0])], 11, 11)
+    assert not any(0 in row[6:] for row in drawing.marks)
+
+
+def test_stdout_is_the_default():
+    assert Terminal().out is sys.stdout
