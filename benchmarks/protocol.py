@@ -28,7 +28,6 @@ def imdb_text(path: Path) -> Path:
 def prepare(text: Path, folder: Path) -> None:
     """Tokenise once (outside every budget) through firth; write tokenizer, rows and shapes for the peers."""
     from firth.data.corpus import open_corpus
-
     from firth.find import find
     from firth.recipe import Data
 
