@@ -84,7 +84,7 @@ def refused(place, monkeypatch, words, code=2, fault=False) -> str:
 
 OWN = "Take the text out of it first, or leave this file out; --skip-bad leaves out all such files."
 FORM = "Write 90s, 20m or 2h for the wall time of the whole command, or 500steps, 3epochs, 100Mtokens."
-READS = "firth reads .txt, .md, .jsonl, .csv, .tsv, .parquet, and .zip or .gz of them."
+READS = "firth reads .txt, .md, .jsonl, .csv, .tsv, .parquet, .conllu, .conll, SQuAD .json, and .zip or .gz of them."
 FILES = {
     "empty.txt": "empty.txt: is empty.\nGive a file that holds text.",
     "binary.txt": f"binary.txt: is binary data, not text.\n{OWN}",
@@ -100,7 +100,8 @@ FILES = {
     "bomb.zip": "bomb.zip: unpacks to 1,028 times its size: a zip bomb.\n"
     "If you trust it, unpack it yourself and give the folder.",
     "images": f"images: holds no file that can be read.\n{READS}",
-    "dead": "dead/gone.txt: is a link to a file that does not exist.\nRemove the link, or put the file in its place.",
+    "dead": "dead: holds no file that can be read, only links to files that do not exist (dead/gone.txt).\n"
+    "Remove the link, or put the file in its place.",
     "corpsu.txt": "corpsu.txt: no such file or folder.\nDid you mean `corpus.txt`? Check the name.",
     "*.rtf": "*.rtf: no file matches.\nCheck the pattern, and put it in quotes.",
     "/dev/zero": "/dev/zero: is no regular file.\nWrite the data to a file first.",

@@ -102,8 +102,8 @@ def test_weights_of_another_size_than_the_config(place, monkeypatch):
 ONCE = "Give at least two examples of each label, or leave out the row; --skip-bad leaves out such rows."
 FOUR = "Use at least 4: one of each class to learn from, and one to validate."
 ADAPT = {
-    "once.tsv": f"once.tsv:22:1: the label `neutral` is seen only here.\n{ONCE}",
-    "near.tsv": f"near.tsv:22:1: the label `postive` is seen once.\nDid you mean `positive`? {ONCE}",
+    "once.tsv": f"once.tsv:22:14: the label `neutral` is seen only here.\n{ONCE}",
+    "near.tsv": f"near.tsv:22:14: the label `postive` is seen once.\nDid you mean `positive`? {ONCE}",
     "one.tsv": "one.tsv: only the label `positive` was found.\n"
     "Give examples of at least two labels; --label names the column.",
     "texts.jsonl": "texts.jsonl: no column looks like a label.\nName it: --label can be `id`.",

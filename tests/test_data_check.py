@@ -105,7 +105,7 @@ def test_labels_and_leaks(tmp_path):
     test.write_text("\n".join([lines[0], *lines[5:9], "Fresh words on a film.\tpositve"]) + "\n")
     report = check([str(train)], test=[str(test)])
     assert report.facts["leaks"] == 4 and report.facts["classes"] == {"positive": 62, "negative": 62, "positve": 1}
-    assert told(report, "error") == [f"{test}:6:1: the label `positve` is seen once"]
+    assert told(report, "error") == [f"{test}:6:24: the label `positve` is seen once"]
     assert f"{test}:2:1: a text of the test part is in the train part, too" in told(report, "warning")
     assert report.suggestion == f"firth adapt MODEL {train} --test {test}"
 
@@ -122,7 +122,7 @@ def test_odd_labels_in_data_for_pretraining_are_only_warnings(tmp_path):
     rows = [f"{text}\t{'ab'[i % 2]}" for i, text in enumerate(documents(40))] + ["a last text\tc"]
     path.write_text("text\tlabel\n" + "\n".join(rows) + "\n")
     assert check([str(path)]).errors == []
-    assert told(check([str(path)], label="label"), "error") == [f"{path}:42:1: the label `c` is seen only here"]
+    assert told(check([str(path)], label="label"), "error") == [f"{path}:42:13: the label `c` is seen only here"]
 
 
 def test_folder_names_that_hold_one_file_are_no_error(tmp_path):

@@ -9,9 +9,13 @@ import zlib
 import pytest
 
 from firth.data import archives, encodings
+from firth.data.config import Data
+from firth.data.corpus import open_corpus
 from firth.data.readers import expand, read
 from firth.data.records import Problems
 from firth.errors import InputError
+from firth.find import find
+from firth.train.log import Recorded
 from tests.material import write_corpus, write_jsonl, write_labels
 
 
@@ -36,7 +40,9 @@ def archive(tmp_path, *members, name="a.zip"):
     return tmp_path / name
 
 
-NO_READER = "firth reads .txt, .md, .jsonl, .csv, .tsv, .parquet, and .zip or .gz of them."
+NO_READER = (
+    "firth reads .txt, .md, .jsonl, .csv, .tsv, .parquet, .conllu, .conll, SQuAD .json, and .zip or .gz of them."
+)
 OWN = "Take the text out of it first, or leave this file out; --skip-bad leaves out all such files."
 CONVERT = "Save the file as UTF-8: iconv -f CP1252 -t UTF-8 OLD > NEW converts one that is all of one kind."
 TRUST = "If you trust it, unpack it yourself and give the folder."
@@ -173,7 +179,7 @@ def test_label_columns_that_cannot_be_told(tmp_path):
 def test_an_empty_label(tmp_path):
     path = file(tmp_path, "a.tsv", "text\tlabel\n" + "some words\ta\nother words\tb\n" * 9 + "more words\t \n")
     assert message(path, labelled=True) == (
-        "a.tsv:20:1: `label` is empty. Fill in the label, or leave out the row; --skip-bad leaves out such rows."
+        "a.tsv:20:12: `label` is empty. Fill in the label, or leave out the row; --skip-bad leaves out such rows."
     )
 
 
@@ -270,6 +276,41 @@ def test_special_files_and_dead_links(tmp_path):
     assert message(tmp_path / "link.txt") == (
         "link.txt: is a link to a file that does not exist. Remove the link, or put the file in its place."
     )
+
+
+def test_a_dead_link_in_a_folder_is_a_warning(tmp_path):
+    write_corpus(tmp_path)
+    (tmp_path / "link.txt").symlink_to("gone.txt")
+    (tmp_path / "link.jpg").symlink_to("gone.jpg")
+    problems = Problems()
+    assert [file.path.name for file in expand([tmp_path], problems)] == ["corpus.txt"]
+    told = "is a link to a file that does not exist, and is left out"
+    do = "Remove the link, or put the file in its place."
+    assert [(found.level, found.where) for found in problems.findings] == [
+        ("warning", f"{tmp_path}/link.jpg"), ("warning", f"{tmp_path}/link.txt")]  # fmt: skip
+    assert {(found.what, found.do) for found in problems.findings} == {(told, do)}
+
+
+def test_a_folder_of_dead_links_only(tmp_path):
+    (tmp_path / "link.txt").symlink_to("gone.txt")
+    with pytest.raises(InputError) as caught:
+        expand([tmp_path])
+    assert str(caught.value) == (
+        f"{tmp_path}: holds no file that can be read, only links to files that do not exist ({tmp_path}/link.txt). "
+        "Remove the link, or put the file in its place."
+    )
+
+
+def test_a_corpus_goes_on_past_a_dead_link_and_says_so(tmp_path):
+    write_corpus(tmp_path, 60)
+    (tmp_path / "link.txt").symlink_to("gone.txt")
+    show = Recorded()
+    module = find("signals", "text")
+    for _ in range(2):  # packed, and from the cache
+        corpus = open_corpus(Data(paths=(str(tmp_path),), held_out=0.2), module, module.Config(vocabulary=120), show=show)
+        assert show.lines[0].startswith(f"{tmp_path}/link.txt: is a link to a file that does not exist, and is left")
+        assert [finding.where for finding in corpus.findings][:1] == [f"{tmp_path}/link.txt"]
+        show.lines.clear()
 
 
 def test_mixed_encodings_with_skip_bad_lose_the_bad_line_only(tmp_path):

@@ -128,11 +128,11 @@ def test_classes_of_numbers_are_in_their_order():
 
 ADD = "Give at least two examples of each label, or leave out the row; --skip-bad leaves out such rows."
 GOLDEN = {
-    "once": ([("some words", "odd")], f"a.tsv:22:1: the label `odd` is seen only here. {ADD}"),
-    "slip": ([("some words", "goood")], f"a.tsv:22:1: the label `goood` is seen once. Did you mean `good`? {ADD}"),
+    "once": ([("some words", "odd")], f"a.tsv:22:12: the label `odd` is seen only here. {ADD}"),
+    "slip": ([("some words", "goood")], f"a.tsv:22:12: the label `goood` is seen once. Did you mean `good`? {ADD}"),
     "case": (
         [("some words", "Good"), ("more words", "Good")],
-        "a.tsv:22:1: the label `Good` (2×) is written `good` (10×), too. "
+        "a.tsv:22:12: the label `Good` (2×) is written `good` (10×), too. "
         "Write it in one way everywhere; --skip-bad leaves out the rarer spelling.",
     ),
 }
@@ -151,7 +151,7 @@ def test_suspicious_labels(tmp_path, name):
 def test_a_slip_made_more_than_once(tmp_path):
     pairs = [(f"words {i}", "positive" if i % 2 else "negative") for i in range(600)]
     assert message(rows(tmp_path, *pairs, ("a", "postive"), ("b", "postive"))) == (
-        f"a.tsv:602:1: the label `postive` is seen 2 times. Did you mean `positive`? {ADD}"
+        f"a.tsv:602:3: the label `postive` is seen 2 times. Did you mean `positive`? {ADD}"
     )
 
 
@@ -169,7 +169,7 @@ def test_one_label_only(tmp_path):
 def test_a_label_the_model_does_not_know(tmp_path):
     path = rows(tmp_path, *good_and_bad(20))
     assert message(path, classes=("goods", "bad")) == (
-        "a.tsv:3:1: the label `good` is no class of the model. Did you mean `goods`? It has `goods`, `bad`."
+        "a.tsv:3:17: the label `good` is no class of the model. Did you mean `goods`? It has `goods`, `bad`."
     )
 
 

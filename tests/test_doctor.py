@@ -70,7 +70,7 @@ def test_errors_are_what_training_would_refuse(tmp_path):
     path.write_text("text\tlabel\n" + "a good film\tgood\na bad film\tbad\n" * 8 + "odd one\tgod\n")
     report = doctor.check([path], label="label")
     assert [finding.level for finding in report.errors] == ["error"] and isinstance(report.errors[0], Finding)
-    assert report.errors[0].where == f"{path}:18:1"
+    assert report.errors[0].where == f"{path}:18:9"
 
 
 # ------------------------------------------------------------------ what an input stands for

@@ -11,6 +11,7 @@ from firth.data.inspectors import Boilerplate, Classes, Inspector, Languages, Le
 from firth.data.labels import check_labels
 from firth.data.readers import Reading, read
 from firth.data.records import Problems, Record
+from firth.data.row import label_place
 from firth.errors import InputError
 from firth.signal import Finding
 
@@ -102,7 +103,7 @@ class Visit:
         for inspector in self.inspectors:
             inspector.add(record)
         if self.keep_labels and record.label is not None:
-            self.labelled.append(Record("", record.label, record.where))
+            self.labelled.append(Record("", record.label, label_place(record)))
         earlier = self.leaks.add(record, part) if several else None
         if earlier:
             what = f"a text of the {part} part is in the {earlier} part, too"
@@ -163,7 +164,8 @@ def _fact_lines(facts: dict[str, Any]) -> Iterator[str]:
     files = f"{facts['files']:,} file{'s' * (facts['files'] != 1)}"
     yield f"Data     {files} · {facts['documents']:,} documents ({what}) · {facts['words']:,} words"
     bars = histogram(facts["lengths"])
-    yield f"Lengths  median about {facts['median']:,} words, longest {facts['longest']:,} · {bars}"
+    lengths = f"median {facts['median']:,} words, 95 % up to {facts['most']:,}, longest {facts['longest']:,}"
+    yield f"Lengths  {lengths} · {bars}"
     if "languages" in facts:
         yield "Language " + " · ".join(f"{name} {share:.0%}" for name, share in facts["languages"].items())
     if "classes" in facts:

@@ -9,6 +9,7 @@ from firth import find
 from firth.data import cache as cache_of
 from firth.data import pack
 from firth.data.config import Data
+from firth.data.records import Problems
 from firth.data.shards import Shard, token_type
 from firth.data.source import Source
 from firth.data.windows import DocumentRows, PackedRows
@@ -74,14 +75,18 @@ def open_corpus(
     """
     from firth.data import readers
 
-    files = readers.expand(config.paths)
+    found = Problems(config.skip_bad)
+    files = readers.expand(config.paths, found) or readers.expand(config.paths)  # raises where there is nothing
+    if show is not None:
+        for finding in found.all():
+            show.note(f"{finding.where}: {finding.what}. {finding.do}")
     key = _key(config, signal_config, signal, files)
     cls: Any = find.main_class(signal_module, Signal)
 
     def build(folder: Path) -> None:
         if show is not None:
             show.note(f"Tokenising {_bytes_of(files):,} bytes; the next run on these files starts at once.")
-        _build(folder, config, files, readers, lambda texts: cls.fit(texts, signal_config), signal)
+        _build(folder, config, files, readers, lambda texts: cls.fit(texts, signal_config), signal, found.all())
 
     folder = cache_of.get(cache_of.cache_folder(cache) / "corpora", key, build, whole)
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
@@ -98,8 +103,8 @@ def whole(folder: Path) -> bool:
     return all((folder / name).is_file() and (folder / name).stat().st_size == size for name, size in sizes.items())
 
 
-def _build(folder: Path, config, files: list, readers, fit, signal) -> None:
-    """Everything of one corpus into a folder."""
+def _build(folder: Path, config, files: list, readers, fit, signal, found: list[Finding]) -> None:
+    """Everything of one corpus into a folder. found: what was noted before a file was opened."""
     readings: list[Any] = []
 
     def read() -> Any:
@@ -111,15 +116,15 @@ def _build(folder: Path, config, files: list, readers, fit, signal) -> None:
     share = pack.RUNNING if running and config.held_out == DEFAULT_SHARE else config.held_out
     plan = pack.Plan(share, running, config.duplicates == "drop")
     facts = pack.build(folder, read, plan, fit, signal, _named(config.paths))
-    _write_findings(folder, readings[-1])
+    _write_findings(folder, [*found, *getattr(readings[-1], "findings", ())])
     facts |= {"unit": str(first.unit), "bytes": _bytes_of(files), "held_out": share, "files": len(files)}
     (folder / "facts.json").write_text(json.dumps(facts, indent=2), "utf-8")
     sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     (folder / "sizes.json").write_text(json.dumps(sizes, indent=2), "utf-8")
 
 
-def _write_findings(folder: Path, reading: Any) -> None:
-    found = [list(finding) for finding in getattr(reading, "findings", ())]
+def _write_findings(folder: Path, findings: list[Finding]) -> None:
+    found = [list(finding) for finding in findings]
     (folder / "findings.json").write_text(json.dumps(found, ensure_ascii=False), "utf-8")
 
 

@@ -1,13 +1,16 @@
 """Comma-, semicolon- and tab-separated tables; the content of each file decides on separator, quoting and header."""
 
 import csv
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from functools import partial
 from itertools import chain, dropwhile
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from firth.data.encodings import LINE_LIMIT, Piece
 from firth.data.records import Problems, Where
+from firth.data.row import Row
 
 SEPARATORS = "\t,;|"
 MOST = 2000  # lines of the sample
@@ -26,7 +29,7 @@ class Dialect(NamedTuple):
     headed: bool  # the first line is the header
 
 
-def rows(pieces: Iterable[Piece], name: str, problems: Problems) -> Iterator[tuple[Where, dict[str, Any]]]:
+def rows(pieces: Iterable[Piece], name: str, problems: Problems) -> Iterator[tuple[Where, Row]]:
     """Each row as column → cell, and its place."""
     pieces = dropwhile(lambda piece: piece.text.isspace(), pieces)
     first = next(pieces, None)
@@ -38,11 +41,12 @@ def rows(pieces: Iterable[Piece], name: str, problems: Problems) -> Iterator[tup
         problems.note("note", Where(name, 1), f"has no header line; the columns are called {columns}",
                       "Write a first line with the names of the columns, for example: text,label")  # fmt: skip
     cells = (quoted if dialect.quoted else plain)(chain([first], pieces), dialect.separator, name, problems)
+    place = partial(place_of, dialect)
     if dialect.headed:
         next(cells)
-    for where, row in cells:
+    for where, row, raw in cells:
         if len(row) == len(dialect.header):
-            yield where, dict(zip(dialect.header, row, strict=True))
+            yield where, Row(zip(dialect.header, row, strict=True), raw, place)
         else:
             problems.bad(where, f"{_count(len(row))} where the header has {len(dialect.header)}", CELLS)
 
@@ -51,20 +55,23 @@ def _count(cells: int) -> str:
     return f"{cells} cell" + "s" * (cells != 1)
 
 
-def plain(pieces: Iterable[Piece], separator: str, name: str, problems: Problems) -> Iterator[tuple[Where, list[str]]]:
+Cells = tuple[Where, list[str], str | None]  # a row: its place, its cells, and its lines where it holds quotes
+
+
+def plain(pieces: Iterable[Piece], separator: str, name: str, problems: Problems) -> Iterator[Cells]:
     """No quoting: a line is a row, whatever quote characters it holds."""
     for piece in pieces:
         for number, line in enumerate(piece.text.split("\n"), piece.line):
             if line and not line.isspace():
-                yield Where(name, number, 1), line.split(separator)
+                yield Where(name, number, 1), line.split(separator), None
 
 
-def quoted(pieces: Iterable[Piece], separator: str, name: str, problems: Problems) -> Iterator[tuple[Where, list[str]]]:
+def quoted(pieces: Iterable[Piece], separator: str, name: str, problems: Problems) -> Iterator[Cells]:
     """Cells in quotes may hold separators and line ends. A quote that stays open is a bad row, named where it opens."""
     lines = Lines(pieces)
     reader = csv.reader(lines, delimiter=separator, strict=True)
     while True:
-        lines.begin, begin = lines.number, lines.number + 1
+        lines.begin, lines.taken, begin = lines.number, [], lines.number + 1
         try:
             row = next(reader)
         except StopIteration:
@@ -74,7 +81,21 @@ def quoted(pieces: Iterable[Piece], separator: str, name: str, problems: Problem
             problems.bad(Where(name, begin, 1), f"is no valid row: {what}", CLOSE)
             continue
         if any(cell.strip() for cell in row):
-            yield Where(name, begin, 1), row
+            raw = "".join(lines.taken)
+            yield Where(name, begin, 1), row, raw if '"' in raw else None
+
+
+def place_of(dialect: Dialect, row: Row, where: Where, column: str) -> Where:
+    """Where the cell of a column begins, its quote included; the row begins at `where`."""
+    number = dialect.header.index(column)
+    if row.raw is None:
+        return where._replace(column=1 + sum(len(row[name]) + 1 for name in dialect.header[:number]))
+    cell, start = re.compile(f'"[^"]*(?:""[^"]*)*"|[^{re.escape(dialect.separator)}\n]*'), 0
+    for _ in range(number):
+        found = cell.match(row.raw, start)
+        start = found.end() + 1 if found else start
+    line, break_ = row.raw.count("\n", 0, start), row.raw.rfind("\n", 0, start)
+    return where._replace(line=where.line + line, column=start - break_)
 
 
 class OpenQuote(csv.Error):
@@ -90,6 +111,7 @@ class Lines:
     def __init__(self, pieces: Iterable[Piece]):
         self.lines = (line for piece in pieces for line in piece.text.removesuffix("\n").split("\n"))
         self.number = self.begin = 0
+        self.taken: list[str] = []  # since the row began
 
     def __iter__(self):
         return self
@@ -98,7 +120,8 @@ class Lines:
         if self.number - self.begin >= SPAN:
             raise OpenQuote
         self.number += 1
-        return next(self.lines) + "\n"
+        self.taken.append(next(self.lines) + "\n")
+        return self.taken[-1]
 
 
 def decide(sample: str, name: str = "") -> Dialect:

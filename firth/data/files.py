@@ -17,6 +17,7 @@ FORMATS = {
     ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".parquet": "parquet", ".pq": "parquet",
 }  # fmt: skip
 READABLE = ".txt, .md, .jsonl, .csv, .tsv, .parquet, and .zip or .gz of them"
+LINK = "Remove the link, or put the file in its place."
 RIGHTS = "Give yourself the right to read it: chmod u+r FILE"
 
 
@@ -56,7 +57,11 @@ def expand(paths: Iterable[str | Path], problems: Problems | None = None) -> lis
         _refuse_name(path)
     found = {(os.path.realpath(file.path), file.member): file for path in given for file in _one(path, problems)}
     if not found and not (told and problems.findings):
-        raise InputError(given[0], "holds no file that can be read", f"firth reads {READABLE}.")
+        links = [finding.where for finding in problems.findings if finding.do == LINK]
+        dead = f", only links to files that do not exist ({links[0]})" if links else ""
+        raise InputError(
+            given[0], f"holds no file that can be read{dead}", LINK if links else f"firth reads {READABLE}."
+        )
     return list(found.values())
 
 
@@ -94,14 +99,19 @@ def _missing(given: Path) -> NoReturn:
 
 
 def _folder(folder: Path, problems: Problems) -> Iterator[File]:
-    """All readable files below a folder; hidden ones and links to folders are passed over, other kinds are counted."""
+    """All readable files below a folder; hidden ones and links to folders are passed over, other kinds are counted.
+
+    A link to nothing is no reason to stop: somebody else's folder is read as it is.
+    """
     other: Counter = Counter()
     for base, folders, names in os.walk(folder, onerror=lambda error: _unreadable(error, problems)):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(base, name)
             label = path.parent.name if path.parent != folder else None
-            if _is_zip(name) or suffix(name) in FORMATS:
+            if not os.path.exists(path) and path.is_symlink():
+                problems.note("warning", path, "is a link to a file that does not exist, and is left out", LINK)
+            elif _is_zip(name) or suffix(name) in FORMATS:
                 yield from _file(path, str(path), problems, label)
             else:
                 other[suffix(name)] += 1
@@ -117,7 +127,7 @@ def _unreadable(error: OSError, problems: Problems) -> None:
 def _file(path: Path, name: str, problems: Problems, label: str | None = None) -> Iterator[File]:
     """One file, or the members of one archive."""
     if not path.exists():
-        problems.bad(name, "is a link to a file that does not exist", "Remove the link, or put the file in its place.")
+        problems.bad(name, "is a link to a file that does not exist", LINK)
     elif not path.is_file():
         problems.bad(name, "is no regular file", "Write the data to a file first.")
     elif not os.access(path, os.R_OK):

@@ -27,11 +27,11 @@ class Inspector:
 
 
 class Lengths(Inspector):
-    """A histogram of words per document, in powers of two."""
+    """Words per document: how many documents have each number of words, from which every quantile is exact."""
 
     def __init__(self) -> None:
         self.documents = self.words = self.characters = self.longest = 0
-        self.bins: Counter[int] = Counter()  # number of bits of the word count
+        self.counts: Counter[int] = Counter()  # documents by their number of words
 
     def add(self, record: Record) -> None:
         words = len(record.text.split())
@@ -39,21 +39,25 @@ class Lengths(Inspector):
         self.words += words
         self.characters += len(record.text)
         self.longest = max(self.longest, words)
-        self.bins[words.bit_length()] += 1
+        self.counts[words] += 1
 
-    def median(self) -> int:
-        """Upper end of the bin that holds the middle document, in words."""
+    def quantile(self, share: float) -> int:
+        """The fewest words that at least this share of the documents does not exceed."""
         seen = 0
-        for bits in sorted(self.bins):
-            seen += self.bins[bits]
-            if 2 * seen >= self.documents:
-                return 2**bits - 1
+        for words in sorted(self.counts):
+            seen += self.counts[words]
+            if seen >= share * self.documents:
+                return words
         return 0
 
     def facts(self) -> dict[str, Any]:
-        bins = {f"{2**bits // 2}–{2**bits - 1}": self.bins[bits] for bits in sorted(self.bins)}
+        bits: Counter[int] = Counter()
+        for words, count in self.counts.items():
+            bits[words.bit_length()] += count
+        bins = {f"{2**n // 2}–{2**n - 1}": bits[n] for n in sorted(bits)}
         return {"documents": self.documents, "words": self.words, "characters": self.characters,
-                "longest": self.longest, "median": self.median(), "lengths": bins}  # fmt: skip
+                "longest": self.longest, "median": self.quantile(0.5), "most": self.quantile(0.95),
+                "lengths": bins}  # fmt: skip
 
 
 class Classes(Inspector):

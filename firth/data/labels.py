@@ -4,6 +4,7 @@ from collections import Counter, defaultdict
 from difflib import get_close_matches
 
 from firth.data.records import Problems, Record, Where
+from firth.data.row import label_place
 from firth.errors import InputError, did_you_mean
 
 RARE = 0.01  # share of a class below which a near name is taken for its misspelling
@@ -18,7 +19,7 @@ def check_labels(records: list[Record], classes: tuple[str, ...] | None, problem
     """
     places: dict[str, list[Where]] = defaultdict(list)
     for record in records:
-        places[str(record.label)].append(record.where)
+        places[str(record.label)].append(label_place(record))
     wrong = _unknown(places, classes) if classes else _suspicious(places)
     for label, (what, do) in wrong.items():
         problems.bad(places[label][0], what, do)

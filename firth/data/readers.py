@@ -12,6 +12,7 @@ from firth.data.columns import SAMPLE, Columns, find_columns
 from firth.data.encodings import pieces
 from firth.data.files import RIGHTS, File, expand
 from firth.data.records import Problems, Record, Where
+from firth.data.row import Row
 from firth.data.text import MANY_FILES, documents, layout, unit
 from firth.errors import InputError
 from firth.signal import Finding
@@ -92,12 +93,14 @@ class Reading:
     def _record(self, where: Where, row: Mapping[str, Any], columns: Columns, file: File) -> Iterator[Record]:
         """The record of a row, or none after the problem was noted."""
         text, label = row.get(columns.text), row.get(columns.label) if columns.label else file.label
+        if isinstance(row, Row):
+            row.mark(where, columns.label)
         if not isinstance(text, str) or not text.strip():
             state = "empty" if text is None or isinstance(text, str) else "no text"
             self.problems.bad(where, f"`{columns.text}` is {state}", FILL_TEXT)
         elif self.labelled and (label is None or not str(label).strip()):
             what = f"`{columns.label}` is empty" if columns.label else "has no label"
-            self.problems.bad(where, what, FILL_LABEL)
+            self.problems.bad(getattr(row, "label_at", None) or where, what, FILL_LABEL)
         else:
             yield Record(text.strip(), _label(label), where, row)
 
