@@ -14,9 +14,10 @@ from firth.errors import InputError, did_you_mean
 
 FORMATS = {
     ".txt": "text", ".text": "text", ".md": "text", ".rst": "text", "": "text", ".jsonl": "jsonl", ".ndjson": "jsonl",
-    ".json": "jsonl", ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".parquet": "parquet", ".pq": "parquet",
+    ".json": "squad", ".csv": "csv", ".tsv": "csv", ".tab": "csv", ".parquet": "parquet", ".pq": "parquet",
+    ".conllu": "conllu", ".conll": "conllu", ".iob": "conllu", ".bio": "conllu",
 }  # fmt: skip
-READABLE = ".txt, .md, .jsonl, .csv, .tsv, .parquet, and .zip or .gz of them"
+READABLE = ".txt, .md, .jsonl, .csv, .tsv, .parquet, .conllu, .conll, SQuAD .json, and .zip or .gz of them"
 LINK = "Remove the link, or put the file in its place."
 RIGHTS = "Give yourself the right to read it: chmod u+r FILE"
 
@@ -27,7 +28,7 @@ class File:
 
     path: Path
     name: str  # as the person gave it; a/b.zip/c.txt for a member
-    format: str  # a module of data/: text, jsonl, csv, parquet
+    format: str  # a module of data/: text, jsonl, csv, parquet, conllu, squad
     member: str | None = None
     label: str | None = None  # the sub-folder it lies in
     size: int = 0  # bytes, packed where it is packed

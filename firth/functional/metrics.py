@@ -37,3 +37,63 @@ def matthews(confusion: np.ndarray) -> float:
 def perplexity(nats: float) -> float:
     """exp of a mean loss in nats; infinite where it does not fit a float."""
     return exp(nats) if nats < 700 else float("inf")
+
+
+def pearson(gold, predicted) -> float:
+    """(N,), (N,) numbers -> Pearson's correlation in [-1, 1], as scipy.stats.pearsonr.
+
+    0 where it is not defined (scipy: NaN): fewer than two items, or a side that is constant.
+    """
+    x, y = np.asarray(gold, np.float64), np.asarray(predicted, np.float64)
+    if len(x) < 2 or (x == x[0]).all() or (y == y[0]).all():
+        return 0.0
+    x, y = x - x.mean(), y - y.mean()
+    return float(np.clip((x / np.linalg.norm(x)) @ (y / np.linalg.norm(y)), -1, 1))
+
+
+def spearman(gold, predicted) -> float:
+    """(N,), (N,) numbers -> Spearman's rank correlation in [-1, 1], as scipy.stats.spearmanr; 0 as in pearson."""
+    return pearson(ranks(gold), ranks(predicted))
+
+
+def ranks(values) -> np.ndarray:
+    """(N,) -> (N,) ranks from 1; equal values share the mean of their ranks."""
+    _, place, counts = np.unique(np.asarray(values, np.float64), return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
+def expected_calibration_error(probabilities, right, bins: int = 15) -> float:
+    """(N,) probabilities of the predicted labels, (N,) whether they are right -> in [0, 1], 0 for no items.
+
+    Mean over the items of |accuracy - mean probability| of their bin; bins of equal width, (low, high], the first
+    with 0 in it. Guo et al. 2017, arXiv 1706.04599, equation 3.
+    """
+    sure, right = np.asarray(probabilities, np.float64), np.asarray(right, np.float64)
+    edges = np.linspace(0, 1, bins + 1)
+    place = np.clip(np.searchsorted(edges, sure, side="left") - 1, 0, bins - 1)
+    gaps = np.bincount(place, right - sure, minlength=bins)  # per bin: items x (accuracy - mean probability)
+    return float(np.abs(gaps).sum() / max(len(sure), 1))
+
+
+def label_counts(gold, predicted) -> tuple[np.ndarray, np.ndarray]:
+    """(N, L), (N, L) bool, L labels of which any number holds -> (L,) right ones, (L,) true ones + predicted ones."""
+    gold, predicted = np.asarray(gold, bool), np.asarray(predicted, bool)
+    return (gold & predicted).sum(0), gold.sum(0) + predicted.sum(0)
+
+
+def multilabel_micro_f1(gold, predicted) -> float:
+    """(N, L), (N, L) bool -> F1 over all decisions, as f1_score(average="micro"); 0 where no label is true or said."""
+    right, occurs = label_counts(gold, predicted)
+    return float(2 * right.sum() / max(occurs.sum(), 1))
+
+
+def multilabel_macro_f1(gold, predicted) -> float:
+    """(N, L), (N, L) bool -> mean F1 of the labels, as f1_score(average="macro"): a label never true or said has 0."""
+    right, occurs = label_counts(gold, predicted)
+    return float((2 * right / np.maximum(occurs, 1)).mean()) if len(occurs) else 0.0
+
+
+def multilabel_accuracy(gold, predicted) -> float:
+    """(N, L), (N, L) bool -> mean over the labels of their accuracy, which is 1 - hamming_loss; 0 for no decisions."""
+    same = np.asarray(gold, bool) == np.asarray(predicted, bool)
+    return float(same.mean()) if same.size else 0.0
