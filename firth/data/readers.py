@@ -17,6 +17,7 @@ from firth.data.text import MANY_FILES, documents, layout, unit
 from firth.errors import InputError
 from firth.signal import Finding
 
+BYTES = ("parquet", "squad")  # formats that are read from bytes, not from lines
 FILL_TEXT = "Fill it in, or leave out the row; --skip-bad leaves out such rows."
 FILL_LABEL = "Fill in the label, or leave out the row; --skip-bad leaves out such rows."
 __all__ = ["File", "Reading", "Record", "Where", "expand", "read"]
@@ -170,7 +171,7 @@ def table(file: File, problems: Problems) -> Generator[tuple[Where, dict[str, An
     module = import_module(f"firth.data.{file.format}")
 
     def rows(stream, file: File):
-        decoded = stream if file.format == "parquet" else pieces(stream, file.name, problems)
+        decoded = stream if file.format in BYTES else pieces(stream, file.name, problems)
         return module.rows(decoded, file.name, problems)
 
     return _guarded(file, problems, rows)
