@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from firth import __version__
+from firth import __version__, write_report
 from firth.errors import FirthError, InputError
 
 PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
@@ -107,10 +107,8 @@ def emit(as_json: bool, result: Any) -> None:
 
 def finish(as_json: bool, result: Any, show: Any) -> None:
     """The report of a run that is done, and the result."""
-    from firth.report.html import write_run
-
-    if result.status != "planned":
-        show.line("Report", str(write_run(result.folder)))
+    if report := write_report(result):
+        show.line("Report", str(report))
     emit(as_json, result)
 
 
@@ -128,9 +126,10 @@ def demo(
     """The whole story in under two minutes: pre-train, adapt, compare, and the report."""
     with verb(as_json, debug) as show:
         from firth.evaluate.demo import demo as run
+        from firth.report.html import write_comparison
 
         emit(as_json, run(out=out, seed=seed or 0, device=device or "auto", config=config, settings=settings or [],
-                          dry_run=dry_run, show=show))  # fmt: skip
+                          dry_run=dry_run, show=show, report=write_comparison))  # fmt: skip
 
 
 @app.command()

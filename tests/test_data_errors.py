@@ -307,10 +307,27 @@ def test_a_corpus_goes_on_past_a_dead_link_and_says_so(tmp_path):
     show = Recorded()
     module = find("signals", "text")
     for _ in range(2):  # packed, and from the cache
-        corpus = open_corpus(Data(paths=(str(tmp_path),), held_out=0.2), module, module.Config(vocabulary=120), show=show)
+        corpus = open_corpus(
+            Data(paths=(str(tmp_path),), held_out=0.2), module, module.Config(vocabulary=120), show=show
+        )
         assert show.lines[0].startswith(f"{tmp_path}/link.txt: is a link to a file that does not exist, and is left")
         assert [finding.where for finding in corpus.findings][:1] == [f"{tmp_path}/link.txt"]
         show.lines.clear()
+
+
+def test_skip_bad_leaves_out_what_is_no_file_in_a_folder(tmp_path):
+    path = write_corpus(tmp_path, 60)
+    os.mkfifo(tmp_path / "pipe.txt")
+    module = find("signals", "text")
+    for paths in ((str(tmp_path),), (str(path), str(tmp_path / "pipe.txt"))):
+        data = Data(paths=paths, held_out=0.2, skip_bad=True)
+        corpus = open_corpus(data, module, module.Config(vocabulary=120))
+        assert corpus.findings[0][:3] == ("error", f"{tmp_path}/pipe.txt", "is no regular file")
+        with pytest.raises(InputError, match="is no regular file"):
+            open_corpus(data.model_copy(update={"skip_bad": False}), module, module.Config(vocabulary=120))
+    with pytest.raises(InputError, match=r"pipe\.txt: is no regular file"):
+        nothing = Data(paths=(str(tmp_path / "pipe.txt"),), skip_bad=True)
+        open_corpus(nothing, module, module.Config(vocabulary=120))
 
 
 def test_mixed_encodings_with_skip_bad_lose_the_bad_line_only(tmp_path):

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+import firth
 from firth.errors import InputError
 from firth.evaluate import demo as module
 from firth.evaluate import reviews
@@ -135,6 +136,27 @@ def test_a_dry_run_writes_nothing(tmp_path):
     assert found.as_dict()["comparison"] is None
 
 
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"device": "abacus"}, "--device abacus: is not available here. Use --device auto or cpu."),
+        ({"seed": -1}, "options: `seed` cannot be `-1`. `seed` is of type int, ≥ 0, < 9223372036854775808."),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would(tmp_path, options, told):
+    with pytest.raises(InputError) as caught:
+        demo(tmp_path / "out", dry_run=True, **options)
+    assert str(caught.value) == told
+
+
+def test_without_somebody_to_write_it_there_is_no_report(tmp_path):
+    kept, show = [], Recorded()
+    comparison = SimpleNamespace(save=kept.append)
+    found = module.finish(tmp_path, comparison, SimpleNamespace(folder="run"), [], 0.0, show, None)
+    assert found.report is None and kept == [tmp_path / "comparison.json"]
+    assert show.lines[0].startswith(f"Report   {tmp_path} (no page)")
+
+
 def test_the_first_weights_are_kept_and_steps_are_passed_on():
     seen = []
     keeper = module.FirstWeights(SimpleNamespace(progress=lambda step, run: seen.append(step.index)))
@@ -155,7 +177,7 @@ def told(tmp_path_factory):
         patch.setenv("FIRTH_CACHE", str(folder / "cache"))
         patch.setattr(reviews, "read", lambda: found)
         patch.setattr(module, "SENTENCES", ("the ship [MASK] the tide .",))
-        return demo(folder / "out", numbers=TINY, show=show), show, folder
+        return firth.demo(folder / "out", numbers=TINY, show=show), show, folder
 
 
 def test_the_story_ends_with_a_report_and_a_verdict(told):

@@ -1,6 +1,7 @@
 """An unlabelled corpus, ready to learn from: read, split, tokenised and packed once, then opened from the cache."""
 
 import json
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -67,10 +68,12 @@ def open_corpus(
     signal: Any = None,
     cache: str | Path | None = None,
     show=None,
+    before: Callable[[int], None] | None = None,
 ) -> Corpus:
     """The corpus of these files; packed first where the cache does not have it. The seed changes nothing here.
 
     config: the recipe's table `data`. signal: a fitted one (--from); None: one is fitted.
+    before: called with the bytes of the files where they have to be packed.
     Raises InputError for data that cannot be used, RunError for a full disk.
     """
     from firth.data import readers
@@ -84,6 +87,8 @@ def open_corpus(
     cls: Any = find.main_class(signal_module, Signal)
 
     def build(folder: Path) -> None:
+        if before is not None:
+            before(_bytes_of(files))
         if show is not None:
             show.note(f"Tokenising {_bytes_of(files):,} bytes; the next run on these files starts at once.")
         _build(folder, config, files, readers, lambda texts: cls.fit(texts, signal_config), signal, found.all())

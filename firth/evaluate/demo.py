@@ -1,16 +1,17 @@
 """`firth demo`: the whole story in under two minutes on two cores, on real film reviews."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from firth import find
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import reviews
 from firth.evaluate.comparison import Comparison
+from firth.recipe import Recipe, apply_settings
 from firth.train import folder as folders
+from firth.train.build import device_of
 from firth.train.describe import duration
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, Show, Silent, read_metrics
@@ -88,15 +89,18 @@ def demo(
     dry_run: bool = False,
     show: Show | None = None,
     numbers: Numbers | None = None,
+    report: Callable[[Comparison, Path], Path] | None = None,
 ) -> Demo:
-    """Pre-train on real reviews, adapt with few labels, hold it against random initialisation, write the report.
+    """Pre-train on real reviews, adapt with few labels, hold it against random initialisation.
 
     out: a new folder (default: runs/demo, or the next free name). settings: names of Numbers, as in labels=500.
+    report: writes the comparison as a page to a path; `firth demo` and `firth.demo` give report.html's.
     Raises InputError for a folder that is taken, a setting that does not exist, or without the reviews' package.
     """
     began, show = time.monotonic(), show or Silent()
     numbers = with_settings(with_settings(numbers or Numbers(), _table(config), str(config)), settings)
     place = free_place(out)
+    device_of(apply_settings(Recipe(), {"seed": seed, "device": device}, "options"))
     show.line(
         "Demo", f"pre-train on film reviews, adapt with {numbers.labels} labels, {numbers.seeds} seeds each, compare"
     )
@@ -112,7 +116,7 @@ def demo(
     facts = facts_of(pretraining, numbers, fills, spent)
     begun = {"co-occurrence": keeper.written_by_start(pretraining)}
     comparison = compared(run.folder, texts, numbers, seed, device, show, facts, begun)
-    return finish(place, comparison, run, fills, began, show)
+    return finish(place, comparison, run, fills, began, show, report)
 
 
 class FirstWeights(Recorded):
@@ -216,16 +220,16 @@ def facts_of(run: RunFolder, numbers: Numbers, fills: list[dict[str, Any]], spen
     }
 
 
-def finish(place: Path, comparison: Comparison, run: Result, fills: list, began: float, show: Show) -> Demo:
-    """Show the result, write comparison.json and report.html."""
+def finish(place: Path, comparison: Comparison, run: Result, fills: list, began: float, show: Show, write) -> Demo:
+    """Show the result, write comparison.json and report.html; write: see `report` of demo."""
     show.result(comparison)
     for one in fills:
         guesses = ", ".join(f"{word} {100 * share:.0f} %" for word, share in one["guesses"])
         show.line("Blank", f"{one['text']} → {guesses}")
     comparison.save(place / "comparison.json")
-    report = find.find("report", "html").write_comparison(comparison, place / "report.html")
+    report = write(comparison, place / "report.html") if write else None
     seconds = time.monotonic() - began
-    show.line("Report", f"{report} (opens offline) · {duration(seconds)} in all")
+    show.line("Report", f"{report or place} ({'opens offline' if report else 'no page'}) · {duration(seconds)} in all")
     show.line("Next", f'firth predict {run.folder} "the acting is [MASK] ."')
     return Demo(place, report, comparison, run, fills, seconds)
 

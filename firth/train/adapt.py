@@ -7,12 +7,13 @@ from typing import Any
 from firth.errors import FirthError, InputError
 from firth.find import find
 from firth.recipe import Model, Optimizer, Recipe, Train, apply_settings, load_toml
+from firth.train import checks
 from firth.train import folder as folders
 from firth.train.adapted import Adapted, counts, describe, finish, planned, show_finished
 from firth.train.budget import Budget, Clock
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, Show
-from firth.train.pretrain import flat
+from firth.train.pretrain import flat, keys
 
 DEFAULTS = Recipe(
     verb="adapt",
@@ -47,6 +48,7 @@ def adapt(
     Raises InputError for what a person can put right, RunError where the run could not go on, Interrupted on a signal.
     """
     clock, recorded = Clock(started), Recorded(show)
+    checks.refuse_ranks()
     given = {"task": task, "start": start, "labels": labels, "seed": seed, "device": device}
     recipe = request(model, paths, settings, config, **given)
     folder = folders.claim(Path(out) if out else default_place(recipe), flat(recipe), recipe if config else None)
@@ -57,7 +59,8 @@ def adapt(
 
 def request(model, paths, settings, config, **given) -> Recipe:
     """The recipe as it was asked for: defaults or the config, then the options, then the settings."""
-    recipe = config if isinstance(config, Recipe) else load_toml(config) if config else DEFAULTS
+    config = config if isinstance(config, Recipe) else load_toml(config) if config else None
+    recipe = config or DEFAULTS
     options = {
         "verb": "adapt",
         "data.paths": tuple(map(str, [paths] if isinstance(paths, str | Path) else paths)),
@@ -75,6 +78,8 @@ def request(model, paths, settings, config, **given) -> Recipe:
         raise InputError("MODEL", "is not given", "Name a run folder or a model folder: firth adapt runs/x labels.tsv.")
     if not recipe.data.paths:
         raise InputError("DATA", "is not given", "Name labelled files: firth adapt runs/x labels.tsv.")
+    checks.refuse_other_shape(recipe, keys(settings), config, "adapt")
+    checks.refuse_same_files(recipe.data)
     return recipe
 
 

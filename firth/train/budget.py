@@ -10,6 +10,8 @@ from firth.errors import InputError
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 FACTORS = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 MOST = 1e15  # seconds, steps, epochs or tokens; beyond it is a slip of the keyboard
+LEAST = 5.0  # seconds of a time budget
+FASTEST = 5e6  # bytes read and tokenised in a second by one core, at the very best
 FORM = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([kKMGB]?)\s*(steps?|epochs?|tokens?|s|min|m|h|d)")
 
 
@@ -37,6 +39,29 @@ def parse(text: str) -> Budget:
 
 def _prefixed_time(match: re.Match) -> bool:
     return bool(match[2]) and match[3] in SECONDS
+
+
+def refuse_short(budget: Budget) -> Budget:
+    """The budget; raises InputError for a time in which a command cannot even begin to train."""
+    if budget.kind == "seconds" and budget.amount < LEAST:
+        what = "is over before training could begin: starting and measuring alone take some seconds"
+        raise InputError(f"--budget {budget.amount:g}s", what, "Give --budget 60s or more, or --budget 100steps.")
+    return budget
+
+
+def refuse_reading(budget: Budget, spent: float, amount: int, cores: int) -> None:
+    """Raises InputError where a time budget is over before `amount` bytes are read and tokenised for the first time.
+
+    The rate is several times what was measured, so that what it refuses would have been refused later.
+    """
+    needed = spent + amount / (FASTEST * cores)
+    if budget.kind == "seconds" and needed > budget.amount:
+        enough = 60 * -(-2 * needed // 60)
+        raise InputError(
+            f"--budget {budget.amount:g}s",
+            f"is over before {amount / 1e6:,.0f} MB are read and tokenised: at least {needed:,.0f} s on {cores} cores",
+            f"Give --budget {enough:.0f}s or more, or less text. It is kept for the next run.",
+        )
 
 
 def missing(where: str = "--budget") -> InputError:

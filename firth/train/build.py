@@ -3,6 +3,7 @@
 Every method is found by its file name; nothing here knows one of them.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -43,12 +44,15 @@ class Weights:
         return text
 
 
-def open_data(recipe: Recipe, show=None) -> Corpus:
-    """Read, split, tokenise and pack the data of the recipe; with model.source, by the source's own tokenizer."""
+def open_data(recipe: Recipe, show=None, before: Callable[[int], None] | None = None) -> Corpus:
+    """Read, split, tokenise and pack the data of the recipe; with model.source, by the source's own tokenizer.
+
+    before: told the bytes that are about to be packed, where the cache does not have them; may refuse.
+    """
     module = find.find("signals", recipe.signal)
     config = config_of(recipe, "signals", recipe.signal)
     signal = open_signal(recipe, recipe.model.source) if recipe.model.source else None
-    return open_corpus(recipe.data, module, config, recipe.seed, signal=signal, show=show)
+    return open_corpus(recipe.data, module, config, recipe.seed, signal=signal, show=show, before=before)
 
 
 def open_signal(recipe: Recipe, folder) -> Signal:

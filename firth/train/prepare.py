@@ -3,6 +3,7 @@
 import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from firth.objective import Composed
 from firth.recipe import Recipe, config_of
 from firth.signal import Signal
 from firth.train import build, machine, plan, probe
-from firth.train.budget import Budget, Clock
+from firth.train.budget import Budget, Clock, refuse_reading
 from firth.train.describe import name as words
 from firth.train.log import Recorded
 from firth.train.measure import measure
@@ -91,7 +92,8 @@ def again(work: Work, has_checkpoint: bool) -> None:
 def data(work: Work) -> None:
     """Open the corpus; cut it the way the objectives need."""
     work.device = build.device_of(work.recipe)
-    work.corpus = build.open_data(work.recipe, work.show)
+    refuse_long = partial(refuse_reading, work.budget, work.clock.spent, cores=machine.cores())
+    work.corpus = build.open_data(work.recipe, work.show, refuse_long)
     work.signal = work.corpus.signal
     work.recipe = build.fill(work.recipe, work.signal)
     context, rows = probe.recipe_context(work.recipe), build.rows_of(work.recipe)

@@ -10,6 +10,7 @@ from firth.find import names
 from firth.model.sizes import parse_size
 from firth.recipe import Recipe, apply_settings, load_toml, plain
 from firth.train import budget as budgets
+from firth.train import checks
 from firth.train import folder as folders
 from firth.train.budget import Budget, Clock
 from firth.train.folder import RunFolder
@@ -63,6 +64,7 @@ def pretrain(
     Raises InputError for what a person can put right, RunError where the run could not go on, Interrupted on a signal.
     """
     clock, recorded = Clock(started), Recorded(show)
+    checks.refuse_ranks()
     recipe = request(
         paths,
         settings,
@@ -86,7 +88,8 @@ def pretrain(
 
 def request(paths, settings, config, **given) -> Recipe:
     """The recipe as it was asked for: the config, then the options, then the settings."""
-    recipe = config if isinstance(config, Recipe) else load_toml(config) if config else Recipe()
+    base = config if isinstance(config, Recipe) else load_toml(config) if config else None
+    recipe = base or Recipe()
     options = {
         "data.paths": tuple(map(str, [paths] if isinstance(paths, str | Path) else paths)),
         "objective": _names(given["objective"]),
@@ -107,7 +110,10 @@ def request(paths, settings, config, **given) -> Recipe:
     if not recipe.data.paths:
         raise InputError("DATA", "is not given", "Name files or folders: firth pretrain texts/ --budget 20m.")
     refuse(recipe)
-    return suit(recipe, set(_keys(settings)) | (set() if config is None else {"model.shape"}))
+    options_set = {key for key, value in options.items() if value is not None}
+    checks.refuse_other_shape(recipe, options_set | keys(settings), base, "--from")
+    checks.refuse_start(recipe, keys(settings))
+    return suit(recipe, keys(settings) | (set() if config is None else {"model.shape"}))
 
 
 def refuse(recipe: Recipe) -> None:
@@ -137,7 +143,7 @@ def budget_of(recipe: Recipe) -> Budget:
         return Budget("steps", recipe.train.steps)
     if not recipe.train.budget:
         raise budgets.missing()
-    return budgets.parse(recipe.train.budget)
+    return budgets.refuse_short(budgets.parse(recipe.train.budget))
 
 
 def default_place(recipe: Recipe) -> Path:
@@ -185,7 +191,8 @@ def _names(objective) -> tuple[str, ...] | None:
     return tuple(part.strip().replace("_", "-") for part in parts)
 
 
-def _keys(settings) -> Iterable[str]:
-    return (
-        settings if isinstance(settings, Mapping) else [str(text).partition("=")[0].strip() for text in settings or ()]
+def keys(settings) -> set[str]:
+    """The dotted keys of settings: ["train.batch=32"] or a mapping."""
+    return set(
+        settings if isinstance(settings, Mapping) else (str(s).partition("=")[0].strip() for s in settings or ())
     )

@@ -1,0 +1,113 @@
+"""Requests that contradict themselves, refused before any data is read."""
+
+import filecmp
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from firth.data.config import Data
+from firth.data.files import File, expand
+from firth.data.records import Problems
+from firth.errors import InputError
+from firth.model.sizes import parse_size
+from firth.recipe import Model, Recipe
+
+SHAPE_KEYS = ("size", "layers", "width", "heads", "intermediate", "shape")
+OWN_FILE = "Give {} a file of its own, or leave it out: {}."
+WITHOUT = {"--test": "the validation part is then scored", "--valid": "a part is then split off to validate on"}
+
+
+def refuse_ranks() -> None:
+    """Raises InputError under torchrun: a verb plans, writes and prints as one process.
+
+    The loop itself trains on several ranks (firth.distributed, train/loop.py); the verbs around it do not, yet.
+    """
+    world = os.environ.get("WORLD_SIZE", "1")
+    if world.isdigit() and int(world) > 1:
+        raise InputError(
+            "environment",
+            f"WORLD_SIZE is {world}, and this command runs as one process: each would write the same run folder",
+            "Start it without torchrun, or unset WORLD_SIZE.",
+        )
+
+
+def refuse_other_shape(recipe: Recipe, given: Iterable[str], config: Recipe | None, option: str) -> None:
+    """Raises InputError for a size or shape beside a model that has another.
+
+    given: dotted keys that a person set. config: the recipe they are set on; its own keys count where it names the same
+    model, for then they were written beside it. option: how the model was given, as in `--from`.
+    """
+    if not recipe.model.source:
+        return
+    beside = config is not None and config.model.source == recipe.model.source
+    asked = {key: getattr(recipe.model, key) for key in SHAPE_KEYS if f"model.{key}" in given or beside}
+    if "model.shape" not in given and asked.get("shape") == Model().shape:
+        del asked["shape"]  # the default; nobody said it
+    asked = {key: value for key, value in asked.items() if value is not None}
+    if asked:
+        _compare(asked, recipe.model.source, option)
+
+
+def _compare(asked: dict[str, Any], source: str, option: str) -> None:
+    from firth.interop.folder import open_shape  # torch comes with it
+
+    shape = open_shape(source)
+    for key, value in asked.items():
+        has = (shape.layers, shape.width) if key == "size" else shape.name if key == "shape" else getattr(shape, key)
+        if has != (parse_size(value) if key == "size" else value):
+            shown = "{}x{}".format(*has) if isinstance(has, tuple) else has
+            raise InputError(
+                f"model.{key} = {value}",
+                f"{source} has {shown}, and {option} takes the shape along with the weights",
+                "Leave it out, or name a model of that shape.",
+            )
+
+
+def refuse_start(recipe: Recipe, given: Iterable[str]) -> None:
+    """Raises InputError where weights are to come from a model and from a start as well."""
+    if recipe.model.source and "model.start" in given:
+        what = f"is not used with --from: the weights come from {recipe.model.source}"
+        raise InputError(f"model.start = {recipe.model.start}", what, "Leave out one of the two.")
+
+
+def refuse_same_files(data: Data) -> None:
+    """Raises InputError where a part is left without an example, because all its files are those of another part.
+
+    Single texts that lie in two parts are no error: they are dropped from the part that is learnt from.
+    """
+    train, valid, test = (
+        _files(paths) if data.valid or data.test else [] for paths in (data.paths, data.valid, data.test)
+    )
+    if _inside(valid, test):
+        _refuse("--valid", data.valid, "is also given as --test: nothing is left to validate on")
+    if _inside(train, valid + test):
+        option, paths = ("--test", data.test) if _shared(train, test) else ("--valid", data.valid)
+        _refuse(option, paths, "is the training data, too: nothing is left to learn from")
+
+
+def _refuse(option: str, paths: tuple[str, ...], what: str) -> None:
+    raise InputError(f"{option} {' '.join(paths)}", what, OWN_FILE.format(option, WITHOUT[option]))
+
+
+def _files(paths: tuple[str, ...]) -> list[File]:
+    """What is not there is told when it is read."""
+    try:
+        return expand(paths, Problems(skip=True)) if paths else []
+    except InputError:
+        return []
+
+
+def _inside(part: list[File], other: list[File]) -> bool:
+    """Whether there are files, and each is one of the others."""
+    return bool(part) and all(_shared([file], other) for file in part)
+
+
+def _shared(part: list[File], other: list[File]) -> bool:
+    return any(_same(one, two) for one in part for two in other)
+
+
+def _same(one: File, two: File) -> bool:
+    """One file, by whatever name, or a copy of it."""
+    if one.member or two.member:
+        return (os.path.realpath(one.path), one.member) == (os.path.realpath(two.path), two.member)
+    return one.size == two.size and filecmp.cmp(one.path, two.path, shallow=False)
