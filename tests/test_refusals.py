@@ -166,10 +166,10 @@ def test_a_budget_of_an_instant_is_refused_at_once(seconds):
 def test_more_text_than_a_budget_can_read_is_refused():
     asked = Budget("seconds", 60)
     assert said(budget.refuse_reading, asked, 3.0, 2_000_000_000, 2) == (
-        "--budget 60s: is over before 2,000 MB are read and tokenised: at least 203 s on 2 cores. "
-        "Give --budget 420s or more, or less text. It is kept for the next run."
+        "--budget 60s: is over before 2,000 MB are read and tokenised: at least 503 s on 2 cores. "
+        "Give --budget 1020s or more, or less text. It is kept for the next run."
     )
-    budget.refuse_reading(asked, 3.0, 500_000_000, 2)
+    budget.refuse_reading(asked, 3.0, 200_000_000, 2)
     budget.refuse_reading(Budget("steps", 10), 3.0, 10**12, 2)
 
 
