@@ -17,6 +17,7 @@ import numpy as np
 
 from firth.errors import InputError
 from firth.evaluate.encoder import Encoder, Span, open_encoder, untrained
+from firth.evaluate.grouping import standardised
 from firth.functional.random import combine, hash_bytes
 
 # P pairs, L layers, n places, D width
@@ -77,7 +78,8 @@ class Score:
 
 @dataclass(frozen=True)
 class WordInContext:
-    """Scores by name ("model", "untrained", "static") on the same pairs."""
+    """Scores on the same pairs: "model"; "standardised": its vectors, every dimension by mean and spread over the uses
+    (Timkey & van Schijndel 2021, arXiv 2109.04404); "untrained"; "static"."""
 
     model: str
     pairs: int
@@ -90,7 +92,7 @@ class WordInContext:
     def lines(self) -> list[str]:
         """A line for each: `model  71.2 % (68.9 to 73.4), layers 4 and 4`."""
         return [
-            f"{name:<10} {100 * one.accuracy:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f}), "
+            f"{name:<12} {100 * one.accuracy:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f}), "
             f"layers {' and '.join(str(half.layer) for half in one.chosen)}"
             for name, one in self.scores.items()
         ]
@@ -104,7 +106,7 @@ def word_in_context(
     device: str = "auto",
     settings: Iterable[str] | Mapping[str, Any] = (),
 ) -> WordInContext:
-    """The score of a model, of its shape untrained, and of its word embedding alone, which looks at no sentence.
+    """The score of a model, of its shape untrained, and of its word embedding alone, which sees no sentence.
 
     rows: (words, tags) of each sentence. count: pairs at least; more come where word forms are balanced.
     Raises InputError where the rows do not give that many.
@@ -114,8 +116,10 @@ def word_in_context(
     places = list(dict.fromkeys(place for pair in pairs for place in (pair.first, pair.second)))
     spans, number = [place.span for place in places], {place: i for i, place in enumerate(places)}
     ends = np.array([(number[pair.first], number[pair.second]) for pair in pairs])  # (P, 2)
+    vectors = encoder.word_vectors(spans)
     arms = {
-        "model": encoder.word_vectors(spans),
+        "model": vectors,
+        "standardised": np.stack([standardised(layer, layer) for layer in vectors]),
         "untrained": untrained(encoder, seed).word_vectors(spans),
         "static": encoder.word_embeddings(spans)[None],
     }

@@ -1,4 +1,4 @@
-"""company.html: the map of a word's occurrences, its groups, and what happens from layer to layer; one file, offline."""
+"""company.html: the map of a word's occurrences, its groups, and what the layers do; one file that opens offline."""
 
 from collections.abc import Sequence
 from pathlib import Path
