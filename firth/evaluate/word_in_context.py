@@ -178,8 +178,8 @@ def candidates(forms: Mapping[str, Mapping[str, list[Place]]], seed: int) -> tup
 
 
 def mark(seed: int, *places: Place) -> int:
-    """64 bit that hang on the content alone."""
-    return hash_bytes(repr((seed, *((place.words, place.at) for place in places))).encode("utf-8", "replace"))
+    """64 bit that hang on the content alone, not on the order of the places."""
+    return hash_bytes(repr((seed, *sorted((place.words, place.at) for place in places))).encode("utf-8", "replace"))
 
 
 def cosines(vectors: np.ndarray, ends: np.ndarray) -> np.ndarray:
