@@ -18,7 +18,7 @@ from firth.evaluate.vector_files import File
 from firth.evaluate.vectors import Embedded, embed, embed_texts, windows
 from tests import runs
 
-TEXTS = ["The wide ship meets the tide.", "A dreadful film.", "", "The old clock passes the busy market. " * 9, "ship"]
+TEXTS = ["The wide ship meets the tide.", "A dreadful film.", "", "The old clock passes the busy market. " * 6, "ship"]
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ from firth.functional.random import combine, hash_bytes
 PAIRS = 1000  # at least
 EACH = 24  # uses of a form and tag that are paired, at most: the least hashes
 DRAWS = 1000  # of the bootstrap
-PLACES = 5  # digits of a cosine that count: what differs beyond is rounding
+PLACES = 6  # digits of a cosine that count: what differs beyond is rounding
 
 
 class Place(NamedTuple):
@@ -222,16 +222,17 @@ def halves(forms: Sequence[str], seed: int) -> np.ndarray:
 
 
 def threshold(near: np.ndarray, same: np.ndarray) -> tuple[float, float]:
-    """(threshold, share right): between two neighbouring cosines, or below all; of equally good ones the lowest."""
+    """(threshold, share right): below all cosines, between two, or at the greatest; of equally good ones the lowest."""
+    if not len(near):
+        return 0.0, 0.0
     order = np.argsort(near, kind="stable")
     values, sames = near[order], same[order]
     below = np.concatenate([[0], np.cumsum(~sames)])  # different ones under the cut, by its place
     above = sames.sum() - np.concatenate([[0], np.cumsum(sames)])  # same ones over it
-    right = (below + above) / max(len(near), 1)
-    cuttable = np.concatenate([[True], values[1:] > values[:-1], [False]]) if len(values) else np.array([True])
-    place = int(np.argmax(np.where(cuttable, right, -1.0)))
-    cut = -np.inf if place == 0 else (values[place - 1] + values[place]) / 2
-    return float(cut), float(right[place])
+    cuttable = np.concatenate([[True], values[1:] > values[:-1], [True]])
+    place = int(np.argmax(np.where(cuttable, below + above, -1)))
+    cuts = np.concatenate([[values[0] - 1], (values[1:] + values[:-1]) / 2, [values[-1]]])
+    return float(cuts[place]), float((below + above)[place] / len(near))
 
 
 def interval(right: np.ndarray, form_of: np.ndarray, seed: int) -> tuple[float, float]:
