@@ -265,9 +265,9 @@ def test_without_data_it_looks_into_what_the_run_was_trained_on(result):
                       "other DATA."),
         ("two words", {}, "WORD: `two words` is more than one word. Give one word: firth company MODEL bank"),
         (" ", {}, "WORD: is empty. Give one word: firth company MODEL bank"),
-        ("ship", {"count": 5}, "--count 5: too few to group: 10 are needed. Leave it out for 400."),
-        ("ship", {"groups": 9}, "--groups 9: no such number of groups. Ask for 1 to 6, or leave it out."),
-        ("ship", {"method": "kmeans"}, "--method kmeans: no such grouping. Did you mean `k-means`? There is: k-means, "
+        ("ship", {"count": 5}, "--most 5: too few to group: 10 are needed. Leave it out for 400."),
+        ("ship", {"groups": 9}, "groups = 9: no such number of groups. Ask for 1 to 6, or leave it out."),
+        ("ship", {"method": "kmeans"}, "method = kmeans: no such grouping. Did you mean `k-means`? There is: k-means, "
                                        "agglomerative."),
     ],
 )  # fmt: skip

@@ -215,13 +215,13 @@ def check_asked(word: str, count: int, groups: int | None, method: str) -> None:
         what = "is empty" if not word.strip() else f"`{word}` is more than one word"
         raise InputError("WORD", what, "Give one word: firth company MODEL bank")
     if count < FEWEST:
-        raise InputError(f"--count {count}", f"too few to group: {FEWEST} are needed", "Leave it out for 400.")
+        raise InputError(f"--most {count}", f"too few to group: {FEWEST} are needed", "Leave it out for 400.")
     if groups is not None and not 1 <= groups <= grouping.MOST:
         do = f"Ask for 1 to {grouping.MOST}, or leave it out."
-        raise InputError(f"--groups {groups}", "no such number of groups", do)
+        raise InputError(f"groups = {groups}", "no such number of groups", do)
     if method not in METHODS:
         hint = did_you_mean(method, METHODS)
-        raise InputError(f"--method {method}", "no such grouping", f"{hint}There is: {', '.join(METHODS)}.")
+        raise InputError(f"method = {method}", "no such grouping", f"{hint}There is: {', '.join(METHODS)}.")
 
 
 def as_list(data) -> list:
