@@ -5,6 +5,7 @@ from pathlib import Path
 
 TRAINING = ("firth/model/*.py", "firth/train/*.py", "firth/objectives/*.py", "firth/starts/*.py", "firth/data/*.py")
 ADAPTING = (*TRAINING, "firth/tasks/*.py")
+ONE = ("--set", "train.threads=1")  # so that two runs may share two cores
 MIXES = {
     "mask-only": (1.0, 0.0, 0.0),
     "replace-only": (0.0, 1.0, 0.0),
@@ -42,7 +43,17 @@ def sentiment(data: Path, kept: Path) -> list[Job]:
         for seed in range(3):
             for start in ("pretrained", "random"):
                 name = f"sst2-{labels}-{start}-{seed}"
-                options = ["--task", "classify", "--start", start, "--test", folder / "dev.tsv.gz", "--seed", seed]
+                options = [
+                    "--task",
+                    "classify",
+                    "--start",
+                    start,
+                    "--test",
+                    folder / "dev.tsv.gz",
+                    "--seed",
+                    seed,
+                    *ONE,
+                ]
                 command = firth("adapt", kept / "wiki-20m", train, *options, "--out", kept / name, *limit)
                 found.append(Job(name, command, ADAPTING))
     return found
@@ -57,7 +68,7 @@ def mixes(data: Path, kept: Path) -> list[Job]:
             name = f"mix-{mix}{'-next-sentence' if ',' in objective else ''}"
             settings = [x for k, v in zip(("mask", "random", "keep"), shares, strict=True)
                         for x in ("--set", f"masked_tokens.{k}_share={v}")]  # fmt: skip
-            command = firth("pretrain", text, "--objective", objective, "--size", "4x256", "--budget", "1500steps",
-                            "--set", "model.shape=bert", "--out", kept / name, *settings)  # fmt: skip
+            command = firth("pretrain", text, "--objective", objective, "--size", "4x256", "--budget", "1000steps",
+                            *ONE, "--set", "model.shape=bert", "--out", kept / name, *settings)  # fmt: skip
             found.append(Job(name, command))
     return found

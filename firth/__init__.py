@@ -9,11 +9,14 @@ __version__ = "0.1.0"
 VERBS = {
     "adapt": "firth.train.adapt",
     "check": "firth.evaluate.doctor",
+    "company": "firth.evaluate.company",
     "compare": "firth.evaluate.compare",
     "demo": "firth.evaluate.demo",
+    "embed": "firth.evaluate.vectors",
     "load": "firth.evaluate.predict",
     "predict": "firth.evaluate.predict",
     "pretrain": "firth.train.pretrain",
+    "score": "firth.evaluate.scoring",
     "runs": "firth.train.runs",
 }
 

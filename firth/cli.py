@@ -191,6 +191,98 @@ def adapt(
 
 
 @app.command()
+def compare(
+    model: Model, data: Data, task: Task = "classify",
+    labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500.")] = "200",
+    seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
+    arms: Annotated[str | None, typer.Option(help="random, pretrained, a start, a baseline; joined by commas.")] = None,
+    against: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="A further model (repeatable).")] = None,
+    vary: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=A,B", help="MODEL is raw data: pre-train once for each value.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
+    control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    text: Text = None, label: Label = None, test: Test = None, skip_bad: SkipBad = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Does pre-training pay? Random initialisation, this model, others, baselines; seeds, intervals, a verdict."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.versus import versus as run
+        from firth.report.html import write_comparison
+
+        options = data_settings(text=text, label=label, test=test, skip_bad=skip_bad)
+        found = run(
+            model, data, task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
+            budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
+            device=device, dry_run=dry_run, show=show, report=write_comparison,
+        )  # fmt: skip
+        emit(as_json, found)
+
+
+@app.command()
+def score(
+    gold: Annotated[str, typer.Argument(metavar="GOLD", help="The labelled file.")],
+    predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help="What any tool said of it.")],
+    task: Task = "classify", label: Label = None,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """The field's exact metric on a prediction file that any tool wrote."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.scoring import score as run
+
+        found = run(gold, predictions, task, label=label)
+        show.figures(found)
+        emit(as_json, found)
+
+
+@app.command()
+def embed(
+    model: Model,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    layer: Annotated[int, typer.Option(help="Of which block; -1: the last.")] = -1,
+    pooling: Annotated[str, typer.Option(help="mean or first.")] = "mean",
+    raw: Annotated[bool, typer.Option("--raw", help="Do not scale the vectors to length 1.")] = False,
+    text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
+    device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Vectors of texts, as .npy or .parquet, for search, clustering, near-duplicates."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.vectors import embed as run
+
+        found = run(
+            model, inputs, out=out or Path("vectors.npy"), layer=layer, pooling=pooling, normalise=not raw, text=text,
+            settings=settings or [], device=device or "auto", dry_run=dry_run, show=show,
+        )  # fmt: skip
+        if not dry_run:
+            emit(as_json, found)
+
+
+@app.command()
+def company(
+    model: Model,
+    word: Annotated[str, typer.Argument(metavar="WORD", help="The word whose company is looked at.")],
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="[DATA...]", help="Default: what MODEL was trained on.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Occurrences that are looked at.")] = 400,
+    text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
+    device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """The company a word keeps: its occurrences, grouped by contextual vectors."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.company import company as run
+        from firth.report.company_page import write_company
+
+        found = run(model, word, data or None, count=most, text=text, settings=settings or [], seed=seed or 0,
+                    device=device or "auto", show=show)  # fmt: skip
+        if not dry_run:
+            show.line("Report", str(write_company(found, out or Path(f"company-{word}.html"))))
+        emit(as_json, found)
+
+
+@app.command()
 def predict(
     model: Model,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],

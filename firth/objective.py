@@ -1,6 +1,7 @@
 """What an objective is: Config, Objective, Loss. To the loop a pretext and a downstream task are the same thing."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import ClassVar, NamedTuple, Self, cast
 
 import torch
@@ -132,6 +133,19 @@ def collate(samples: list[Sample], configs: list[ObjectiveConfig], signal, draw:
     for config in configs:
         batch = config.prepare(batch, draw)
     return batch
+
+
+@contextmanager
+def quiet(*modules: nn.Module) -> Iterator[None]:
+    """Evaluation mode (no dropout) for a while; every module then has its own mode again."""
+    training = [module for top in modules for module in top.modules() if module.training]
+    for module in training:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
 
 
 def total(loss: Loss, counts: Mapping[str, float], weights: Mapping[str, float]) -> Tensor:

@@ -110,10 +110,17 @@ class Signal:
 
 
 def stack_targets(samples: list[Sample]) -> dict[str, Tensor]:
-    """key, and each target and label that the samples carry, stacked by name."""
+    """key, and each target and label that the samples carry, stacked by name; uneven lists are filled up with -1."""
     stacked = {"key": torch.from_numpy(np.array([s.key for s in samples], dtype=np.uint64).view(np.int64))}
     for name in samples[0].targets:
-        stacked[name] = torch.as_tensor(np.stack([np.asarray(s.targets[name]) for s in samples]))
+        stacked[name] = torch.as_tensor(_stack([np.asarray(s.targets[name]) for s in samples]))
     if samples[0].label is not None:
         stacked["label"] = torch.as_tensor(np.stack([np.asarray(s.label) for s in samples]))
     return stacked
+
+
+def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+    longest = max((len(one) for one in arrays if one.ndim == 1), default=0)
+    if all(one.ndim != 1 or len(one) == longest for one in arrays):
+        return np.stack(arrays)
+    return np.stack([np.pad(one, (0, longest - len(one)), constant_values=-1) for one in arrays])

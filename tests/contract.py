@@ -84,12 +84,22 @@ def window(source: np.random.Generator, length: int, key: int) -> Sample:
 
 
 def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26) -> list[Sample]:
-    """Windows of uneven length with partner and label: enough for objectives over text and tasks with classes."""
+    """Windows of uneven length with partner, label and targets: enough for objectives over text and for tasks."""
     source = np.random.default_rng(seed)
     keys = source.integers(0, 2**63, 2 * count).tolist()
     made = [window(source, int(source.integers(shortest, longest + 1)), key) for key in keys]
     pairs = zip(made[:count], made[count:], strict=True)
-    return [one.but(partner=other, label=int(source.integers(3))) for one, other in pairs]
+    return [
+        one.but(partner=other, label=int(source.integers(3)), targets=targets(source, len(one.parts[0])))
+        for one, other in pairs
+    ]
+
+
+def targets(source: np.random.Generator, length: int) -> dict[str, np.ndarray]:
+    """What `tag` and `span` are to say: a class for every other token, and two steps of the row."""
+    first = np.arange(1, length + 1, 2)
+    ends = np.sort(source.integers(1, length + 1, 2))
+    return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1]}
 
 
 def kind_of(name: str) -> str:

@@ -14,6 +14,7 @@ ORDER = [
     {"signal"},
     {"signals"},
     {"objective"},
+    {"task"},
     {"objectives", "tasks", "starts"},
     {"data", "interop"},
     {"recipe"},

@@ -242,7 +242,10 @@ def test_unknown_start_and_task():
     )
     with pytest.raises(InputError) as caught:
         runs.quick_adapt("unused", task="clasify")
-    assert str(caught.value) == "tasks `clasify`: no such name. Did you mean `classify`? There is: classify."
+    assert (
+        str(caught.value)
+        == "tasks `clasify`: no such name. Did you mean `classify`? There is: classify, pairs, span, tag."
+    )
 
 
 def test_missing_model_and_data():

@@ -7,34 +7,38 @@ import numpy as np
 import pytest
 import torch
 
+from firth.data.records import Record, Where
 from firth.errors import InputError
 from firth.evaluate import arms, compare
-from firth.evaluate.arms import Classical, Drawn, Neural, arms_of, changed, indices, point, predicted, title
+from firth.evaluate.arms import Classical, Drawn, Neural, arms_of, changed, point, title
 from firth.evaluate.comparison import Trial
+from firth.find import find
 from firth.recipe import Recipe, filled
 from firth.train.log import Recorded
 from firth.train.pretrain import pretrain
 from tests.material import write_corpus, write_labels
 
+ADAPT = Recipe(verb="adapt", objective=("classify",))
 CLASSES = ("negative", "positive")
 
 
 def record(label, text="a text"):
-    return SimpleNamespace(label=label, text=text)
+    return Record(text, label, Where("labels.tsv", 1))
 
 
 def labelled(test=("positive", "negative", "positive"), keys=(1, 2, 3)):
     records = {"train": [record("positive", "good"), record("negative", "bad")], "valid": [record("positive", "fine")]}
     records["test"] = [record(label, f"text {i}") for i, label in enumerate(test)]
     samples = SimpleNamespace(samples=[SimpleNamespace(key=key) for key in keys])
-    return SimpleNamespace(classes=CLASSES, records=records, test=samples, facts={})
+    task = find("tasks", "classify").Config(classes=CLASSES)
+    return SimpleNamespace(classes=CLASSES, records=records, test=samples, facts={}, task=task)
 
 
 # ------------------------------------------------------------------ pieces
 
 
 def test_arms_are_found_by_name():
-    found = arms_of(arms.DEFAULT, Recipe(), signal=None)
+    found = arms_of(arms.default("classify"), ADAPT, signal=None)
     assert list(found) == ["random", "co-occurrence", "pretrained", "tf-idf"]
     assert isinstance(found["tf-idf"], Classical) and isinstance(found["random"], Neural)
     assert [title(name) for name in found] == [
@@ -47,7 +51,7 @@ def test_arms_are_found_by_name():
 
 def test_an_unknown_arm_is_named():
     with pytest.raises(InputError) as caught:
-        arms_of(["pretraind"], Recipe(), signal=None)
+        arms_of(["pretraind"], ADAPT, signal=None)
     assert str(caught.value) == (
         "arm `pretraind`: no such arm. Did you mean `pretrained`? There is: random, pretrained, co-occurrence, tf-idf."
     )
@@ -56,31 +60,18 @@ def test_an_unknown_arm_is_named():
 def test_the_baseline_gets_all_labels_and_only_those():
     seen = {}
 
-    def learn(texts, labels, test, seed):
-        seen.update(texts=texts, labels=list(labels), test=test, seed=seed)
-        return np.array([0, 0, 1])
+    def learn(given, test, seed):
+        seen.update(given=[(one.text, one.label) for one in given], test=[one.text for one in test], seed=seed)
+        return ["negative", "negative", "positive"]
 
-    trial = Classical("tf-idf", learn)(Drawn(3, 7, labelled()))
+    trial = Classical("tf-idf", "classify", learn)(Drawn(3, 7, labelled()))
     assert seen == {
-        "texts": ["good", "bad", "fine"],
-        "labels": [1, 0, 1],
+        "given": [("good", "positive"), ("bad", "negative"), ("fine", "positive")],
         "test": ["text 0", "text 1", "text 2"],
         "seed": 7,
     }
     assert (trial.arm, trial.labels, trial.seed, trial.curve) == ("tf-idf", 3, 7, ())
     assert trial.predicted.tolist() == [0, 0, 1]
-
-
-def test_predictions_come_from_what_was_wrong():
-    wrong = [SimpleNamespace(key=2, gold="negative", predicted="positive")]
-    assert predicted(labelled(), wrong).tolist() == [1, 1, 1]
-    assert indices(labelled(), "test").tolist() == [1, 0, 1]
-
-
-def test_equal_texts_with_different_labels_get_one_prediction():
-    twice = labelled(test=("positive", "negative"), keys=(5, 5))
-    wrong = [SimpleNamespace(key=5, gold="negative", predicted="positive")]
-    assert predicted(twice, wrong).tolist() == [1, 1]
 
 
 def test_a_point_takes_loss_and_accuracy():
@@ -101,7 +92,7 @@ def test_only_what_a_start_writes_is_kept():
 def fake_arm(name, calls):
     def arm(drawn):
         calls.append((name, drawn.labels, drawn.seed))
-        return Trial(name, drawn.labels, drawn.seed, drawn.gold.copy(), (), 0.5)
+        return Trial(name, drawn.labels, drawn.seed, np.array([1, 0, 1]), (), 0.5)
 
     return arm
 
@@ -151,7 +142,7 @@ def test_the_recipes_of_arms_differ_in_the_start_alone():
 def test_without_a_test_part_there_is_no_comparison(monkeypatch):
     monkeypatch.setattr(compare, "open_labelled", lambda *args, **kwargs: SimpleNamespace(test=None))
     with pytest.raises(InputError) as caught:
-        compare.open_part(filled(Recipe(), data={"paths": ("a.tsv",)}), None, 10, 0)
+        compare.open_part(filled(ADAPT, data={"paths": ("a.tsv",)}), None, 10, 0)
     assert str(caught.value) == "a.tsv: leaves nothing to test on. Give a test file: data.test."
 
 

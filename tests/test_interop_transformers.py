@@ -205,7 +205,7 @@ def test_old_names_of_norms_and_buffers(tmp_path):
 
 
 def test_what_nobody_has_a_place_for_is_named(tmp_path):
-    transformers.BertForTokenClassification(transformers.BertConfig(**BERT)).save_pretrained(tmp_path)
+    transformers.BertForMultipleChoice(transformers.BertConfig(**BERT)).save_pretrained(tmp_path)
     assert open_folder(tmp_path).unused == ["classifier.bias", "classifier.weight"]
 
 

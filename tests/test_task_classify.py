@@ -17,6 +17,7 @@ from firth.model.init import initialise
 from firth.model.sizes import shape_of
 from firth.objective import Composed, collate
 from firth.signal import Batch, Facts, Features, Sample
+from firth.task import Example, Where
 from firth.tasks import classify
 from firth.tasks.classify import Classify, Config
 from tests.contract import SIGNAL
@@ -177,17 +178,18 @@ def test_scores_equal_scikit_learn_where_a_class_is_never_guessed():
     assert found["matthews"] == sklearn_metrics.matthews_corrcoef(gold, predicted) == 0
 
 
-def test_evaluate_scores_all_batches_and_says_what_is_wrong():
+def test_evaluate_scores_all_examples_and_says_what_is_wrong():
     objective, items = model(), samples(9)
-    batches = [batch_of(items[:5], objective), batch_of(items[5:], objective)]
-    found = classify.evaluate(objective, batches)
+    texts = [" ".join(map(str, item.parts[0])) for item in items]
+    examples = [Example(text, CLASSES[item.label], Where("x")) for text, item in zip(texts, items, strict=True)]
+    found = classify.evaluate(objective, SIGNAL, examples)
     whole = classify.probabilities(objective.parts["classify"], batch_of(items, objective))
     right = [int(row.argmax()) == item.label for row, item in zip(whole, items, strict=True)]
-    assert found["accuracy"] == pytest.approx(sum(right) / 9)
-    missed = {item.key for item, ok in zip(items, right, strict=True) if not ok}
-    assert {wrong.key for wrong in found["wrong"]} == missed
-    shares = [wrong.probability for wrong in found["wrong"]]
-    assert shares == sorted(shares, reverse=True) and all(wrong.gold != wrong.predicted for wrong in found["wrong"])
+    assert found.figures["accuracy"] == pytest.approx(sum(right) / 9) and found.right.tolist() == right
+    missed = {text for text, ok in zip(texts, right, strict=True) if not ok}
+    assert {wrong["text"] for wrong in found.wrong} == missed
+    shares = [wrong["probability"] for wrong in found.wrong]
+    assert shares == sorted(shares, reverse=True) and all(one["gold"] != one["predicted"] for one in found.wrong)
 
 
 def test_score_refuses_lists_of_different_length():

@@ -1,7 +1,7 @@
 """Labelled examples: read, checked, split by content, drawn for a label budget, encoded."""
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -14,12 +14,13 @@ from firth.data.records import Problems, Record
 from firth.data.source import ListSource
 from firth.data.splits import Split, split
 from firth.errors import InputError
-from firth.functional.random import combine, hash_bytes
-from firth.signal import Finding, Sample
+from firth.signal import Finding
+from firth.task import TaskConfig
 
 FOLDERS = "Put the texts of each class into a folder with its name, or give a table with a column of labels."
 TOO_FEW = "Use at least {}: one of each class to learn from, and one to validate."
 PARTS = ("train", "valid", "test")
+LOOK = 1000  # rows by which a task decides what it reads
 
 
 @dataclass
@@ -33,48 +34,48 @@ class Labelled:
     records: dict[str, list[Record]]  # by part, in the order of the sources
     facts: dict[str, Any]
     findings: list[Finding]
+    task: TaskConfig = field(default_factory=TaskConfig)  # what its rows say of it, classes included
 
 
-def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = None,
-                  test_share: float = 0.0) -> Labelled:  # fmt: skip
+def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = None, test_share: float = 0.0,
+                  task: TaskConfig | None = None) -> Labelled:  # fmt: skip
     """Read and split labelled data: config is a recipe.Data (paths, text, label, valid, test, labels, …).
 
     signal: has encode(list[str]) -> [(ids, breaks)]; None: no sources are built, the records are.
+    task: how rows become examples and samples; None: one text, one class.
     seed: chooses which examples a budget of labels takes; the splits themselves hang on the content alone.
     classes: those of a trained model. test_share: part split off for testing where no test files are given.
     Raises InputError at file:line:column for rows and labels that cannot be used.
     """
-    problems = Problems(config.skip_bad)
-    records = read_parts(config, problems)
-    given = records["train"] or records["test"]
-    first = (config.paths or config.test or ("DATA",))[0]
-    if not classes:
-        need_two_classes(given, first)
-    everything = check_labels(list(chain.from_iterable(records.values())), classes, problems)
-    kept = {id(record) for record in everything}
-    records = {part: [record for record in found if id(record) in kept] for part, found in records.items()}
-    classes = classes or class_names(everything)
-    _check_budget(config.labels, classes, len(records["train"]))
+    problems, task = Problems(config.skip_bad), task or TaskConfig()
+    records = read_parts(config, problems, task)
+    task = task.look((records["train"] or records["test"])[:LOOK])
+    records = {part: examples(found, task, problems) for part, found in records.items()}
+    if task.classed:
+        records, classes = classed(records, config, classes, problems)
+    else:
+        classes = classes or task.names(records["train"] or records["test"])
+    _check_budget(config.labels, classes if task.classed else (), len(records["train"]))
     done = split(records, config.labels, seed, test_share, drop=config.duplicates == "drop")
     for where, what in done.notes:
         problems.note("warning", where, what)
-    sources = {part: _source(done.parts[part], signal, classes) for part in PARTS}
-    return Labelled(**sources, classes=classes, records=done.parts, facts=facts(done, classes), findings=problems.all())
+    task = task.model_copy(update={"classes": classes})
+    sources = {part: _source(done.parts[part], signal, task) for part in PARTS}
+    told = facts(done, classes if task.classed else ())
+    return Labelled(**sources, classes=classes, records=done.parts, facts=told, findings=problems.all(), task=task)
 
 
-def read_parts(config, problems: Problems) -> dict[str, list[Record]]:
+def read_parts(config, problems: Problems, task: TaskConfig) -> dict[str, list[Record]]:
     """The records of the files given for each part; labelled data is held in memory, as is what is learnt from it."""
     given = {"train": config.paths, "valid": config.valid, "test": config.test}
-    records = {}
-    for part, paths in given.items():
-        records[part] = _labelled_records(paths, config, problems) if paths else []
-    return records
+    return {part: _read(paths, config, problems, task) if paths else [] for part, paths in given.items()}
 
 
-def _labelled_records(paths, config, problems: Problems) -> list[Record]:
+def _read(paths, config, problems: Problems, task: TaskConfig) -> list[Record]:
     files = expand(paths, problems)
-    reading = read(files, config.text, config.label, config.document, labelled=True, problems=problems)
-    return [record for record in reading if _has_label(record, problems)]
+    reading = read(files, config.text, config.label, config.document, labelled=task.labelled, problems=problems,
+                   rows=task.rows)  # fmt: skip
+    return [record for record in reading if not task.labelled or _has_label(record, problems)]
 
 
 def _has_label(record: Record, problems: Problems) -> bool:
@@ -85,31 +86,59 @@ def _has_label(record: Record, problems: Problems) -> bool:
     return False
 
 
+def examples(records: list[Record], task: TaskConfig, problems: Problems) -> list[Record]:
+    """The rows as examples of the task; those that cannot be one are problems."""
+    found = []
+    for record in records:
+        try:
+            found.append(task.example(record))
+        except InputError as error:
+            problems.bad(error.where, error.what, error.do)
+    return found
+
+
+def classed(
+    records: dict[str, list[Record]], config, classes: tuple[str, ...] | None, problems: Problems
+) -> tuple[dict[str, list[Record]], tuple[str, ...]]:
+    """The records whose classes can be learnt, and the names of the classes."""
+    if not classes:
+        first = (config.paths or config.test or ("DATA",))[0]
+        need_two_classes(records["train"] or records["test"], first)
+    everything = check_labels(list(chain.from_iterable(records.values())), classes, problems)
+    kept = {id(record) for record in everything}
+    records = {part: [record for record in found if id(record) in kept] for part, found in records.items()}
+    return records, classes or class_names(everything)
+
+
 def _check_budget(labels: int | None, classes: tuple[str, ...], have: int) -> None:
     if labels is None:
         return
     where = f"data.labels = {labels}"
-    if labels < 2 * len(classes):
-        raise InputError(where, f"too few for {len(classes)} classes", TOO_FEW.format(2 * len(classes)))
+    if labels < max(2, 2 * len(classes)):
+        what = f"too few for {len(classes)} classes" if classes else "too few to learn from and to validate on"
+        raise InputError(where, what, TOO_FEW.format(max(2, 2 * len(classes))))
     if labels > have:
         raise InputError(where, f"there are only {have:,} labelled examples", "Use fewer, or leave it out to use all.")
 
 
-def _source(records: list[Record], signal, classes: tuple[str, ...]) -> ListSource | None:
-    """Encoded samples; label = index of the class, key = content hash."""
-    if not records or signal is None:
-        return None
-    numbers = {name: number for number, name in enumerate(classes)}
-    encoded = signal.encode([record.text for record in records])
-    return ListSource([
-        Sample(parts=(one.ids,), key=sample_key(record), breaks=one.breaks, label=numbers[str(record.label)])
-        for record, one in zip(records, encoded, strict=True)
-    ])  # fmt: skip
+def _source(records: list[Record], signal, task: TaskConfig) -> ListSource | None:
+    """Encoded samples, in the order of the records."""
+    return ListSource(task.samples(records, signal)) if records and signal is not None else None
 
 
-def sample_key(record: Record) -> int:
-    """64 bit: (content hash, window 0)."""
-    return int(combine(np.uint64(hash_bytes(record.text.encode("utf-8", "replace"))), 0))
+def encoded(labelled: Labelled, signal) -> Labelled:
+    """The same examples through another signal."""
+    train, valid, test = (_source(labelled.records[part], signal, labelled.task) for part in PARTS)
+    return replace(labelled, train=train, valid=valid, test=test)
+
+
+def shuffled(labelled: Labelled, signal, seed: int) -> Labelled:
+    """The control: in the training and the validation part, what is to be said stands at other examples."""
+    records = {
+        part: found if part == "test" else labelled.task.shuffled(found, seed)
+        for part, found in labelled.records.items()
+    }
+    return encoded(replace(labelled, records=records), signal)
 
 
 def facts(done: Split, classes: tuple[str, ...]) -> dict[str, Any]:
@@ -118,7 +147,7 @@ def facts(done: Split, classes: tuple[str, ...]) -> dict[str, Any]:
     words = np.array([len(record.text.split()) for found in parts.values() for record in found] or [0])
     return {
         "examples": {part: len(found) for part, found in parts.items()},
-        "classes": {part: _histogram(found, classes) for part, found in parts.items()},
+        "classes": {part: _histogram(found, classes) for part, found in parts.items()} if classes else {},
         "duplicates": done.duplicates,
         "leaks": done.leaks,
         "conflicts": done.conflicts,

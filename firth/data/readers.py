@@ -20,21 +20,31 @@ from firth.signal import Finding
 BYTES = ("parquet", "squad")  # formats that are read from bytes, not from lines
 FILL_TEXT = "Fill it in, or leave out the row; --skip-bad leaves out such rows."
 FILL_LABEL = "Fill in the label, or leave out the row; --skip-bad leaves out such rows."
+ROWS = "Give .conllu, .conll, .jsonl, .csv, .tsv, .parquet, or SQuAD's .json."
 __all__ = ["File", "Reading", "Record", "Where", "expand", "read"]
 
 
-def read(files: Iterable[File | str], text: str | None = None, label: str | None = None, document: str = "auto",
-         skip_bad: bool = False, labelled: bool = False, problems: Problems | None = None) -> "Reading":  # fmt: skip
+def read(
+    files: Iterable[File | str],
+    text: str | None = None,
+    label: str | None = None,
+    document: str = "auto",
+    skip_bad: bool = False,
+    labelled: bool = False,
+    problems: Problems | None = None,
+    rows: bool = False,
+) -> "Reading":
     """Open files for reading; looks at their beginnings at once, so that unit and columns are known.
 
-    files: what expand() gave, or paths. labelled: a label must be found for each record.
+    files: what expand() gave, or paths. labelled: a label must be found for each record. rows: whole rows are wanted,
+    no column is looked for, and files without rows are bad.
     Raises InputError for anything that cannot be read; with skip_bad it becomes a finding.
     """
     problems = problems or Problems(skip_bad)
     files = list(files)
     paths = [one for one in files if not isinstance(one, File)]
     opened = [one for one in files if isinstance(one, File)] + (expand(paths, problems) if paths else [])
-    return Reading(opened, text, label, document, problems, labelled)
+    return Reading(opened, text, label, document, problems, labelled, rows)
 
 
 class Reading:
@@ -45,8 +55,9 @@ class Reading:
     running: one running text, of which the end is held out.
     """
 
-    def __init__(self, files: list[File], text, label, document: str, problems: Problems, labelled: bool):
-        self.wanted, self.labelled = Columns(text, label), labelled
+    def __init__(self, files: list[File], text, label, document: str, problems: Problems, labelled: bool,
+                 rows: bool = False):  # fmt: skip
+        self.wanted, self.labelled, self.rows = Columns(text, label), labelled, rows
         self.problems = problems
         self.files = self._without_empty(files)
         self.columns: dict[str, Columns] = {}
@@ -77,6 +88,8 @@ class Reading:
         return chain.from_iterable(map(self._records, self.files))
 
     def _records(self, file: File) -> Iterator[Record]:
+        if file.format == "text" and self.rows:
+            return self.problems.bad(file.name, "is plain text, and rows are wanted", ROWS)
         if file.format == "text":
             label = file.label if self.label_column is None else None
             for where, text in _guarded(file, self.problems, self._documents):
@@ -93,6 +106,9 @@ class Reading:
 
     def _record(self, where: Where, row: Mapping[str, Any], columns: Columns, file: File) -> Iterator[Record]:
         """The record of a row, or none after the problem was noted."""
+        if self.rows:
+            yield Record(str(row.get("text") or ""), None, where, row)
+            return
         text, label = row.get(columns.text), row.get(columns.label) if columns.label else file.label
         if isinstance(row, Row):
             row.mark(where, columns.label)
@@ -143,6 +159,8 @@ class Reading:
         if not sample:
             self._nothing_in(file, quiet)
             return None
+        if self.rows:
+            return self.columns.setdefault(file.name, Columns("", None))
         text, label = self.wanted.text or self.text_column, self.wanted.label or self.label_column
         try:
             columns = find_columns(sample, file.name, text, label, self.labelled and file.label is None)

@@ -1,34 +1,14 @@
 """What every reader hands on: a record, its place, and what was wrong on the way."""
 
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
 
 from firth.errors import InputError
 from firth.signal import Finding
+from firth.task import Example, Where
 
-EMPTY: Mapping[str, Any] = {}
-
-
-class Where(NamedTuple):
-    """A place in a file; lines and columns count from 1, 0 = unknown. In parquet the line is the row."""
-
-    file: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
-
-
-class Record(NamedTuple):
-    """One document (raw text) or one labelled example, and where it begins."""
-
-    text: str
-    label: str | None
-    where: Where
-    fields: Mapping[str, Any] = EMPTY  # the whole row, where there are rows
+Record = Example  # what every reader hands on
+__all__ = ["Problems", "Record", "Where"]
 
 
 @dataclass

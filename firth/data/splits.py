@@ -57,6 +57,11 @@ def content(record: Record) -> int:
     return hash_bytes(" ".join(record.text.casefold().split()).encode("utf-8", "replace"))
 
 
+def _group(record: Record) -> int:
+    """The hash of what must stay on one side: a group of examples, or the text itself."""
+    return content(record._replace(text=record.group)) if record.group else content(record)
+
+
 def _distinct(records: list[Record], done: Split) -> list[Record]:
     """The first record of each text; a second one with another label is named."""
     first: dict[int, Record] = {}
@@ -93,10 +98,10 @@ def _cut(records: list[Record], share: float) -> tuple[list[Record], list[Record
     """(rest, part): the `share` of each class with the least content hash, at least one and never all of a class."""
     part: set[int] = set()
     for found in _by_class(records).values():
-        hashes = sorted({int(combine(content(record))) for record in found})
+        hashes = sorted({int(combine(_group(record))) for record in found})
         count = min(max(round(share * len(hashes)), 1), len(hashes) - 1)
         part.update(hashes[:count])
-    inside = [int(combine(content(record))) in part for record in records]
+    inside = [int(combine(_group(record))) in part for record in records]
     return ([record for record, yes in zip(records, inside, strict=True) if not yes],
             [record for record, yes in zip(records, inside, strict=True) if yes])  # fmt: skip
 

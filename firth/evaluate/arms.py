@@ -1,20 +1,24 @@
 """What a comparison compares: one task, learnt from the same labels, begun in different ways, or done classically."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from torch import Tensor
 
 from firth import find
-from firth.data.labelled import Labelled
+from firth.data.labelled import Labelled, encoded
+from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
-from firth.evaluate.baselines import tf_idf
+from firth.evaluate import baselines
+from firth.evaluate.baselines import BASELINES, Learn
 from firth.evaluate.comparison import Point, Trial
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
+from firth.task import Outcome
 from firth.train import adaptation
 from firth.train.adaptation import PRETRAINED, RANDOM, Adaptation
 from firth.train.log import Show, Silent
@@ -22,9 +26,7 @@ from firth.train.log import Show, Silent
 # N test items
 
 Begun = Mapping[str, dict[str, Tensor]]  # name of a start → the tensors it writes, and what it writes there
-BASELINES: dict[str, Callable[..., np.ndarray]] = {"tf-idf": tf_idf}
-TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", "tf-idf": "TF-IDF + logistic regression"}
-DEFAULT = (RANDOM, "co-occurrence", PRETRAINED, "tf-idf")
+TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES}
 LONG = 5.0  # seconds after which a training shows its progress
 
 
@@ -36,9 +38,26 @@ class Drawn(NamedTuple):
     labelled: Labelled
 
     @property
-    def gold(self) -> np.ndarray:
-        """(N,) int: class index of each test item."""
-        return indices(self.labelled, "test")
+    def given(self) -> list[Record]:
+        """All labels that may be used, validation included."""
+        return [*self.labelled.records["train"], *self.labelled.records["valid"]]
+
+    @property
+    def test(self) -> list[Record]:
+        return self.labelled.records["test"]
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """(N,) over how many items the metric of each test example is; None: one each."""
+        return self.labelled.task.counts(self.test)
+
+    def trial(self, arm: str, outcome: Outcome, seconds: float, curve: tuple[Point, ...] = ()) -> Trial:
+        """What an arm made of the test part: class indices where there are classes, else plain values."""
+        if self.labelled.task.classed:
+            numbers = {name: number for number, name in enumerate(self.labelled.classes)}
+            said: Any = np.array([numbers[name] for name in outcome.predicted], dtype=int)
+            return Trial(arm, self.labels, self.seed, said, curve, seconds)
+        return Trial(arm, self.labels, self.seed, outcome.predicted, curve, seconds, np.asarray(outcome.right))
 
 
 class Arm(Protocol):
@@ -62,16 +81,18 @@ class Neural:
     written: dict[str, Tensor] | None = None  # what the start changes of a random initialisation
     start_seconds: float = 0.0  # that computing it took, once
     last: Adaptation | None = None  # of the latest trial
+    arm: str = ""  # what it is called; "": as its start
+    encodes: bool = False  # whether the examples must be encoded by its own signal
 
     def __call__(self, drawn: Drawn) -> Trial:
-        work = self.begin(self.recipe_for(drawn), drawn.labelled)
+        labelled = encoded(drawn.labelled, self.signal) if self.encodes else drawn.labelled
+        work = self.begin(self.recipe_for(drawn), labelled)
         began = time.perf_counter()
         adaptation.fit(work, each=self._progress(began))
-        _, score = work.score()
-        seconds = time.perf_counter() - began
+        _, outcome = work.score()
         self.last = work
         curve = tuple(point(step, means) for step, means in work.curve)
-        return Trial(self.name, drawn.labels, drawn.seed, predicted(drawn.labelled, score["wrong"]), curve, seconds)
+        return drawn.trial(self.arm or self.name, outcome, time.perf_counter() - began, curve)
 
     def recipe_for(self, drawn: Drawn) -> Recipe:
         recipe = filled(self.recipe, model={"start": self.name}, data={"labels": drawn.labels})
@@ -102,18 +123,17 @@ class Neural:
 
 @dataclass
 class Classical:
-    """A baseline: `learn(texts, labels, test texts, seed) -> class indices`. It gets all labels."""
+    """A baseline. It gets all labels, validation included."""
 
     name: str
-    learn: Callable[..., np.ndarray]
+    task: str
+    learn: Learn
 
     def __call__(self, drawn: Drawn) -> Trial:
-        began, labelled = time.perf_counter(), drawn.labelled
-        given = [record.text for part in ("train", "valid") for record in labelled.records[part]]
-        labels = np.concatenate([indices(labelled, "train"), indices(labelled, "valid")])
-        test = [record.text for record in labelled.records["test"]]
-        found = self.learn(given, labels, test, seed=drawn.seed)
-        return Trial(self.name, drawn.labels, drawn.seed, np.asarray(found), (), time.perf_counter() - began)
+        began = time.perf_counter()
+        found = self.learn(drawn.given, drawn.test, seed=drawn.seed)
+        outcome = find.find("tasks", self.task).judged(drawn.labelled.task, drawn.test, found)
+        return drawn.trial(self.name, outcome, time.perf_counter() - began)
 
 
 def arms_of(
@@ -123,43 +143,55 @@ def arms_of(
 
     Raises InputError for a name that is neither a start nor a baseline.
     """
-    known = [RANDOM, PRETRAINED, *find.names("starts"), *BASELINES]
+    task = recipe.objective[0]
+    classical = BASELINES.get(task, {})
+    known = [RANDOM, PRETRAINED, *find.names("starts"), *classical]
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)
             raise InputError(f"arm `{name}`", "no such arm", f"{hint}There is: {', '.join(known)}.")
     show, begun = show or Silent(), begun or {}
     return {
-        name: Classical(name, BASELINES[name])
-        if name in BASELINES
+        name: Classical(name, task, classical[name])
+        if name in classical
         else Neural(name, recipe, signal, show, begun.get(name))
         for name in names
     }
 
 
+def others(models: Sequence[str | Path], recipe: Recipe, show: Show) -> dict[str, Arm]:
+    """An arm for each further model folder, with its own tokenizer and shape; named by its folder."""
+    found: dict[str, Arm] = {}
+    for model in models:
+        own = filled(recipe, model={"source": str(model)})
+        name = name_of(Path(model), found)
+        found[name] = Neural(PRETRAINED, own, adaptation.open_signal(own), show, arm=name, encodes=True)
+    return found
+
+
+def name_of(model: Path, taken: Mapping[str, Any]) -> str:
+    """The folder's name; of `x/model` that of x; numbered where it is taken."""
+    place = model.resolve()
+    name = place.parent.name if place.name == "model" else place.name
+    return name if name not in taken else f"{name}-{len(taken) + 1}"
+
+
+def default(task: str) -> tuple[str, ...]:
+    """The arms where none are named: random initialisation, the closed-form start, pre-training, the baselines."""
+    return (RANDOM, "co-occurrence", PRETRAINED, *BASELINES.get(task, {}))
+
+
 def title(name: str) -> str:
     """How people call an arm."""
-    return TITLES.get(name, f"{name.capitalize()} start alone")
+    if name in TITLES:
+        return TITLES[name]
+    return f"{name.capitalize()} start alone" if name in find.names("starts") else name
 
 
 def point(step: int, means: dict[str, float]) -> Point:
-    """Validation means as a point of the curve; accuracy: the first metric of that name."""
-    return Point(step, means["loss"], next((v for k, v in means.items() if k.endswith("accuracy")), float("nan")))
-
-
-def indices(labelled: Labelled, part: str) -> np.ndarray:
-    """(N,) int: the class index of each record of a part."""
-    numbers = {name: number for number, name in enumerate(labelled.classes)}
-    return np.array([numbers[str(record.label)] for record in labelled.records[part]], dtype=int)
-
-
-def predicted(labelled: Labelled, wrong: Sequence[Any]) -> np.ndarray:
-    """(N,) int: the predictions on the test part, from what was wrong there (key, predicted label)."""
-    numbers = {name: number for number, name in enumerate(labelled.classes)}
-    said = {one.key: numbers[one.predicted] for one in wrong}
-    gold = indices(labelled, "test").tolist()
-    keys = [sample.key for sample in labelled.test.samples]  # type: ignore[union-attr]
-    return np.array([said.get(key, label) for key, label in zip(keys, gold, strict=True)], dtype=int)
+    """Validation means as a point of the curve; accuracy: the share that is right, where the task has one."""
+    right = next((v for k, v in means.items() if k.endswith(("accuracy", "exact"))), float("nan"))
+    return Point(step, means["loss"], right)
 
 
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:

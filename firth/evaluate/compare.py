@@ -10,11 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from firth.data.labelled import Labelled, open_labelled
+import numpy as np
+
+from firth.data.labelled import Labelled, open_labelled, shuffled
 from firth.errors import InputError
 from firth.evaluate import arms as ways
 from firth.evaluate.arms import Arm, Drawn, Neural
 from firth.evaluate.comparison import Comparison, Trial
+from firth.evaluate.kept import Kept
 from firth.evaluate.statistics import FEWEST_SEEDS
 from firth.recipe import Recipe, apply_settings, filled
 from firth.signal import Signal
@@ -32,32 +35,72 @@ def compare(
     labels: Sequence[int] = (200,),
     seeds: int = FEWEST_SEEDS,
     seed: int = 0,
-    arms: Sequence[str] = ways.DEFAULT,
+    arms: Sequence[str] | None = None,
     settings: Iterable[str] | Mapping[str, Any] | None = None,
     device: str | None = None,
     show: Show | None = None,
     facts: Mapping[str, Any] | None = None,
     begun: ways.Begun | None = None,
+    models: Sequence[str | Path] = (),
+    out: str | Path | None = None,
+    control: bool = False,
+    title: str | None = None,
 ) -> Comparison:
-    """Hold the pre-training of `model` (a run folder) against the other arms on a labelled task.
+    """Hold the pre-training of `model` (a run or model folder) against the other arms on a labelled task.
 
     paths: labelled files; data.test in settings names the test files, else a fifth is split off by content.
     labels: numbers of labels, validation included. seeds: how many, from `seed` on; fewer than 3 give no verdict.
-    arms: "random", "pretrained", a name of starts/, or a baseline ("tf-idf"). settings: dotted keys of adapt's recipe.
+    arms: "random", "pretrained", a name of starts/, or a baseline of the task ("tf-idf"); None: all of these.
+    settings: dotted keys of adapt's recipe. models: more run or model folders, an arm each, with their own tokenizers.
     facts: more to tell in the report. begun: what closed-form starts write, where it was computed before.
+    out: a folder for the trials; the same call goes on there. control: the labels are shuffled: nothing may be shown.
+    title: what the main arm is called; None: Pre-trained.
     Raises InputError for what a person can put right.
     """
     show, began = show or Silent(), time.perf_counter()
     recipe = recipe_of(model, paths, task, seed, device, settings)
     check(labels, seeds)
-    signal = adaptation.open_signal(recipe)
-    chosen = ways.arms_of(arms, recipe, signal, show, begun)
+    signal, names = adaptation.open_signal(recipe), list(arms or ways.default(task))
+    others = ways.others(models, recipe, show)
+    chosen = ways.arms_of(names, recipe, signal, show, begun) | others
+    kept = Kept(Path(out) if out else None, asked(recipe, models, control))
     with prepare.own_threads():
-        trials, drawn = run_trials(chosen, draws(recipe, signal, labels, range(seed, seed + seeds)), show)
-    told = {**facts_of(chosen, drawn, time.perf_counter() - began), **(facts or {})}
-    titles = {name: ways.title(name) for name in arms}
-    texts = [record.text for record in drawn.labelled.records["test"]]
-    return Comparison(titles, drawn.labelled.classes, drawn.gold, trials, inputs=texts, facts=told)
+        drawn = draws(recipe, signal, labels, range(seed, seed + seeds), control)
+        trials, last = run_trials(chosen, drawn, show, kept)
+    told = {**facts_of(chosen, last, time.perf_counter() - began), **(facts or {})}
+    titles = {name: ways.title(name) for name in chosen} | ({adaptation.PRETRAINED: title} if title else {})
+    found = comparison_of(titles, trials, last, told)
+    if out:
+        found.save(Path(out) / "comparison.json")
+    return found
+
+
+def asked(recipe: Recipe, models: Sequence[str | Path], control: bool) -> dict[str, Any]:
+    """What must be the same for trials to belong together; numbers of labels and seeds may grow."""
+    data = recipe.data
+    return {
+        "model": recipe.model.source,
+        "models": [str(model) for model in models],
+        "task": recipe.objective[0],
+        "data": [*data.paths, *data.valid, *data.test],
+        "settings": {name: getattr(recipe, name).model_dump(mode="json") for name in ("optimizer", "train")},
+        "tables": recipe.tables,
+        "control": control,
+    }
+
+
+def comparison_of(
+    titles: Mapping[str, str], trials: Sequence[Trial], drawn: Drawn, facts: Mapping[str, Any]
+) -> Comparison:
+    """The trials on their common test part."""
+    task, texts = drawn.labelled.task, [record.text for record in drawn.test]
+    rivals = [name for name in titles if name != adaptation.PRETRAINED]
+    common: dict[str, Any] = {"inputs": texts, "facts": facts, "metric": task.metric, "rivals": rivals}
+    if task.classed:
+        numbers = {name: number for number, name in enumerate(drawn.labelled.classes)}
+        gold = np.array([numbers[str(record.label)] for record in drawn.test], dtype=int)
+        return Comparison(titles, drawn.labelled.classes, gold, trials, **common)
+    return Comparison(titles, (), [record.target for record in drawn.test], trials, count=drawn.counts, **common)
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:
@@ -76,33 +119,40 @@ def check(labels: Sequence[int], seeds: int) -> None:
         raise InputError(f"seeds = {seeds}", "nothing would be trained", f"Use at least {FEWEST_SEEDS} for a verdict.")
 
 
-def draws(recipe: Recipe, signal: Signal, labels: Sequence[int], seeds: Iterable[int]) -> Iterable[Drawn]:
+def draws(
+    recipe: Recipe, signal: Signal, labels: Sequence[int], seeds: Iterable[int], control: bool = False
+) -> Iterable[Drawn]:
     """The labelled data of each seed and number of labels; the test part hangs on the content alone."""
     for seed in seeds:
         for number in labels:
-            yield Drawn(number, seed, open_part(recipe, signal, number, seed))
+            labelled = open_part(recipe, signal, number, seed)
+            yield Drawn(number, seed, shuffled(labelled, signal, seed) if control else labelled)
 
 
 def open_part(recipe: Recipe, signal: Signal, labels: int, seed: int) -> Labelled:
     """So many labels drawn by the seed, and the test part. Raises InputError where nothing is left to test on."""
     config = filled(recipe, data={"labels": labels}).data
-    labelled = open_labelled(config, signal, seed, test_share=0.0 if config.test else TEST_SHARE)
+    share = 0.0 if config.test else TEST_SHARE
+    labelled = open_labelled(config, signal, seed, test_share=share, task=adaptation.task_of(recipe))
     if not labelled.test:
         raise InputError(", ".join(config.paths), "leaves nothing to test on", "Give a test file: data.test.")
     return labelled
 
 
-def run_trials(arms: Mapping[str, Arm], drawn: Iterable[Drawn], show: Show) -> tuple[list[Trial], Drawn]:
-    """Every arm on every draw, the arms in turn; the trials and the last draw."""
+def run_trials(
+    arms: Mapping[str, Arm], drawn: Iterable[Drawn], show: Show, kept: Kept | None = None
+) -> tuple[list[Trial], Drawn]:
+    """Every arm on every draw, the arms in turn; the trials and the last draw. kept: those that are done already."""
+    kept = kept or Kept(None, {})
     trials: list[Trial] = []
     last: Drawn | None = None
     for last in drawn:
-        gold = last.gold
         for name, arm in arms.items():
-            trial = arm(last)
+            trial = kept.get(name, last.labels, last.seed) or kept.put(arm(last))
             trials.append(trial)
-            right = 100 * float((trial.predicted == gold).mean())
-            text = f"{ways.title(name)} · {last.labels:,} labels · seed {last.seed} · test accuracy {right:.1f} %"
+            score = 100 * comparison_of({name: name}, [trial], last, {}).score(trial)
+            metric = last.labelled.task.metric.replace("_", " ")
+            text = f"{ways.title(name)} · {last.labels:,} labels · seed {last.seed} · test {metric} {score:.1f} %"
             show.line("Trial", f"{text} · {trial.seconds:.1f} s")
     if last is None:
         raise ValueError("run_trials: there was nothing drawn. Give at least one seed and one number of labels.")
@@ -116,7 +166,7 @@ def facts_of(arms: Mapping[str, Arm], drawn: Drawn, seconds: float) -> dict[str,
     settings = settings_of(neural[0].last.recipe) if neural and neural[0].last else {}
     cost = begun | {"comparing": seconds - sum(begun.values())}
     return {
-        "data": {"test items": len(drawn.gold), **drawn.labelled.facts},
+        "data": {"test items": len(drawn.test), **drawn.labelled.facts},
         "settings": settings,
         "cost": cost,
         "cores": machine.cores(),

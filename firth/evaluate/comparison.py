@@ -30,9 +30,10 @@ class Trial:
     arm: str
     labels: int  # in all, validation included
     seed: int  # of the draw of labels, the initialisation and the order
-    predicted: np.ndarray  # (N,) int: class index of each test item
+    predicted: Any  # (N,): class index of each test item, or a plain value
     curve: tuple[Point, ...] = ()  # step 0 first; empty for arms without steps
     seconds: float = 0.0
+    right: np.ndarray | None = None  # (N,) what each item adds to the metric; None: 1 where predicted is gold
 
     @property
     def area(self) -> float | None:
@@ -50,12 +51,14 @@ class Comparison:
 
     titles: Mapping[str, str]
     classes: Sequence[str]
-    gold: np.ndarray
+    gold: Any  # (N,)
     trials: Sequence[Trial]
     main: str = "pretrained"
     rivals: Sequence[str] = ("random", "co-occurrence", "tf-idf")
     inputs: Sequence[str] = ()  # the N test items as text, for showing mistakes
     facts: Mapping[str, Any] = field(default_factory=dict)
+    metric: str = "accuracy"
+    count: np.ndarray | None = None  # (N,) over how many each item's `right` is; None: one each
 
     @property
     def budgets(self) -> list[int]:
@@ -71,8 +74,20 @@ class Comparison:
         return sorted(chosen, key=lambda trial: trial.seed)
 
     def right(self, arm: str, labels: int) -> np.ndarray:
-        """(S, N) bool: which test items each seed got right."""
-        return np.stack([trial.predicted == self.gold for trial in self.of(arm, labels)])
+        """(S, N): values by seed and item whose mean is the metric, and whose spread is that of its estimate."""
+        return np.stack([self.items(trial) for trial in self.of(arm, labels)])
+
+    def items(self, trial: Trial) -> np.ndarray:
+        """(N,): as `right`, of one trial. For a ratio of sums r = Σ right / Σ count: r + (right - r count) / mean count
+        (linearisation; Cochran 1977, section 6.3)."""
+        right = np.asarray(trial.predicted == self.gold if trial.right is None else trial.right, float)
+        if self.count is None:
+            return right
+        ratio = right.sum() / self.count.sum()
+        return ratio + (right - ratio * self.count) / self.count.mean()
+
+    def score(self, trial: Trial) -> float:
+        return float(self.items(trial).mean())
 
     def accuracy(self, arm: str, labels: int) -> Interval:
         return accuracy(self.right(arm, labels))
@@ -80,10 +95,7 @@ class Comparison:
     def difference(self, arm: str, rival: str, labels: int) -> Interval:
         """Accuracy of the arm less that of the rival, paired by seed and by test item, over the seeds both have."""
         both = {t.seed for t in self.of(arm, labels)} & {t.seed for t in self.of(rival, labels)}
-        rights = [
-            np.stack([t.predicted == self.gold for t in self.of(name, labels) if t.seed in both])
-            for name in (arm, rival)
-        ]
+        rights = [np.stack([self.items(t) for t in self.of(name, labels) if t.seed in both]) for name in (arm, rival)]
         return paired_difference(*rights)
 
     def mean_curve(self, arm: str, labels: int) -> list[Point]:
@@ -116,7 +128,9 @@ class Comparison:
         return matrix
 
     def mistakes(self, arm: str, labels: int, most: int = 8) -> list[tuple[str, str, str]]:
-        """Test items that every seed gets wrong alike: (input, gold, predicted)."""
+        """Test items that every seed gets wrong alike: (input, gold, predicted); of tasks with classes."""
+        if not self.classes or self.count is not None or any(t.right is not None for t in self.trials):
+            return []
         predicted = np.stack([trial.predicted for trial in self.of(arm, labels)])
         alike = (predicted == predicted[0]).all(0) & (predicted[0] != self.gold)
         places = [i for i in np.flatnonzero(alike).tolist() if i < len(self.inputs)][:most]
@@ -147,6 +161,7 @@ class Comparison:
         """Plain numbers and words; shares, not points."""
         return {
             "kind": "comparison",
+            "metric": self.metric,
             "verdict": self.verdict,
             "sentences": self.sentences,
             "classes": list(self.classes),
@@ -167,10 +182,10 @@ class Comparison:
             "labels": labels,
             "accuracy": found.mean,
             "interval": _ends(found),
-            "by_seed": {t.seed: float((t.predicted == self.gold).mean()) for t in trials},
+            "by_seed": {t.seed: self.score(t) for t in trials},
             "area_under_loss": area.mean if area else None,
             "seconds": float(np.mean([trial.seconds for trial in trials])),
-            "confusion": self.confusion(arm, labels).tolist(),
+            "confusion": self.confusion(arm, labels).tolist() if self.classes else None,
         }
 
     def _difference(self, rival: str, labels: int) -> dict[str, Any]:

@@ -10,7 +10,7 @@ PREFIX = "bert."
 TANH = ("gelu_new", "gelu_pytorch_tanh")
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu"} | dict.fromkeys(TANH, "gelu_tanh")
 OLD = {"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"}  # in checkpoints from TensorFlow
-CONSTANT = ("embeddings.position_ids",)  # buffers that old checkpoints hold
+CONSTANT = ("embeddings.position_ids", "qa_outputs.bias")  # what old checkpoints hold, or what changes nothing
 TIED = ("cls.predictions.decoder.weight", "cls.predictions.decoder.bias")  # equal to other tensors
 
 EMBED = {
@@ -35,17 +35,30 @@ HEADS = {
     "cls.predictions": "parts.masked-tokens.head",
     "cls.seq_relationship": "parts.next-sentence.classifier",
 }
-CLASSIFIER = {"bert.pooler.dense": "parts.classify.pool.dense", "classifier": "parts.classify.classifier"}
+POOLED = {"bert.pooler.dense": "pool.dense", "classifier": "classifier"}
+TASKS = {  # part → its modules, in the class of transformers that holds it
+    "classify": POOLED,
+    "pairs": POOLED,
+    "tag": {"classifier": "classifier"},
+    "span": {"qa_outputs": "ends"},
+}
+CLASSES = {
+    "classify": "ForSequenceClassification",
+    "pairs": "ForSequenceClassification",
+    "tag": "ForTokenClassification",
+    "span": "ForQuestionAnswering",
+}
 POOLER = {"bert.pooler.dense": "parts.next-sentence.pool.dense"}
 
 
-def modules(shape: Shape, classify: bool) -> dict[str, tuple[str, int, int]]:
+def modules(shape: Shape, task: str | None) -> dict[str, tuple[str, int, int]]:
     """Their module → (ours, which of how many row blocks of ours it is)."""
     pairs = {PREFIX + theirs: (ours, 0, 1) for theirs, ours in EMBED.items()}
     for layer in range(shape.layers):
         for theirs, (ours, index, count) in BLOCK.items():
             pairs[f"{PREFIX}encoder.layer.{layer}.{theirs}"] = (f"backbone.encoder.blocks.{layer}.{ours}", index, count)
-    heads = HEADS | (CLASSIFIER if classify else POOLER)
+    own = {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else POOLER
+    heads = HEADS | own
     return pairs | {theirs: (ours, 0, 1) for theirs, ours in heads.items()}
 
 
@@ -57,10 +70,10 @@ def theirs_of(name: str) -> str:
     return PREFIX + name if bare else name
 
 
-def architecture(parts: set[str], classify: bool) -> str:
+def architecture(parts: set[str], task: str | None) -> str:
     """The transformers class that holds these parts."""
-    if classify:
-        return "BertForSequenceClassification"
+    if task:
+        return f"Bert{CLASSES[task]}"
     held = ("masked-tokens" in parts, "next-sentence" in parts)
     return {
         (True, True): "BertForPreTraining",

@@ -25,7 +25,7 @@ COMMON = {  # config.json → Shape, the same for all types
     "vocab_size": "vocabulary",
     "max_position_embeddings": "positions",
 }
-CLASSIFY = "ForSequenceClassification"
+CLASSES = {"ForSequenceClassification": "classify", "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}
 
 
 @dataclass(frozen=True)
@@ -54,14 +54,16 @@ def save_folder(
     """
     folder, facts = Path(folder), dict(facts or {})
     folder.mkdir(parents=True, exist_ok=True)
-    form, classify = TYPES[shape.name], any(name.startswith("parts.classify.") for name in state)
-    theirs, rest = to_theirs(state, shape, classify)
-    parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
+    form, parts = TYPES[shape.name], {name.split(".")[1] for name in state if name.startswith("parts.")}
+    task = next((name for name in sorted(parts) if name in form.TASKS), None)
+    theirs, rest = to_theirs(state, shape, task)
+    if task == "span":
+        theirs["qa_outputs.bias"] = torch.zeros(2)  # of the class there; it moves no start or end
     write_file(folder / "model.safetensors", theirs)
     write_rest(folder / OWN, rest)
     kind = str(state["backbone.embed.word.weight"].dtype).removeprefix("torch.")
-    config = {"architectures": [form.architecture(parts, classify)], "dtype": kind, **common(shape)}
-    names = classes or numbered(state) if classify else ()
+    config = {"architectures": [form.architecture(parts, task)], "dtype": kind, **common(shape)}
+    names = classes or numbered(state, task) if task and task != "span" else ()
     write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": facts})
 
 
@@ -78,9 +80,9 @@ def common(shape: Shape) -> dict[str, Any]:
     return {**own, "intermediate_size": shape.intermediate, "pad_token_id": shape.pad_id, **fixed}
 
 
-def numbered(state: Mapping[str, Tensor]) -> tuple[str, ...]:
+def numbered(state: Mapping[str, Tensor], task: str) -> tuple[str, ...]:
     """LABEL_0, LABEL_1, … as transformers names the rows of a classifier whose classes nobody named."""
-    return tuple(f"LABEL_{row}" for row in range(len(state["parts.classify.classifier.weight"])))
+    return tuple(f"LABEL_{row}" for row in range(len(state[f"parts.{task}.classifier.weight"])))
 
 
 def labels(classes: tuple[str, ...]) -> dict[str, Any]:
@@ -101,13 +103,24 @@ def open_folder(folder) -> Opened:
     folder = model_folder(folder)
     config = read_json(folder / "config.json")
     shape = shape_from(config, folder / "config.json")
-    classify = any(str(name).endswith(CLASSIFY) for name in config.get("architectures") or ())
-    state, unused = to_ours(read_weights(folder), shape, classify, folder, config.get("tie_word_embeddings", True))
+    told = dict(config.get("firth") or {})
+    task = task_in(config, told)
+    state, unused = to_ours(read_weights(folder), shape, task, folder, config.get("tie_word_embeddings", True))
     state |= read_file(folder / OWN) if (folder / OWN).is_file() else {}
     check_sizes(state, shape, folder)
-    classes = class_names(config) if classify else ()
-    facts = (pooling_of(config) if classify else {}) | dict(config.get("firth") or {})
+    named = task in ("classify", "pairs", "tag")
+    classes = class_names(config) if named else tuple(told.get("classes") or ())
+    facts = (pooling_of(config) if named else {}) | told
     return Opened(shape, state, sorted(unused), classes, facts)
+
+
+def task_in(config: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
+    """The task whose head lies among the weights, as the class of transformers says; firth's own name where known."""
+    names = [str(name) for name in config.get("architectures") or ()]
+    found = next((task for end, task in CLASSES.items() for name in names if name.endswith(end)), None)
+    form = TYPES[config["model_type"]]
+    own = told.get("task") if found and told.get("task") in form.TASKS else found
+    return own if own in form.TASKS else None
 
 
 def open_shape(folder) -> Shape:
@@ -154,10 +167,12 @@ def shape_from(config: Mapping[str, Any], where: Path) -> Shape:
         raise InputError(where, what, "Copy it again from where the model came from.") from None
 
 
-def to_theirs(state: Mapping[str, Tensor], shape: Shape, classify: bool) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+def to_theirs(
+    state: Mapping[str, Tensor], shape: Shape, task: str | None
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Tensors under the names of transformers, and under our own those that have none there."""
     places: dict[str, list[tuple[str, int, int]]] = {}
-    for their_module, (our_module, index, count) in TYPES[shape.name].modules(shape, classify).items():
+    for their_module, (our_module, index, count) in TYPES[shape.name].modules(shape, task).items():
         places.setdefault(our_module, []).append((their_module, index, count))
     theirs: dict[str, Tensor] = {}
     rest: dict[str, Tensor] = {}
@@ -171,11 +186,11 @@ def to_theirs(state: Mapping[str, Tensor], shape: Shape, classify: bool) -> tupl
 
 
 def to_ours(
-    tensors: Mapping[str, Tensor], shape: Shape, classify: bool, folder: Path, tied: bool = True
+    tensors: Mapping[str, Tensor], shape: Shape, task: str | None, folder: Path, tied: bool = True
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors under our names, and the names nobody here has a place for."""
     form = TYPES[shape.name]
-    places, unused = form.modules(shape, classify), []
+    places, unused = form.modules(shape, task), []
     pieces: dict[str, dict[int, Tensor]] = {}
     for name, tensor in tensors.items():
         full = form.theirs_of(name)

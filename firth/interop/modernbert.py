@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from firth.interop.bert import ACTIVATIONS
+from firth.interop.bert import ACTIVATIONS, CLASSES
 from firth.model.shape import Shape
 
 PREFIX = "model."
@@ -26,20 +26,21 @@ HEADS = {
     "decoder": "parts.masked-tokens.head",  # its bias; its weight is the embedding
 }
 CLASSIFIER = {  # the same names as the head of masked tokens: a folder holds one of them, firth.safetensors the other
-    "head.dense": "parts.classify.pool.dense",
-    "head.norm": "parts.classify.pool.norm",
-    "classifier": "parts.classify.classifier",
+    "head.dense": "pool.dense",
+    "head.norm": "pool.norm",
+    "classifier": "classifier",
 }
+TASKS = dict.fromkeys(("classify", "pairs", "tag"), CLASSIFIER)  # part → its modules, in the class that holds it
 
 
-def modules(shape: Shape, classify: bool) -> dict[str, tuple[str, int, int]]:
+def modules(shape: Shape, task: str | None) -> dict[str, tuple[str, int, int]]:
     """Their module → (ours, which of how many row blocks of ours it is)."""
     pairs = {PREFIX + theirs: ours for theirs, ours in EMBED.items()}
     for layer in range(shape.layers):
         for theirs, ours in BLOCK.items():
             pairs[f"{PREFIX}layers.{layer}.{theirs}"] = f"backbone.encoder.blocks.{layer}.{ours}"
     pairs[f"{PREFIX}final_norm"] = "backbone.encoder.norm"
-    pairs |= CLASSIFIER if classify else HEADS
+    pairs |= {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else HEADS
     return {theirs: (ours, 0, 1) for theirs, ours in pairs.items()}
 
 
@@ -49,10 +50,10 @@ def theirs_of(name: str) -> str:
     return PREFIX + name if bare else name
 
 
-def architecture(parts: set[str], classify: bool) -> str:
+def architecture(parts: set[str], task: str | None) -> str:
     """The transformers class that holds these parts."""
-    if classify:
-        return "ModernBertForSequenceClassification"
+    if task:
+        return f"ModernBert{CLASSES[task]}"
     return "ModernBertForMaskedLM" if "masked-tokens" in parts else "ModernBertModel"
 
 

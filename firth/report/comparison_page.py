@@ -1,5 +1,6 @@
 """What stands on the page of a comparison: the verdict first, then curves, intervals, examples, facts."""
 
+from math import isnan
 from typing import Any
 
 from firth.evaluate.comparison import Comparison
@@ -61,10 +62,17 @@ def curve(comparison: Comparison, labels: int, name: str, title: str, unit: str,
     """Mean over seeds as a line, each seed faint behind it."""
     lines = []
     for style, (arm, arm_title) in enumerate(comparison.titles.items()):
-        if points := comparison.mean_curve(arm, labels):
+        points = comparison.mean_curve(arm, labels)
+        if points and not isnan(getattr(points[0], name)):
             faint = [_xy(trial.curve, name) for trial in comparison.of(arm, labels)]
             lines.append(Line(arm_title, style, *_xy(points, name), faint))
     return line_chart(lines, title, "step", unit, name == "accuracy", about) if lines else None
+
+
+def metric_of(comparison: Comparison) -> str:
+    """accuracy, F1, exact match, … as people write it."""
+    name = comparison.metric.replace("_", " ")
+    return {"f1": "F1", "pearson": "Pearson's correlation"}.get(name, name)
 
 
 def accuracies(comparison: Comparison, labels: int) -> dict[str, Any]:
@@ -73,10 +81,10 @@ def accuracies(comparison: Comparison, labels: int) -> dict[str, Any]:
     for style, (arm, title) in enumerate(comparison.titles.items()):
         if trials := comparison.of(arm, labels):
             found = comparison.accuracy(arm, labels)
-            dots = [float((trial.predicted == comparison.gold).mean()) for trial in trials]
+            dots = [comparison.score(trial) for trial in trials]
             rows.append(Row(title, style, found.mean, found.low, found.high, dots))
-    size = f"{len(comparison.gold):,} test items"
-    return interval_chart(rows, f"Accuracy on {size}, {labels:,} labels", "accuracy, 95 % interval, a dot a seed")
+    size, metric = f"{len(comparison.gold):,} test items", metric_of(comparison)
+    return interval_chart(rows, f"{metric} on {size}, {labels:,} labels", f"{metric}, 95 % interval, a dot a seed")
 
 
 def differences(comparison: Comparison, labels: int) -> dict[str, Any]:
@@ -90,25 +98,34 @@ def differences(comparison: Comparison, labels: int) -> dict[str, Any]:
         rows.append(
             Row(f"over {comparison.titles[rival]}", styles.index(rival), found.mean, found.low, found.high, dots)
         )
-    return interval_chart(rows, f"{main}: points gained, {labels:,} labels", "points of accuracy, paired", zero=True)
+    return interval_chart(
+        rows, f"{main}: points gained, {labels:,} labels", f"points of {metric_of(comparison)}, paired", zero=True
+    )
 
 
 def efficiency(comparison: Comparison) -> dict[str, Any] | None:
     """Accuracy against the number of labels, where there are several."""
     if len(comparison.budgets) < 2:
         return None
-    lines = []
+    lines, metric = [], metric_of(comparison)
     for style, (arm, title) in enumerate(comparison.titles.items()):
         budgets = [labels for labels in comparison.budgets if comparison.of(arm, labels)]
         found = [comparison.accuracy(arm, labels) for labels in budgets]
         means, lows, highs = ([getattr(one, key) for one in found] for key in ("mean", "low", "high"))
         lines.append(Line(title, style, budgets, means, low=lows, high=highs))
-    return line_chart(lines, "Accuracy against labels", "labels in all", "accuracy, 95 % interval", percent=True)
+    return line_chart(lines, f"{metric} against labels", "labels in all", f"{metric}, 95 % interval", percent=True)
 
 
 def table(comparison: Comparison, labels: int) -> dict[str, Any]:
     """A row per arm."""
-    head = ["start", "test accuracy", "95 % interval", "pre-trained is", "mean validation loss", "seconds a seed"]
+    head = [
+        "start",
+        f"test {metric_of(comparison)}",
+        "95 % interval",
+        "pre-trained is",
+        "mean validation loss",
+        "seconds a seed",
+    ]
     head[3] = f"{comparison.titles[comparison.main].lower()} gains"
     arms = [arm for arm in comparison.titles if comparison.of(arm, labels)]
     return {"head": head, "rows": [_row(comparison, arm, labels) for arm in arms]}
@@ -153,7 +170,7 @@ def fill(one: dict[str, Any]) -> dict[str, Any]:
 
 def confusions(comparison: Comparison) -> list[dict[str, Any]]:
     """Of the main arm and its first rival, at the most labels, counts over all seeds."""
-    if len(comparison.classes) > FEW_CLASSES:
+    if not 0 < len(comparison.classes) <= FEW_CLASSES or comparison.count is not None:
         return []
     labels = comparison.budgets[-1]
     arms = [comparison.main, comparison.compared[0]]

@@ -84,6 +84,13 @@ class Terminal:
         self._clear()
         self.console.print(table(title, columns, [[str(cell) for cell in row] for row in rows], self._width))
 
+    def figures(self, found: Mapping[str, Any]) -> None:
+        """Named numbers, one a line; shares as per cent."""
+        for key, value in found.items():
+            if isinstance(value, int | float | str):
+                shown = f"{100 * value:.2f} %" if isinstance(value, float) and 0 <= value <= 1 else f"{value}"
+                self.line("", f"{key.replace('_', ' '):<20} {shown}")
+
     def predictions(self, found: Iterable[Any], out: Path | None = None) -> None:
         """A table on a terminal, JSON lines when piped, with --json or with --out; streams, and keeps nothing."""
         stdout = self.out if not self.as_json else sys.stdout
@@ -180,7 +187,7 @@ def comparison_table(comparison, labels: int, width: int = PLAIN_WIDTH) -> Table
     """A row per arm: accuracy with interval, the difference of the main arm to it, mean loss on the way, seconds."""
     columns = [
         "start",
-        "accuracy",
+        comparison.metric.replace("_", " "),
         "95 % interval",
         f"{comparison.titles[comparison.main]}: more",
         "mean loss",
@@ -217,6 +224,13 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wid
 def prediction_line(one: Any) -> str:
     """label  98.1 %  the text; for blanks: the guesses."""
     value = plain(one)
+    if "tags" in value:
+        return escape(" ".join(f"{word}/{tag}" for word, tag in zip(value["words"], value["tags"], strict=True)))
+    if "answer" in value:
+        share = f"[bold]{escape(value['answer'] or 'no answer')}[/] {100 * value['probability']:5.1f} %"
+        return f"{share}  {escape(value['text'])}"
+    if "number" in value:
+        return f"[bold]{value['number']:8.2f}[/]  {escape(str(value['text']))}"
     if "label" in value and "probability" in value:
         label, text = escape(str(value["label"])), escape(str(value.get("text", "")))
         return f"[bold]{label:<12}[/] {100 * value['probability']:5.1f} %  {text}"

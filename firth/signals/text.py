@@ -49,6 +49,14 @@ class Encoded(NamedTuple):
     breaks: np.ndarray  # int32 (s,): offsets in ids at which a sentence starts, ascending, 0 left out
 
 
+class Pieces(NamedTuple):
+    """A text, or a list of words, in pieces that remember where they come from."""
+
+    ids: np.ndarray  # int32 (n,), without special tokens
+    begin: np.ndarray  # int64 (n,) character at which a piece begins; of words: (w,) the first piece of each word
+    end: np.ndarray  # int64 (n,) the character after it; of words: empty
+
+
 class Text(Signal):
     """A fitted tokenizer. `tokenizer` also knows special tokens written in a text; `encode` takes them as plain."""
 
@@ -112,6 +120,27 @@ class Text(Signal):
             for (first, last), (begin, end) in zip(pairwise(flat.offsets), breaks, strict=True):
                 encoded.append(Encoded(flat.ids[first:last], flat.breaks[begin:end]))
         return encoded
+
+    def encode_offsets(self, texts: list[str]) -> list[Pieces]:
+        """Token ids of each text with the characters they stand for."""
+        found = self.tokenizer.encode_batch(texts, add_special_tokens=False)
+        places = [np.array(one.offsets, np.int64).reshape(-1, 2) for one in found]
+        return [Pieces(np.array(one.ids, np.int32), at[:, 0], at[:, 1]) for one, at in zip(found, places, strict=True)]
+
+    def encode_words(self, lists: list[list[str]]) -> list[Pieces]:
+        """Token ids of each list of words, and the first piece of each word; a word without pieces is unknown."""
+        blank = " " if self._closes.any() else ""  # byte-level pieces hold the blank before a word
+        words = [[blank * bool(i) + word for i, word in enumerate(one)] for one in lists]
+        found = self.tokenizer.encode_batch(words, is_pretokenized=True, add_special_tokens=False)  # type: ignore[arg-type]
+        return [self._pieces(one.ids, one.word_ids, len(given)) for one, given in zip(found, words, strict=True)]
+
+    def _pieces(self, ids: list[int], word_ids: list[int | None], count: int) -> Pieces:
+        by_word: list[list[int]] = [[] for _ in range(count)]
+        for number, word in zip(ids, word_ids, strict=True):
+            by_word[word or 0].append(number)
+        by_word = [pieces or [self.unk_id] for pieces in by_word]
+        first = np.cumsum([0, *map(len, by_word)])[:-1]
+        return Pieces(np.array([n for one in by_word for n in one], np.int32), first, np.empty(0, np.int64))
 
     def decode(self, ids, skip_special: bool = True) -> str:
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)

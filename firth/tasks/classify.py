@@ -4,9 +4,10 @@ Loss: the sum over samples of -log p(label | sample), in nats, over their number
 BERT's fine-tuning, arXiv 1810.04805, section 4.1; label smoothing: arXiv 1512.00567, section 7.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple, Self
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
@@ -16,15 +17,16 @@ from firth.errors import InputError
 from firth.functional import metrics
 from firth.functional.random import Draw
 from firth.model.heads import PoolHead
-from firth.objective import Loss, Objective, ObjectiveConfig, Term
+from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Facts, Features, Finding, Sample
+from firth.task import Example, Outcome, TaskConfig, parts_of
 
 # B samples, T steps, D width, L classes
 
 POOLING = {"bert": "first"}  # shapes whose Hugging Face form pools one way only
 
 
-class Config(ObjectiveConfig):
+class Config(TaskConfig):
     reads: ClassVar[frozenset[str]] = frozenset({"label"})
     adds: ClassVar[frozenset[str]] = frozenset()
     terms: ClassVar[tuple[str, ...]] = ("classify",)
@@ -34,7 +36,6 @@ class Config(ObjectiveConfig):
         "auto", description="vector of a sample: mean of its steps, or the first step; auto: first for bert, else mean"
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the pooled vector dropped while training")
-    classes: tuple[str, ...] = Field((), description="filled: names of the labels, in index order")
 
     def fill(self, facts: Facts) -> Self:
         return self.model_copy(update={"classes": tuple(facts.classes)}) if facts.classes else self
@@ -66,10 +67,10 @@ class Classify(Objective):
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
-        if len(config.classes) < 2:
+        if self.outputs(config) < 1:
             found = f"there is one class only, `{config.classes[0]}`" if config.classes else "there are no classes"
             raise InputError(
-                "task `classify`",
+                f"task `{type(self).__name__.lower()}`",
                 f"{found}: nothing to tell apart",
                 "Give labelled data with at least two labels; --label names the column.",
             )
@@ -77,7 +78,12 @@ class Classify(Objective):
         self.pooling = self._pooling(config, shape.name)
         self.pool = PoolHead(shape)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(shape.width, len(config.classes))
+        self.classifier = nn.Linear(shape.width, self.outputs(config))
+
+    @classmethod
+    def outputs(cls, config: Settings) -> int:
+        """Numbers per sample that the last map gives; 0 where there is nothing to tell apart."""
+        return len(config.classes) if len(config.classes) > 1 else 0
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -101,11 +107,15 @@ class Classify(Objective):
         return self.classifier(self.dropout(self.pool(vector)))
 
     def loss(self, features: Features, batch: Batch) -> Loss:
+        (nats, right), count = self.nats(features, batch), batch.counts["classify"]
+        return Loss({"classify": Term(nats, count)}, {"classify_accuracy": Term(right, count)})
+
+    def nats(self, features: Features, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Sums over the batch: cross-entropy, and how many samples are right."""
         logits, label = self.logits(features), batch["label"]  # (B, L), (B,)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         nats = cross_entropy(logits, label, reduction="sum", label_smoothing=self.config.label_smoothing)
-        count, right = batch.counts["classify"], (logits.argmax(-1) == label).sum()
-        return Loss({"classify": Term(nats, count)}, {"classify_accuracy": Term(right, count)})
+        return nats, (logits.argmax(-1) == label).sum()
 
 
 class Prediction(NamedTuple):
@@ -117,38 +127,47 @@ class Prediction(NamedTuple):
     probabilities: dict[str, float]  # by label, the likeliest first
 
 
+class Number(NamedTuple):
+    """What the model says about one input, where that is a number."""
+
+    text: str
+    number: float  # in the unit of the labels
+
+
 def part_of(objective) -> Classify:
-    return objective if isinstance(objective, Classify) else objective.parts["classify"]
+    """The classifier in an objective."""
+    parts = getattr(objective, "parts", {}).values()
+    return objective if isinstance(objective, Classify) else next(one for one in parts if isinstance(one, Classify))
 
 
 def predict(
-    objective, signal, texts: Sequence[str], numbers: Sequence[int] = (), top: int | None = None
+    objective, signal, texts: Sequence[str | Sequence[str]], numbers: Sequence[int] = (), top: int | None = None
 ) -> list[Prediction]:
     """One Prediction per text, in one batch; `top` = how many labels are named (None: all).
 
-    objective: a Classify, or a Composed that has one. numbers: the inputs' places in the stream, for messages.
+    objective: a Classify, or a Composed that has one. numbers: the inputs' places in the stream, for messages. A text
+    may be several, one a segment.
     """
     if not texts:
         return []
-    part = part_of(objective)
-    encoded = signal.encode(list(texts))
-    samples = [Sample(parts=(item.ids,), key=number) for number, item in enumerate(encoded)]
-    shares = probabilities(part, signal.stack(samples))
-    return [_prediction(text, row, part.config.classes, top) for text, row in zip(texts, shares.tolist(), strict=True)]
+    part, lists = part_of(objective), [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+    shares = probabilities(part, signal.stack(samples_of(signal, lists)))
+    shown = [" | ".join(parts) for parts in lists]
+    return [_prediction(text, row, part.config.classes, top) for text, row in zip(shown, shares.tolist(), strict=True)]
+
+
+def samples_of(signal, lists: Sequence[Sequence[str]]) -> list[Sample]:
+    """Samples without labels, a segment for each text of an input."""
+    encoded = iter(signal.encode([text for parts in lists for text in parts]))
+    return [Sample(parts=tuple(next(encoded).ids for _ in parts), key=number) for number, parts in enumerate(lists)]
 
 
 @torch.inference_mode()
 def probabilities(part: Classify, batch: Batch) -> Tensor:
     """The batch's (B, L) probabilities, without dropout; the modules keep their mode."""
-    modules = [module for top in (part.backbone, part) for module in top.modules() if module.training]
-    for module in modules:
-        module.training = False
-    try:
+    with quiet(part.backbone, part):
         features = part.encode(batch.to(part.classifier.weight.device))
         return part.logits(features).float().softmax(-1).cpu()
-    finally:
-        for module in modules:
-            module.training = True
 
 
 def _prediction(text: str, shares: list[float], classes: tuple[str, ...], top: int | None) -> Prediction:
@@ -157,29 +176,42 @@ def _prediction(text: str, shares: list[float], classes: tuple[str, ...], top: i
     return Prediction(text, classes[order[0]], shares[order[0]], named)
 
 
-class Wrong(NamedTuple):
-    """A sample that the model gets wrong."""
+def outputs(run: Callable[[Batch], Tensor], signal, examples: Sequence[Example], together: int = 64) -> np.ndarray:
+    """What `run` makes of the examples, (N, …) in their order; examples of like length share a batch."""
+    samples = samples_of(signal, [parts_of(one) for one in examples])
+    order = sorted(range(len(samples)), key=lambda i: -sum(map(len, samples[i].parts)))
+    rows: dict[int, np.ndarray] = {}
+    for begin in range(0, len(order), together):
+        places = order[begin : begin + together]
+        found = run(signal.stack([samples[i] for i in places])).numpy()
+        rows |= zip(places, found, strict=True)
+    return np.stack([rows[i] for i in range(len(samples))])
 
-    key: int  # of the sample
-    gold: str
-    predicted: str
-    probability: float  # of the predicted label
 
-
-def evaluate(objective, batches: Iterable[Batch]) -> dict[str, Any]:
-    """The score over labelled batches, and "wrong": the samples it gets wrong, the surest first."""
+def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
+    """The score over labelled examples; `right` is 0 or 1 each."""
     part = part_of(objective)
-    classes = part.config.classes
-    gold: list[int] = []
-    predicted: list[int] = []
-    wrong: list[Wrong] = []
-    for batch in batches:
-        sure, guess = probabilities(part, batch).max(-1)
-        gold += batch["label"].tolist()
-        predicted += guess.tolist()
-        rows = zip(batch.keys_.tolist(), batch["label"].tolist(), guess.tolist(), sure.tolist(), strict=True)
-        wrong += [Wrong(key, classes[g], classes[p], share) for key, g, p, share in rows if g != p]
-    return score(gold, predicted, classes) | {"wrong": sorted(wrong, key=lambda one: -one.probability)}
+    classes, shares = part.config.classes, outputs(lambda batch: probabilities(part, batch), signal, examples)
+    found = judged(part.config, examples, [classes[i] for i in shares.argmax(1).tolist()])
+    calibration = metrics.expected_calibration_error(shares.max(1), found.right > 0)
+    for one in found.wrong:
+        one["probability"] = float(shares[one.pop("place")].max())
+    found.wrong.sort(key=lambda one: -one["probability"])
+    return found._replace(figures={**found.figures, "calibration_error": calibration})
+
+
+def judged(config: TaskConfig, examples: Sequence[Example], predicted: Sequence[str]) -> Outcome:
+    """What any way of predicting made of the examples; `wrong` in their order."""
+    gold = [str(one.label) for one in examples]
+    numbers = {name: number for number, name in enumerate(config.classes)}
+    figures = score([numbers[name] for name in gold], [numbers[name] for name in predicted], config.classes)
+    right = np.array([a == b for a, b in zip(gold, predicted, strict=True)], float)
+    wrong = [
+        {"text": one.text, "gold": one.label, "predicted": said, "place": place}
+        for place, (one, said) in enumerate(zip(examples, predicted, strict=True))
+        if said != one.label
+    ]
+    return Outcome(figures, list(predicted), gold, right, np.ones(len(right)), wrong)
 
 
 def score(gold: Sequence[int], predicted: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:

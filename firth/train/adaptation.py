@@ -15,11 +15,12 @@ from firth.data.labelled import Labelled, open_labelled
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import FirthError, InputError, did_you_mean
-from firth.functional.random import Draw, combine
+from firth.functional.random import Draw, combine, hash_bytes
 from firth.interop.folder import model_folder
 from firth.objective import Composed
-from firth.recipe import Recipe, filled, with_table
-from firth.signal import Signal
+from firth.recipe import Recipe, config_of, filled, with_table
+from firth.signal import Sample, Signal
+from firth.task import Outcome, TaskConfig
 from firth.train import budget as budgets
 from firth.train import build, machine, probe
 from firth.train.build import Weights
@@ -60,11 +61,11 @@ class Adaptation:
         """The step whose weights are kept: that of the lowest validation loss."""
         return min(self.curve, key=lambda point: point[1]["loss"])[0] if self.curve else 0
 
-    def score(self) -> tuple[str, dict[str, Any]]:
-        """("test" or "validation", the score of the task there, with "wrong": what it gets wrong)."""
-        name, batches = ("test", self.test) if self.test else ("validation", self.valid)
-        everything = batches.evaluation(len(batches), 64)
-        return name, find.find("tasks", self.task).evaluate(self.objective, everything)
+    def score(self) -> tuple[str, Outcome]:
+        """("test" or "validation", what the model made of it)."""
+        name, part = ("test", "test") if self.test else ("validation", "valid")
+        module = find.find("tasks", self.task)
+        return name, module.evaluate(self.objective, self.signal, self.labelled.records[part])
 
 
 def assemble(
@@ -78,9 +79,9 @@ def assemble(
     check_start(recipe.model.start)
     refuse_unfinished(recipe.model.source)
     signal = signal or open_signal(recipe)
-    labelled = labelled or open_labelled(recipe.data, signal, recipe.seed)
+    labelled = labelled or open_labelled(recipe.data, signal, recipe.seed, task=task_of(recipe))
     learn_from, validate_on = refuse_empty(recipe, labelled)
-    refuse_unlearnt(labelled)
+    refuse_unlearnt(labelled, recipe.objective[0])
     recipe = plan(fill(recipe, signal, labelled), labelled)
     objective = build.compose(recipe, signal)
     build.apply_choices(recipe, objective)
@@ -128,8 +129,15 @@ def refuse_empty(recipe: Recipe, labelled: Labelled) -> tuple[Source, Source]:
     raise InputError(paths, f"leaves no labelled example {name}", "Label more of it, or give --valid FILE.")
 
 
-def refuse_unlearnt(labelled: Labelled) -> None:
+def task_of(recipe: Recipe) -> TaskConfig:
+    """The table of the recipe's task."""
+    return config_of(recipe, "tasks", recipe.objective[0])
+
+
+def refuse_unlearnt(labelled: Labelled, task: str) -> None:
     """Raises InputError at the first validation or test example whose label no training example has."""
+    if not labelled.task.classed:
+        return
     learnt = {record.label for record in labelled.records["train"]}
     for record in [*labelled.records["valid"], *labelled.records["test"]]:
         if record.label not in learnt:
@@ -141,9 +149,17 @@ def refuse_unlearnt(labelled: Labelled) -> None:
 def data_facts(labelled: Labelled) -> dict[str, Any]:
     """The labelled data as plain values for run.json, and a fingerprint of its parts."""
     parts = [source for source in (labelled.train, labelled.valid, labelled.test) if source]
-    rows = [combine(number, sample.key, sample.label) for number, part in enumerate(parts) for sample in part.samples]
+    rows = [
+        combine(number, sample.key, mark_of(sample)) for number, part in enumerate(parts) for sample in part.samples
+    ]
     mark = np.bitwise_xor.reduce(np.array(rows, np.uint64))
     return {"fingerprint": f"{int(mark):016x}", **labelled.facts}
+
+
+def mark_of(sample: Sample) -> int:
+    """64 bit of what the sample is to be answered with."""
+    said = [sample.label, *(np.asarray(sample.targets[name]).tolist() for name in sorted(sample.targets))]
+    return hash_bytes(repr(said).encode())
 
 
 def check_start(start: str) -> None:
@@ -166,6 +182,7 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
     """The recipe with what follows from signal, model folder and labels; unset choices by rule, nothing measured."""
     recipe = build.fill(recipe, signal)
     facts = signal.facts._replace(classes=tuple(labelled.classes))
+    recipe = with_table(recipe, recipe.objective[0], labelled.task)
     for name, config in build.configs_of(recipe).items():
         recipe = with_table(recipe, name, config.fill(facts))
     refuse_long(recipe, signal)

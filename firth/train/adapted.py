@@ -59,7 +59,7 @@ def describe(work, show: Recorded) -> None:
     recipe, classes = work.recipe, work.labelled.classes
     named = ", ".join(classes[:5]) + (", …" if len(classes) > 5 else "")
     parts = [f"{number:,} {name}" for name, number in counts(work).items()]
-    show.line("Data", " · ".join([*parts, f"{len(classes)} classes ({named})"]))
+    show.line("Data", " · ".join([*parts, *([f"{len(classes)} classes ({named})"] if classes else [])]))
     show.line("Model", build.describe_model(work.objective.backbone.shape, work.objective))
     if recipe.model.start == "pretrained":
         show.line("Weights", work.weights.describe(recipe.model.source))
@@ -74,15 +74,14 @@ def describe(work, show: Recorded) -> None:
 
 def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapted:
     """Score, save the model folder, the result and the card; then say so."""
-    scored, score = work.score()
-    wrong = score.pop("wrong", [])
+    scored, outcome = work.score()
     save_model(work, folder.model, job)
-    write_wrong(work, folder, wrong)
+    write_wrong(folder, outcome.wrong)
     clock.lap("scoring and saving")
     best = dict(work.curve).get(work.best, {})
     done = max([job.resumed, *(step for step, _ in work.curve)])
-    result = Adapted(folder.path, work.task, work.recipe.model.start, scored, score, best, work.curve, counts(work),
-                     done, work.best, clock.spent, planned(work))  # fmt: skip
+    result = Adapted(folder.path, work.task, work.recipe.model.start, scored, outcome.figures, best, work.curve,
+                     counts(work), done, work.best, clock.spent, planned(work))  # fmt: skip
     kept = result.as_dict() | {"folder": folder.path.name}
     folder.update(status="finished", error=None, result=kept, seconds=clock.parts)
     write_atomically(folder.card, card(work, folder, result))
@@ -97,21 +96,19 @@ def save_model(work, place: Path, job) -> None:
     partial = place.with_name(".model-partial")
     shutil.rmtree(partial, ignore_errors=True)
     own = [getattr(part, "facts", {}) for part in work.objective.parts.values()]
-    facts = {"task": work.task, "signal": work.recipe.signal} | {k: v for part in own for k, v in part.items()}
+    facts = {"task": work.task, "signal": work.recipe.signal, "classes": list(work.labelled.classes)} | {
+        k: v for part in own for k, v in part.items()
+    }
     save_folder(partial, work.objective.backbone.shape, job.state_dict(), tuple(work.labelled.classes), facts)
     work.signal.save(partial)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(partial, place)
 
 
-def write_wrong(work, folder: RunFolder, wrong: list) -> None:
+def write_wrong(folder: RunFolder, wrong: list[dict[str, Any]]) -> None:
     """samples/wrong.jsonl: what the model gets wrong in the part it was scored on, the surest first, with the text."""
-    part = "test" if work.labelled.test else "valid"
-    pairs = zip(getattr(work.labelled, part).samples, work.labelled.records[part], strict=True)
-    texts = {sample.key: record.text for sample, record in pairs}
-    rows = [{"text": texts[one.key], **one._asdict()} for one in wrong[:WRONG]]
     folder.samples.mkdir(parents=True, exist_ok=True)
-    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
+    lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in wrong[:WRONG])
     write_atomically(folder.samples / "wrong.jsonl", lines)
 
 

@@ -1,0 +1,64 @@
+"""The folder of a comparison: a file for each trial, so that a comparison that was ended goes on where it was."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from firth.errors import InputError
+from firth.evaluate.comparison import Point, Trial
+from firth.train.folder import write_atomically
+
+ASKED = "asked.json"
+
+
+class Kept:
+    """Trials by (arm, labels, seed) under folder/trials; without a folder nothing is kept."""
+
+    def __init__(self, folder: Path | None, asked: Mapping[str, Any]):
+        self.folder = folder
+        if folder is not None:
+            refuse_other(folder, asked)
+            (folder / "trials").mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / ASKED, json.dumps(asked, indent=1, default=str) + "\n")
+
+    def place(self, arm: str, labels: int, seed: int) -> Path | None:
+        return self.folder / "trials" / f"{arm.replace('/', '_')}-{labels}-{seed}.json" if self.folder else None
+
+    def get(self, arm: str, labels: int, seed: int) -> Trial | None:
+        """The trial, where it was done before."""
+        path = self.place(arm, labels, seed)
+        if path is None or not path.exists():
+            return None
+        kept = json.loads(path.read_text(encoding="utf-8"))
+        right = None if kept["right"] is None else np.array(kept["right"], float)
+        said = kept["predicted"] if kept["right"] is not None else np.array(kept["predicted"], int)
+        return Trial(arm, labels, seed, said, tuple(Point(*one) for one in kept["curve"]), kept["seconds"], right)
+
+    def put(self, trial: Trial) -> Trial:
+        path = self.place(trial.arm, trial.labels, trial.seed)
+        if path is not None:
+            kept = {
+                "predicted": np.asarray(trial.predicted).tolist() if trial.right is None else list(trial.predicted),
+                "right": None if trial.right is None else trial.right.tolist(),
+                "curve": [list(point) for point in trial.curve],
+                "seconds": trial.seconds,
+            }
+            write_atomically(path, json.dumps(kept) + "\n")
+        return trial
+
+
+def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
+    """Raises InputError where the folder holds something else, or a comparison that was asked for otherwise."""
+    path = folder / ASKED
+    if not folder.exists() or not any(folder.iterdir()):
+        return
+    if not path.exists():
+        raise InputError(folder, "exists and holds no comparison", "Choose another --out.")
+    before, now = json.loads(path.read_text(encoding="utf-8")), json.loads(json.dumps(asked, default=str))
+    other = sorted(key for key in {*before, *now} if before.get(key) != now.get(key))
+    if other:
+        what = f"holds a comparison with another {', '.join(other)}"
+        raise InputError(folder, what, f"Choose another --out, or delete it: rm -r {folder}")

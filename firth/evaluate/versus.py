@@ -1,0 +1,159 @@
+"""`firth compare`: one model held against others on labelled data, or pre-training choices held against each other."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from firth.errors import InputError
+from firth.evaluate.compare import compare, draws, recipe_of
+from firth.evaluate.comparison import Comparison
+from firth.recipe import Recipe, load_toml
+from firth.train import adaptation
+from firth.train.log import Show, Silent
+from firth.train.pretrain import pretrain
+
+CONTROLS = ("shuffled-labels",)
+MOST = 12  # combinations that --vary may make: a search beyond that should be thought about
+
+
+def versus(
+    model: str | Path,
+    paths: str | Path | Iterable[str | Path],
+    task: str = "classify",
+    labels: str | Sequence[int] = (200,),
+    seeds: int = 3,
+    arms: str | Sequence[str] | None = None,
+    against: Sequence[str | Path] = (),
+    vary: Sequence[str] = (),
+    budget: str | None = None,
+    control: str | None = None,
+    config: str | Path | None = None,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    out: str | Path | None = None,
+    seed: int = 0,
+    device: str | None = None,
+    dry_run: bool = False,
+    show: Show | None = None,
+    report: Callable[..., Path] | None = None,
+) -> Comparison | dict[str, Any]:
+    """Compare `model` with the other arms on the labelled files `paths`; the result lies in `out`, with its report.
+
+    labels: numbers of labels in all, "100,500" or a list. arms: as of evaluate.compare; against: more model folders.
+    vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
+    the runs are the arms. control: "shuffled-labels". report: writes the page; None: none is written.
+    The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
+    """
+    show = show or Silent()
+    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    numbers = numbers_of(labels)
+    refuse_control(control)
+    place = Path(out) if out else default_place(given, task, vary)
+    choices = combinations(vary)
+    if vary and not budget:
+        raise InputError("--vary", "needs a budget for each pre-training", "Add one such as --budget 500steps.")
+    if dry_run:
+        return planned(model, given, task, numbers, seeds, arms, against, choices, settings, show, place)
+    place.mkdir(parents=True, exist_ok=True)
+    models = [trained(model, place, choice, str(budget), seed, device, show) for choice in choices] if vary else [model]
+    found = compare(
+        models[0], given, task, numbers, seeds, seed, names_of(arms), merged(config, settings), device, show,
+        {"subject": f"firth compare · {task} on {', '.join(map(str, given))}"}, models=[*models[1:], *against],
+        out=place / "comparison" if vary else place, control=bool(control), title=name_of(choices[0]) if vary else None,
+    )  # fmt: skip
+    show.result(found)
+    if report:
+        show.line("Report", str(report(found, place / "report.html")))
+    return found
+
+
+def numbers_of(labels: str | Sequence[int]) -> list[int]:
+    """ "100,500" as numbers, ascending. Raises InputError."""
+    parts = [part.strip().replace("_", "") for part in labels.split(",")] if isinstance(labels, str) else list(labels)
+    try:
+        return sorted({int(part) for part in parts})
+    except ValueError:
+        raise InputError(f"--labels {labels}", "is no list of numbers", "Write numbers: --labels 100,500.") from None
+
+
+def names_of(arms: str | Sequence[str] | None) -> list[str] | None:
+    if arms is None:
+        return None
+    return [name.strip() for name in arms.split(",")] if isinstance(arms, str) else list(arms)
+
+
+def refuse_control(control: str | None) -> None:
+    if control is not None and control not in CONTROLS:
+        raise InputError(f"--control {control}", "no such control", f"There is: {', '.join(CONTROLS)}.")
+
+
+def default_place(paths: Sequence[str | Path], task: str, vary: Sequence[str]) -> Path:
+    """runs/<data>-<task>-compare."""
+    first = Path(paths[0]).resolve().name.split(".")[0] if paths else "data"
+    return Path("runs") / f"{first}-{task}-{'vary' if vary else 'compare'}"
+
+
+def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any]) -> Any:
+    """Settings on top of what a recipe file says of training and optimizer."""
+    if config is None:
+        return settings
+    recipe: Recipe = load_toml(config)
+    own = {f"{table}.{key}": value for table in ("train", "optimizer")
+           for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
+           if value is not None}  # fmt: skip
+    pairs = dict(settings) if isinstance(settings, Mapping) else dict(text.split("=", 1) for text in settings)
+    return own | pairs
+
+
+# ------------------------------------------------------------------ pre-training choices
+
+
+def combinations(vary: Sequence[str]) -> list[dict[str, str]]:
+    """["a=1,2", "b=x,y"] → the four choices. Raises InputError for what has no values, and for more than MOST."""
+    keys = []
+    for text in vary:
+        key, _, values = text.partition("=")
+        listed = [value.strip() for value in values.split(",") if value.strip()]
+        if not key.strip() or len(listed) < 2:
+            raise InputError(f"--vary {text}", "names no two values", "Write --vary masked_tokens.mask_rate=0.15,0.3.")
+        keys.append([(key.strip(), value) for value in listed])
+    found = [dict(choice) for choice in product(*keys)] if keys else []
+    if len(found) > MOST:
+        raise InputError("--vary", f"makes {len(found)} pre-trainings", f"Vary less at a time: at most {MOST}.")
+    return found
+
+
+def name_of(choice: Mapping[str, str]) -> str:
+    """mask_rate=0.15 random_share=0.1: as people read it, and as the folder is called."""
+    return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in choice.items())
+
+
+def trained(data, place: Path, choice: Mapping[str, str], budget: str, seed: int, device, show: Show) -> Path:
+    """The run of one choice, made, gone on with, or found finished. `objective` may be varied: joined by +."""
+    settings = {key: value for key, value in choice.items() if key not in ("objective", "size")}
+    objective, size = (choice[key].replace("+", ",") if key in choice else None for key in ("objective", "size"))
+    out = place / "runs" / name_of(choice).replace(" ", "_").replace("/", "_")
+    show.line("Choice", name_of(choice))
+    run = pretrain([data], objective, size, budget, out, seed=seed, device=device, settings=settings, show=show)
+    return run.folder
+
+
+# ------------------------------------------------------------------ the plan
+
+
+def planned(
+    model, paths, task, labels, seeds, arms, against, choices, settings, show: Show, place: Path
+) -> dict[str, Any]:
+    """What would be done; the labelled data is read and checked where there is a model."""
+    trials = len(labels) * seeds
+    plan: dict[str, Any] = {"labels": labels, "seeds": seeds, "out": str(place), "trials of each arm": trials}
+    if choices:
+        plan["pre-trainings"] = [name_of(choice) for choice in choices]
+    else:
+        recipe = recipe_of(model, paths, task, 0, None, settings)
+        drawn = next(iter(draws(recipe, adaptation.open_signal(recipe), labels[-1:], [0])))
+        plan |= {"arms": names_of(arms) or "all", "against": list(map(str, against)), "test items": len(drawn.test)}
+    for key, value in plan.items():
+        show.line("Plan", f"{key}: {value if not isinstance(value, list) else ', '.join(map(str, value))}")
+    show.note("Nothing was trained or written.")
+    return plan

@@ -1,0 +1,112 @@
+"""What a task is beyond an objective: how labelled rows become examples, examples samples, and answers a score."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+
+from firth.functional.random import combine, hash_bytes, permute
+from firth.objective import ObjectiveConfig
+from firth.signal import Sample, Signal
+
+# N examples
+
+EMPTY: Mapping[str, Any] = {}
+
+
+class Where(NamedTuple):
+    """A place in a file; lines and columns count from 1, 0 = unknown. In parquet the line is the row."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return ":".join([self.file, *(str(n) for n in (self.line, self.column) if n)])
+
+
+class Example(NamedTuple):
+    """One document (raw text) or one labelled example, and where it begins: what every reader hands on."""
+
+    text: str  # what duplicates and splits go by, and what people are shown
+    label: str | None  # a class; None where there is none
+    where: Where
+    fields: Mapping[str, Any] = EMPTY  # the whole row, where there are rows
+    parts: tuple[str, ...] = ()  # the texts a model reads, one a segment; (): `text` alone
+    target: Any = None  # what the task is to say, where that is no class
+    group: str = ""  # examples of one group never fall on both sides of a split; "": each stands alone
+
+
+class Outcome(NamedTuple):
+    """What a model made of N examples, in their order: figures, and what a comparison pairs."""
+
+    figures: dict[str, Any]  # the task's metrics; "items": what they are over
+    predicted: list[Any]  # (N,) plain values: a label, a number, tags, an answer
+    gold: list[Any]  # (N,) the same kind
+    right: np.ndarray  # (N,) float: what each example adds to the first metric
+    counts: np.ndarray  # (N,) float: over how many items; metric = right.sum() / counts.sum()
+    wrong: list[dict[str, Any]]  # examples it gets wrong, the surest first: text, gold, predicted, …
+
+
+class TaskConfig(ObjectiveConfig):
+    """The recipe table of a task; beside an objective's CPU side, what it reads in labelled rows."""
+
+    metric: ClassVar[str] = "accuracy"  # the first figure, by which arms are compared; a share
+    rows: ClassVar[bool] = False  # whole rows are read, not a text and a label
+    classes: tuple[str, ...] = ()  # filled: names of the classes, in index order
+
+    @property
+    def labelled(self) -> bool:
+        """Whether a row must have a column with a class."""
+        return True
+
+    @property
+    def classed(self) -> bool:
+        """Whether what stands in that column is one of a few classes (else a number)."""
+        return self.labelled
+
+    def look(self, examples: Sequence[Example]) -> Self:
+        """The config with what follows from the rows themselves, such as which columns are read."""
+        return self
+
+    def example(self, example: Example) -> Example:
+        """The row as an example of this task. Raises InputError at its place where it cannot be one."""
+        return example
+
+    def names(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        """The classes, where they do not stand in `label`; () otherwise."""
+        return ()
+
+    def shuffled(self, examples: Sequence[Example], seed: int) -> list[Example]:
+        """The examples with their answers dealt out anew: a control in which there is nothing to learn."""
+        order = permute(np.arange(len(examples)), len(examples), seed, 0).tolist() if examples else []
+        return [
+            one._replace(label=examples[other].label, target=examples[other].target)
+            for one, other in zip(examples, order, strict=True)
+        ]
+
+    def counts(self, examples: Sequence[Example]) -> np.ndarray | None:
+        """(N,) float: over how many items the metric of each example is; None: one each."""
+        return None
+
+    def samples(self, examples: Sequence[Example], signal: Signal) -> list[Sample]:
+        """Samples in the order of the examples; an example may become several (windows), all with keys of it."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        encoded: Any = signal.encode([part for one in examples for part in parts_of(one)])  # type: ignore[attr-defined]
+        found, place = [], 0
+        for one in examples:
+            size = len(parts_of(one))
+            parts = tuple(item.ids for item in encoded[place : place + size])
+            breaks = encoded[place].breaks if size == 1 else None
+            found.append(Sample(parts=parts, key=key_of(one), breaks=breaks, label=numbers.get(str(one.label))))
+            place += size
+        return found
+
+
+def parts_of(example: Example) -> tuple[str, ...]:
+    return example.parts or (example.text,)
+
+
+def key_of(example: Example, window: int = 0) -> int:
+    """64 bit: (content hash, window)."""
+    return int(combine(np.uint64(hash_bytes(example.text.encode("utf-8", "replace"))), window))

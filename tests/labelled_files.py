@@ -1,0 +1,66 @@
+"""Labelled files of the toy language for the tasks beyond classify: tags, pairs, questions."""
+
+import json
+import random
+from pathlib import Path
+
+from tests.material import TOPICS, VERBS
+
+ARTICLES = ("The", "the")
+
+
+def tagged(source: random.Random) -> list[tuple[str, str]]:
+    """One sentence as (word, tag)."""
+    nouns, adjectives = TOPICS[source.choice(sorted(TOPICS))]
+    first, second = source.sample(nouns, 2)
+    return [("The", "DET"), (source.choice(adjectives), "ADJ"), (first, "NOUN"), (source.choice(VERBS), "VERB"),
+            ("the", "DET"), (second, "NOUN"), (".", "PUNCT")]  # fmt: skip
+
+
+def conllu(sentences: list[list[tuple[str, str]]]) -> str:
+    blocks = [
+        "\n".join(f"{i}\t{word}\t_\t{tag}\t_\t_\t0\t_\t_\t_" for i, (word, tag) in enumerate(one, 1))
+        for one in sentences
+    ]
+    return "\n\n".join(blocks) + "\n\n"
+
+
+def write_tags(folder: Path, count: int = 80, seed: int = 0, name: str = "tags.conllu") -> Path:
+    source = random.Random(seed)
+    path = Path(folder) / name
+    path.write_text(conllu([tagged(source) for _ in range(count)]), encoding="utf-8")
+    return path
+
+
+def write_pairs(folder: Path, count: int = 90, seed: int = 0, name: str = "pairs.tsv") -> Path:
+    """premise, hypothesis, label, closeness: the label hangs on the second text's verb."""
+    source, rows = random.Random(seed), ["id\tpremise\thypothesis\tlabel\tcloseness"]
+    for number in range(count):
+        label = ("entailment", "neutral", "contradiction")[number % 3]
+        noun = source.choice(TOPICS["sea"][0])
+        word = {"entailment": "moves", "neutral": "shines", "contradiction": "sleeps"}[label]
+        first = f"A {noun} moves past the old bridge {source.randrange(10**6)}."
+        closeness = {"entailment": 4.5, "neutral": 2.5, "contradiction": 1.0}[label] + source.random() / 4
+        rows.append(f"{number}\t{first}\tThe {noun} {word} there.\t{label}\t{closeness:.2f}")
+    path = Path(folder) / name
+    path.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    return path
+
+
+def question(source: random.Random, number: int, sentences: int = 4) -> dict:
+    """A paragraph and a question on one of its sentences: what does the … find?"""
+    nouns = source.sample(TOPICS["sea"][0], 4) + source.sample(TOPICS["farm"][0], 4)
+    pairs = [(nouns[i], nouns[i + 4]) for i in range(min(sentences, 4))]
+    context = " ".join(f"The {first} carries the {second}." for first, second in pairs)
+    first, second = source.choice(pairs)
+    answer = {"text": second, "answer_start": context.index(f"carries the {second}") + len("carries the ")}
+    asked = {"id": f"q{number}", "question": f"What does the {first} carry?", "answers": [answer]}
+    return {"context": context, "qas": [asked]}
+
+
+def write_questions(folder: Path, count: int = 60, seed: int = 0, name: str = "questions.json", **options) -> Path:
+    source = random.Random(seed)
+    paragraphs = [question(source, number, **options) for number in range(count)]
+    path = Path(folder) / name
+    path.write_text(json.dumps({"version": "1.1", "data": [{"title": "toy", "paragraphs": paragraphs}]}), "utf-8")
+    return path
