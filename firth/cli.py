@@ -46,7 +46,7 @@ Document = Annotated[str | None, typer.Option(help="What one document is: file, 
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop rows and files that cannot be read.")]
 Config = Annotated[Path | None, typer.Option(help="A recipe in TOML, such as a run's config.toml.")]
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key (repeatable).")]
-Out = Annotated[Path | None, typer.Option(help="The folder to write.")]
+Out = Annotated[Path | None, typer.Option(help="The folder, or the file, to write.")]
 Seed = Annotated[int | None, typer.Option(help="One seed, the same batches and weights.  [default: 0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the estimate; write nothing.")]
@@ -225,6 +225,10 @@ def score(
     gold: Annotated[str, typer.Argument(metavar="GOLD", help="The labelled file.")],
     predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help="What any tool said of it.")],
     task: Task = "classify", label: Label = None,
+    predicted: Annotated[str | None, typer.Option(help="Name of the column of predictions.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="A label that may be predicted, too (repeatable).")
+    ] = None,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -232,8 +236,10 @@ def score(
     with verb(as_json, debug) as show:
         from firth.evaluate.scoring import score as run
 
-        found = run(gold, predictions, task, label=label)
+        found = run(gold, predictions, task, label=label, predicted=predicted, classes=classes or ())
         show.figures(found)
+        if out and not dry_run:
+            show.keep(found, out)
         emit(as_json, found)
 
 
@@ -242,7 +248,7 @@ def embed(
     model: Model,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
     layer: Annotated[int, typer.Option(help="Of which block; -1: the last.")] = -1,
-    pooling: Annotated[str, typer.Option(help="mean or first.")] = "mean",
+    pooling: Annotated[str, typer.Option(help="mean, first or max.")] = "mean",
     raw: Annotated[bool, typer.Option("--raw", help="Do not scale the vectors to length 1.")] = False,
     text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
@@ -255,8 +261,10 @@ def embed(
             model, inputs, out=out or Path("vectors.npy"), layer=layer, pooling=pooling, normalise=not raw, text=text,
             settings=settings or [], device=device or "auto", dry_run=dry_run, show=show,
         )  # fmt: skip
-        if not dry_run:
-            emit(as_json, found)
+        if dry_run:
+            show.note("Nothing was written.")
+            found = {"status": "planned", "out": str(out or "vectors.npy"), "width": found.shape[1]}
+        emit(as_json, found)
 
 
 @app.command()
@@ -273,12 +281,16 @@ def company(
     """The company a word keeps: its occurrences, grouped by contextual vectors."""
     with verb(as_json, debug) as show:
         from firth.evaluate.company import company as run
-        from firth.report.company_page import write_company
+        from firth.report.company_page import page_of, write_company
 
         found = run(model, word, data or None, count=most, text=text, settings=settings or [], seed=seed or 0,
                     device=device or "auto", show=show)  # fmt: skip
-        if not dry_run:
-            show.line("Report", str(write_company(found, out or Path(f"company-{word}.html"))))
+        for number, text in enumerate(found.lines()):
+            show.line("" if number else "Company", text)
+        if dry_run:
+            show.note("Nothing was written.")
+        else:
+            show.line("Report", str(write_company(found, out or page_of(found.word))))
         emit(as_json, found)
 
 
@@ -290,7 +302,7 @@ def predict(
     text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Labels with probabilities, or words for [MASK]; a table on a terminal, JSON lines when piped."""
+    """Labels, tags, answers, or words for [MASK]; a table on a terminal, JSON lines when piped."""
     with verb(as_json, debug) as show:
         from firth.evaluate.predict import predict as run
 

@@ -53,6 +53,7 @@ class TaskConfig(ObjectiveConfig):
 
     metric: ClassVar[str] = "accuracy"  # the first figure, by which arms are compared; a share
     rows: ClassVar[bool] = False  # whole rows are read, not a text and a label
+    fielded: ClassVar[bool] = False  # `predict` reads fields of a row, not its text alone
     classes: tuple[str, ...] = ()  # filled: names of the classes, in index order
 
     @property
@@ -72,6 +73,10 @@ class TaskConfig(ObjectiveConfig):
     def example(self, example: Example) -> Example:
         """The row as an example of this task. Raises InputError at its place where it cannot be one."""
         return example
+
+    def inputs(self, example: Example) -> str | Sequence[str]:
+        """What `predict` is given of a row. Raises InputError at its place where it has nothing to give."""
+        return example.text
 
     def names(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """The classes, where they do not stand in `label`; () otherwise."""

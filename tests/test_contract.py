@@ -1,6 +1,7 @@
 """The contract over all objectives and tasks, and over compositions of them."""
 
 import os
+import re
 from pathlib import Path
 from typing import Literal, get_args, get_origin
 
@@ -212,20 +213,21 @@ def test_losses_follow_the_recorded_trace(names):
 
 
 def settings_table(name: str) -> str:
-    """The recipe table of a method as Markdown: its own fields first, then those that all have."""
+    """The recipe table of a method as Markdown: its own fields that are told, then those that all have."""
     shared, fields = ObjectiveConfig.model_fields, contract.main_class(name).Config.model_fields
     rows = ["| setting | default | what it is |", "|---|---|---|"]
-    for key in [*(k for k in fields if k not in shared), *shared]:
-        what = (fields[key].description or "").removeprefix("filled: ")
-        default = "from the data" if what != fields[key].description else f"`{fields[key].default}`"
+    for key in [*(k for k in fields if k not in shared and fields[k].description), *shared]:
+        told = fields[key].description or ""
+        default = "from the data" if re.search(r"\bfilled\b", told) else f"`{fields[key].default}`"
+        what = told.removeprefix("filled: ").replace("; filled:", ":").removesuffix("; filled")
         kind = fields[key].annotation
         choices = f" ({', '.join(f'`{c}`' for c in get_args(kind))})" if get_origin(kind) is Literal else ""
         rows.append(f"| `{name.replace('-', '_')}.{key}` | {default} | {what}{choices} |")
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize("name", find.names("objectives"))
-def test_the_page_of_an_objective_lists_its_settings(name):
+@pytest.mark.parametrize("name", contract.methods())
+def test_the_page_of_a_method_lists_its_settings(name):
     """FIRTH_GOLDEN=write writes the table into the page."""
     page, marks = DOCS / f"{name}.md", ("<!-- settings -->\n", "\n<!-- /settings -->")
     text = page.read_text(encoding="utf-8")
@@ -235,7 +237,9 @@ def test_the_page_of_an_objective_lists_its_settings(name):
         page.write_text(head + marks[0] + settings_table(name) + marks[1] + tail, encoding="utf-8")
         old = settings_table(name)
     assert old == settings_table(name)
-    assert "Reached: see docs/results.md" in text and "firth pretrain" in text and "arxiv.org" in text
+    kind = contract.kind_of(name)
+    assert "arxiv.org" in text and {"objectives": "firth pretrain", "tasks": f"--task {name}"}[kind] in text
+    assert kind == "tasks" or "Reached: see docs/results.md" in text
 
 
 TOY = '''"""Position of the largest token: a toy objective."""

@@ -3,15 +3,20 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from firth.cli import app
 from tests.house import ROOT
+from tests.labelled_files import write_pairs, write_questions, write_tags
 from tests.material import documents, write_labels
 
+TASKS = ["classify", "tag", "pairs", "span", "score", "compare", "embed", "company"]  # pages that begin with a model
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
 SMALL = "--size 1x32 --set text.vocabulary=300 --set text.context=32 --set data.held_out=0.2 --set train.batch=4"
@@ -27,29 +32,47 @@ def blocks(path: Path) -> list[tuple[str, str]]:
 
 def small(line: str) -> str:
     """The same command at a size for a test: a few steps of a tiny model. Nothing else is changed."""
-    line = re.sub(r"--budget \S+", f"--budget 4steps {SMALL}", line.split("  #")[0].rstrip())
-    if line.startswith("firth adapt"):
-        line += " --set train.steps=4"
-    return line
+    line = re.split(r"\s+# ", line)[0].rstrip()
+    verb = line.removeprefix("firth ").partition(" ")[0]
+    budget = "--budget 4steps" if verb == "compare" else f"--budget 4steps {SMALL}"
+    line = re.sub(r"--budget \S+", budget, line)
+    return line + " --set train.steps=4 --set train.batch=4" if verb in ("adapt", "compare") else line
 
 
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory) -> Path:
-    """A folder as the pages take it for granted: raw files, and a table of labels."""
+    """A folder as the pages take it for granted: raw files, and labelled files of each task."""
     folder = tmp_path_factory.mktemp("desk")
     (folder / "raw").mkdir()
     for number, text in enumerate(documents(60)):
         (folder / "raw" / f"{number}.txt").write_text(text + "\n")
     write_labels(folder, 60, name="labels.tsv")
+    write_labels(folder, 20, seed=1, name="test.tsv")
+    write_tags(folder, 60)
+    write_tags(folder, 10, seed=1, name="test.conllu")
+    write_pairs(folder, 60)
+    write_questions(folder, 30)
     return folder
 
 
-def run(command: str, folder: Path) -> subprocess.CompletedProcess:
+@pytest.fixture(scope="module")
+def trained(desk) -> Path:
+    """The same folder with the run that pages on tasks begin with: that of the README."""
+    lines = [line for _, text in blocks(ROOT / "README.md") for line in text.splitlines()]
+    run(command(small(next(line for line in lines if line.startswith("firth pretrain")))), desk)
+    return desk
+
+
+def command(line: str) -> str:
+    return line.replace("firth", f"{sys.executable} -m firth", 1)
+
+
+def run(words: str, folder: Path) -> subprocess.CompletedProcess:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "FIRTH_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, shell=True, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+        words, shell=True, cwd=folder, env=environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
-    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+    assert done.returncode == 0, f"{words}\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
     return done
 
 
@@ -58,7 +81,19 @@ def test_the_readme_runs_from_top_to_bottom(desk):
         if kind == "sh":
             for line in filter(str.strip, map(small, text.splitlines())):
                 if line.startswith("firth"):
-                    run(line.replace("firth", f"{sys.executable} -m firth", 1), desk)
+                    run(command(line), desk)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_page_on_a_task_runs_from_top_to_bottom(name, trained, tmp_path, monkeypatch):
+    """In one process, as loading torch takes longest."""
+    place = shutil.copytree(trained, tmp_path / "desk", ignore=shutil.ignore_patterns("cache"))
+    monkeypatch.chdir(place)
+    lines = [line for kind, text in blocks(ROOT / "docs" / f"{name}.md") if kind == "sh" for line in text.splitlines()]
+    assert lines
+    for line in map(small, lines):
+        done = CliRunner().invoke(app, shlex.split(line)[1:])
+        assert done.exit_code == 0, f"{line}\n{done.output[-3000:]}"
 
 
 def test_the_python_of_the_readme_runs(desk):
@@ -92,8 +127,6 @@ def test_commands_in_pages_name_verbs_and_options_that_exist(page):
 
 def options_of(verb: str) -> set[str]:
     from typer.main import get_command
-
-    from firth.cli import app
 
     command = get_command(app).commands[verb]
     return {name for parameter in command.params for name in parameter.opts} | {"--help"}

@@ -1,8 +1,9 @@
 """What a comparison compares: one task, learnt from the same labels, begun in different ways, or done classically."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -162,18 +163,20 @@ def arms_of(
 def others(models: Sequence[str | Path], recipe: Recipe, show: Show) -> dict[str, Arm]:
     """An arm for each further model folder, with its own tokenizer and shape; named by its folder."""
     found: dict[str, Arm] = {}
+    taken = {RANDOM, PRETRAINED, *find.names("starts"), *BASELINES.get(recipe.objective[0], {})}
     for model in models:
         own = filled(recipe, model={"source": str(model)})
-        name = name_of(Path(model), found)
+        name = name_of(Path(model), {*taken, *found})
         found[name] = Neural(PRETRAINED, own, adaptation.open_signal(own), show, arm=name, encodes=True)
     return found
 
 
-def name_of(model: Path, taken: Mapping[str, Any]) -> str:
+def name_of(model: Path, taken: Container[str]) -> str:
     """The folder's name; of `x/model` that of x; numbered where it is taken."""
     place = model.resolve()
     name = place.parent.name if place.name == "model" else place.name
-    return name if name not in taken else f"{name}-{len(taken) + 1}"
+    numbered = (f"{name}-{number}" for number in count(2))
+    return name if name not in taken else next(one for one in numbered if one not in taken)
 
 
 def default(task: str) -> tuple[str, ...]:

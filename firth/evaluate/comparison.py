@@ -220,7 +220,7 @@ def _curve(trial: Trial) -> dict[str, Any]:
         "seed": trial.seed,
         "steps": [point.step for point in trial.curve],
         "loss": [point.loss for point in trial.curve],
-        "accuracy": [point.accuracy for point in trial.curve],
+        "accuracy": [None if np.isnan(point.accuracy) else point.accuracy for point in trial.curve],
         "area_under_loss": trial.area,
         "seconds": trial.seconds,
     }

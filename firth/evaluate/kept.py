@@ -1,6 +1,7 @@
 """The folder of a comparison: a file for each trial, so that a comparison that was ended goes on where it was."""
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,20 +10,19 @@ import numpy as np
 
 from firth.errors import InputError
 from firth.evaluate.comparison import Point, Trial
-from firth.train.folder import write_atomically
+from firth.train.folder import write_atomically, writing
 
 ASKED = "asked.json"
 
 
 class Kept:
-    """Trials by (arm, labels, seed) under folder/trials; without a folder nothing is kept."""
+    """Trials by (arm, labels, seed) under folder/trials, made with the first of them; no folder: nothing is kept."""
 
     def __init__(self, folder: Path | None, asked: Mapping[str, Any]):
-        self.folder = folder
+        self.folder, self.asked = folder, asked
         if folder is not None:
+            refuse_place(folder)
             refuse_other(folder, asked)
-            (folder / "trials").mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / ASKED, json.dumps(asked, indent=1, default=str) + "\n")
 
     def place(self, arm: str, labels: int, seed: int) -> Path | None:
         return self.folder / "trials" / f"{arm.replace('/', '_')}-{labels}-{seed}.json" if self.folder else None
@@ -38,16 +38,30 @@ class Kept:
         return Trial(arm, labels, seed, said, tuple(Point(*one) for one in kept["curve"]), kept["seconds"], right)
 
     def put(self, trial: Trial) -> Trial:
+        """Raises InputError, RunError where nothing can be written."""
         path = self.place(trial.arm, trial.labels, trial.seed)
-        if path is not None:
+        if self.folder is not None and path is not None:
             kept = {
                 "predicted": np.asarray(trial.predicted).tolist() if trial.right is None else list(trial.predicted),
                 "right": None if trial.right is None else trial.right.tolist(),
                 "curve": [list(point) for point in trial.curve],
                 "seconds": trial.seconds,
             }
-            write_atomically(path, json.dumps(kept) + "\n")
+            with writing(self.folder):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_atomically(self.folder / ASKED, json.dumps(self.asked, indent=1, default=str) + "\n")
+                write_atomically(path, json.dumps(kept) + "\n")
         return trial
+
+
+def refuse_place(folder: Path) -> None:
+    """Raises InputError where no folder can be made: before anything is trained."""
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not there.is_dir():
+        what = "is a file, not a folder" if there == folder else "lies inside a file, not a folder"
+        raise InputError(folder, what, "Choose another place with --out.")
+    if not os.access(there, os.W_OK):
+        raise InputError(folder, "may not be written to", "Choose another place with --out.")
 
 
 def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:

@@ -5,24 +5,27 @@ What a prediction is, is the business of the objective or task whose head lies i
 """
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
 
 from firth import find
 from firth.data.files import FORMATS, expand
 from firth.data.readers import read
+from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
 from firth.interop.folder import Opened, open_folder
 from firth.model.encoder import Backbone
 from firth.objective import Composed, Objective
 from firth.recipe import Model, Recipe, apply_settings
 from firth.signal import Signal
+from firth.task import TaskConfig
 from firth.train import build
 from firth.train.adaptation import open_signal, refuse_unfinished
 
+Text = str | Sequence[str]  # one input; of tasks that read several texts, all of them
 KINDS = ("tasks", "objectives")  # an adapted task is asked before the objectives it came from
 BATCH = 64  # texts that go through the model together
 FIRST, AHEAD = 16, 2048  # texts read before the first are answered; it doubles up to the second
@@ -40,9 +43,16 @@ class Loaded:
     classes: tuple[str, ...]
     answer: Callable[..., list[Any]]  # `predict` of the method's file
 
-    def predict(self, texts: str | Iterable[str], top: int | None = None) -> Iterator[Any]:
+    @property
+    def reads(self) -> Callable[[Record], Text] | None:
+        """How an input is made of a row of a table; None: from its text alone."""
+        config = getattr(self.objective.parts[self.name], "config", None)
+        return config.inputs if isinstance(config, TaskConfig) and config.fielded else None
+
+    def predict(self, texts: Text | Iterable[Text], top: int | None = None) -> Iterator[Any]:
         """One prediction per text, in the order of the texts, while they are still being read.
 
+        A text may be several, where the task takes several: question and document, two sentences, words.
         At most AHEAD texts are held; texts of like length share a batch. top: how many labels or words are named
         (None: the method's own choice). Raises InputError for a text that the method cannot answer.
         """
@@ -52,9 +62,9 @@ class Loaded:
             yield from self._chunk(chunk, done, {} if top is None else {"top": top})
             done, ahead = done + len(chunk), min(2 * ahead, AHEAD)
 
-    def _chunk(self, texts: list[str], done: int, options: dict[str, int]) -> list[Any]:
+    def _chunk(self, texts: list[Text], done: int, options: dict[str, int]) -> list[Any]:
         """Answers in order; the longest batch goes first, so that what does not fit memory shows at once."""
-        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        order = sorted(range(len(texts)), key=lambda i: -length(texts[i]))
         answers: dict[int, Any] = {}
         for begin in range(0, len(order), BATCH):
             places = order[begin : begin + BATCH]
@@ -62,6 +72,11 @@ class Loaded:
             found = self.answer(self.objective, self.signal, [texts[i] for i in places], numbers=numbers, **options)
             answers |= zip(places, found, strict=True)
         return [answers[place] for place in range(len(texts))]
+
+
+def length(text: Text) -> int:
+    """In characters."""
+    return len(text) if isinstance(text, str) else sum(map(len, text))
 
 
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Loaded:
@@ -125,31 +140,51 @@ def predict(
 ) -> Iterator[Any]:
     """Predictions for texts, for the texts in files, and for the lines of a pipe (`-`), streamed in their order.
 
-    text: name of the text column in tables. config, seed: nothing here depends on them. dry_run: only the model and the
-    inputs are checked. Raises InputError at once for a model or file that cannot be read.
+    text: name of the text column in tables; tasks that read several have their own. config, seed: nothing here depends
+    on them. dry_run: only the model and the inputs are checked. Raises InputError at once for a model or file that
+    cannot be read.
     """
     given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
     if top is not None and top < 1:
         raise InputError(f"--top {top}", "asks for no guess", "Ask for one or more.")
-    sources = [source_of(one, text) for one in given]
+    for one in given:
+        refuse_input(one)
     loaded = load(model, settings, device or "auto")
+    sources = [source_of(one, text, loaded.reads) for one in given]
     texts = (one for source in sources for one in source)
     return iter(()) if dry_run else loaded.predict(texts, top)
 
 
-def source_of(given: str, column: str | None = None) -> Iterable[str]:
-    """The texts that one input stands for: lines of standard input, texts of a file or folder, or itself."""
+def source_of(
+    given: str, column: str | None = None, reads: Callable[[Record], Text] | None = None
+) -> Iterable[Any]:
+    """The texts that one input stands for: lines of standard input, texts of a file or folder, or itself.
+
+    reads: makes the input of a row of a table; None: the text column is the input.
+    """
     if given == "-":
         return lines(sys.stdin)
+    refuse_input(given)
+    if not looks_like_a_file(given):
+        return [given]
+    files = expand([given])
+    if reads is None or column is not None:
+        return (record.text for record in read(files, text=column, document="line"))
+    plain, tables = ([file for file in files if (file.format == "text") is wanted] for wanted in (True, False))
+    texts = (record.text for record in read(plain, document="line")) if plain else ()
+    return chain(texts, map(reads, read(tables, rows=True)) if tables else ())
+
+
+def refuse_input(given: str) -> None:
+    """Raises InputError for what is empty, no UTF-8, or has the form of a file name and is not there."""
+    if given == "-":
+        return
     if not given.strip():
         raise InputError("INPUT", "is empty", "Give a text in quotes, a file, or - for a pipe.")
     refuse_broken(given, "INPUT")
-    if looks_like_a_file(given):
-        reading = read(expand([given]), text=column, document="line")
-        return (record.text for record in reading)
-    return [given]
+    looks_like_a_file(given)
 
 
 def looks_like_a_file(given: str) -> bool:

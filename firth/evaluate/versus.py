@@ -1,13 +1,16 @@
 """`firth compare`: one model held against others on labelled data, or pre-training choices held against each other."""
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
 
-from firth.errors import InputError
+from firth.errors import InputError, did_you_mean
+from firth.evaluate import arms as ways
 from firth.evaluate.compare import compare, draws, recipe_of
 from firth.evaluate.comparison import Comparison
+from firth.evaluate.kept import refuse_place
 from firth.recipe import Recipe, load_toml
 from firth.train import adaptation
 from firth.train.log import Show, Silent
@@ -48,16 +51,18 @@ def versus(
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     numbers = numbers_of(labels)
     refuse_control(control)
+    chosen = names_of(arms)
+    refuse_arms(chosen, against, vary)
     place = Path(out) if out else default_place(given, task, vary)
     choices = combinations(vary)
     if vary and not budget:
         raise InputError("--vary", "needs a budget for each pre-training", "Add one such as --budget 500steps.")
     if dry_run:
-        return planned(model, given, task, numbers, seeds, arms, against, choices, settings, show, place)
-    place.mkdir(parents=True, exist_ok=True)
+        own = merged(config, settings)
+        return planned(model, given, task, numbers, seeds, chosen, against, choices, own, show, place)
     models = [trained(model, place, choice, str(budget), seed, device, show) for choice in choices] if vary else [model]
     found = compare(
-        models[0], given, task, numbers, seeds, seed, names_of(arms), merged(config, settings), device, show,
+        models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
         {"subject": f"firth compare · {task} on {', '.join(map(str, given))}"}, models=[*models[1:], *against],
         out=place / "comparison" if vary else place, control=bool(control), title=name_of(choices[0]) if vary else None,
     )  # fmt: skip
@@ -82,6 +87,18 @@ def names_of(arms: str | Sequence[str] | None) -> list[str] | None:
     return [name.strip() for name in arms.split(",")] if isinstance(arms, str) else list(arms)
 
 
+def refuse_arms(arms: Sequence[str] | None, against: Sequence[str | Path], vary: Sequence[str]) -> None:
+    """Raises InputError where there is nothing the verdict could be about, or nothing to hold it against."""
+    if arms is None:
+        return
+    where, main = f"--arms {','.join(arms)}", adaptation.PRETRAINED
+    if main not in arms and not did_you_mean(main, arms):  # a misspelt one is named later
+        do = f"Add it: --arms {','.join([main, *arms])}"
+        raise InputError(where, f"leaves out `{main}`, which the verdict is about", do)
+    if len(set(arms)) + len(against) + len(vary) < 2:
+        raise InputError(where, "has nothing to hold it against", f"Add an arm, as in --arms random,{main}.")
+
+
 def refuse_control(control: str | None) -> None:
     if control is not None and control not in CONTROLS:
         raise InputError(f"--control {control}", "no such control", f"There is: {', '.join(CONTROLS)}.")
@@ -101,8 +118,9 @@ def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any
     own = {f"{table}.{key}": value for table in ("train", "optimizer")
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
            if value is not None}  # fmt: skip
-    pairs = dict(settings) if isinstance(settings, Mapping) else dict(text.split("=", 1) for text in settings)
-    return own | pairs
+    if isinstance(settings, Mapping):
+        return own | dict(settings)
+    return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *settings]
 
 
 # ------------------------------------------------------------------ pre-training choices
@@ -145,14 +163,17 @@ def planned(
     model, paths, task, labels, seeds, arms, against, choices, settings, show: Show, place: Path
 ) -> dict[str, Any]:
     """What would be done; the labelled data is read and checked where there is a model."""
+    refuse_place(place)
     trials = len(labels) * seeds
     plan: dict[str, Any] = {"labels": labels, "seeds": seeds, "out": str(place), "trials of each arm": trials}
     if choices:
         plan["pre-trainings"] = [name_of(choice) for choice in choices]
     else:
         recipe = recipe_of(model, paths, task, 0, None, settings)
-        drawn = next(iter(draws(recipe, adaptation.open_signal(recipe), labels[-1:], [0])))
-        plan |= {"arms": names_of(arms) or "all", "against": list(map(str, against)), "test items": len(drawn.test)}
+        signal = adaptation.open_signal(recipe)
+        found = ways.arms_of(arms or ways.default(task), recipe, signal) | ways.others(against, recipe, show)
+        drawn = next(iter(draws(recipe, signal, labels[-1:], [0])))
+        plan |= {"arms": [ways.title(name) for name in found], "test items": len(drawn.test)}
     for key, value in plan.items():
         show.line("Plan", f"{key}: {value if not isinstance(value, list) else ', '.join(map(str, value))}")
     show.note("Nothing was trained or written.")

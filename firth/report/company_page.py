@@ -1,5 +1,6 @@
 """company.html: the map of a word's occurrences, its groups, and what the layers do; one file that opens offline."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from firth.train.folder import write_atomically, writing
 MARGIN = 14  # of a map, in the units of the view box
 AROUND = 90  # characters shown on each side of the word when a point is touched
 MAPS = 4  # layers that are drawn beside the map
+LONGEST = 40  # characters of a word in the name of its page
 
 
 def write_company(result: Company, path: str | Path) -> Path:
@@ -25,6 +27,12 @@ def write_company(result: Company, path: str | Path) -> Path:
     with writing(path):
         write_atomically(path, render("company.html", content(result)))
     return path
+
+
+def page_of(word: str) -> Path:
+    """company-<word>.html, for any word: what a file cannot be called becomes _."""
+    name = re.sub(r"[^\w.-]+", "_", word)[:LONGEST]
+    return Path(f"company-{name}.html")
 
 
 def content(company: Company) -> dict[str, Any]:

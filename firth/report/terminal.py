@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from math import isfinite
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,6 +20,7 @@ from firth.train.folder import writing
 LIVE_SECONDS = 0.2  # between redrawings of the live line
 PLAIN_SECONDS = 5.0  # between progress lines when piped
 PLAIN_WIDTH = 100  # columns when piped
+NUMBERS = frozenset({"matthews", "pearson", "spearman", "mean_absolute_error"})  # figures that are no shares
 
 
 class Terminal:
@@ -85,11 +87,15 @@ class Terminal:
         self.console.print(table(title, columns, [[str(cell) for cell in row] for row in rows], self._width))
 
     def figures(self, found: Mapping[str, Any]) -> None:
-        """Named numbers, one a line; shares as per cent."""
-        for key, value in found.items():
-            if isinstance(value, int | float | str):
-                shown = f"{100 * value:.2f} %" if isinstance(value, float) and 0 <= value <= 1 else f"{value}"
-                self.line("", f"{key.replace('_', ' '):<20} {shown}")
+        """Named figures, one a line; those of a part, such as a type of span, behind its name."""
+        for text in figure_lines(found):
+            self.line("", text)
+
+    def keep(self, found: Mapping[str, Any], out: Path) -> None:
+        """A result as JSON in a file."""
+        with opened(out) as file:
+            file.write(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
+        self.line("Saved", str(out))
 
     def predictions(self, found: Iterable[Any], out: Path | None = None) -> None:
         """A table on a terminal, JSON lines when piped, with --json or with --out; streams, and keeps nothing."""
@@ -116,7 +122,8 @@ class Terminal:
 
     def _curves(self, comparison, labels: int, name: str) -> None:
         found = [(title, comparison.mean_curve(arm, labels)) for arm, title in comparison.titles.items()]
-        curves = [plot.Curve(escape(t), [p.step for p in ps], [getattr(p, name) for p in ps]) for t, ps in found if ps]
+        drawn = [(t, ps) for t, ps in found if ps and isfinite(getattr(ps[0], name))]
+        curves = [plot.Curve(escape(t), [p.step for p in ps], [getattr(p, name) for p in ps]) for t, ps in drawn]
         if not curves:
             return
         title = (
@@ -221,6 +228,25 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], wid
     return drawn
 
 
+def figure_lines(found: Mapping[str, Any], part: str = "") -> Iterator[str]:
+    """`accuracy             92.10 %`, `LOC f1               80.00 %`; of lists only how many are missing."""
+    for key, value in found.items():
+        name = f"{part} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            yield from figure_lines(value, "" if key == "types" else name)
+        elif key == "missing" and value:
+            yield f"{name:<20} {len(value):,}, counted as wrong"
+        elif isinstance(value, int | float | str):
+            yield f"{name:<20} {figure(key, value)}"
+
+
+def figure(key: str, value: int | float | str) -> str:
+    """Shares as per cent, other numbers as they are."""
+    if isinstance(value, float):
+        return f"{value:.3f}" if key in NUMBERS else f"{100 * value:.2f} %"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
 def prediction_line(one: Any) -> str:
     """label  98.1 %  the text; for blanks: the guesses."""
     value = plain(one)
@@ -238,14 +264,18 @@ def prediction_line(one: Any) -> str:
 
 
 def plain(one: Any) -> Mapping[str, Any]:
-    """A named tuple, a dataclass or a mapping as a mapping."""
+    """A named tuple, with those in its lists, a dataclass or a mapping as a mapping."""
     if hasattr(one, "_asdict"):
-        return one._asdict()
+        return {key: _plain_list(value) if isinstance(value, list) else value for key, value in one._asdict().items()}
     if hasattr(one, "as_dict"):
         return one.as_dict()
     if isinstance(one, Mapping):
         return one
     raise InputError(type(one).__name__, "is nothing that can be printed", "Give a prediction or a mapping.")
+
+
+def _plain_list(values: list[Any]) -> list[Any]:
+    return [plain(value) if hasattr(value, "_asdict") else value for value in values]
 
 
 def _time(seconds: float) -> str:

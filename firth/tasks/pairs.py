@@ -30,6 +30,7 @@ MANY = 20  # different numbers as labels: no classes any more
 
 
 class Config(classify.Config):
+    fielded: ClassVar[bool] = True
     terms: ClassVar[tuple[str, ...]] = ("pairs",)
 
     first: str = Field("", description="column of the first text; filled: premise, sentence1, … or by content")
@@ -55,12 +56,20 @@ class Config(classify.Config):
             found |= {"center": float(numbers.mean()), "scale": float(numbers.std()) or 1.0}
         return self.model_copy(update=found)
 
-    def example(self, example: Example) -> Example:
-        texts = tuple(str(example.fields.get(name) or "").strip() for name in (self.first, self.second))
-        for name, text in zip((self.first, self.second), texts, strict=True):
+    def inputs(self, example: Example) -> tuple[str, ...]:
+        names = (self.first, self.second) if self.first and self.second else columns(self, [example])
+        texts = tuple(str(example.fields.get(name) or "").strip() for name in names)
+        for name, text in zip(names, texts, strict=True):
+            if name not in example.fields:
+                do = f"Name the two columns as in the labelled data: `{names[0]}`, `{names[1]}`."
+                raise InputError(str(example.where), f"has no column `{name}`", do)
             if not text:
                 raise InputError(str(example.where), f"`{name}` is empty", "Fill it in, or leave out the row; "
                                  "--skip-bad leaves out such rows.")  # fmt: skip
+        return texts
+
+    def example(self, example: Example) -> Example:
+        texts = self.inputs(example)
         target = number(example) if self.kind == "number" else None
         label = None if self.kind == "number" else example.label
         return example._replace(text="\n".join(texts), parts=texts, target=target, label=label)
@@ -159,7 +168,8 @@ class Pairs(Classify):
 def predict(objective, signal, texts, numbers: Sequence[int] = (), top: int | None = None) -> list:
     """A label with probabilities, or a number, per pair; a pair is two texts, or a string with a tab between them."""
     part: Any = classify.part_of(objective)
-    lists = [pair(text, place) for place, text in enumerate(texts, 1)]
+    numbered = zip(texts, numbers or range(1, len(texts) + 1), strict=True)
+    lists = [pair(text, place) for text, place in numbered]
     if part.config.kind != "number":
         return classify.predict(objective, signal, lists, numbers, top)
     batch = signal.stack(classify.samples_of(signal, lists))

@@ -32,6 +32,7 @@ NOWHERE = 0  # the step of [CLS]
 class Config(TaskConfig):
     metric: ClassVar[str] = "f1"
     rows: ClassVar[bool] = True
+    fielded: ClassVar[bool] = True
     reads: ClassVar[frozenset[str]] = frozenset({"start", "end", "segments", "special"})
     adds: ClassVar[frozenset[str]] = frozenset()
     terms: ClassVar[tuple[str, ...]] = ("span",)
@@ -41,7 +42,7 @@ class Config(TaskConfig):
     longest: int = Field(30, ge=1, description="tokens of an answer")
     best: int = Field(20, ge=1, description="starts and ends that are looked at in each window")
     unanswerable: bool | None = Field(
-        None, description="whether `no answer` may be said; filled: some question has none"
+        None, description="whether `no answer` may be said; filled: whether some question has none"
     )
     threshold: float = Field(0.0, description="score over `no answer` from which an answer is given")
 
@@ -58,13 +59,16 @@ class Config(TaskConfig):
         none = any(not answers_of(one) for one in examples)
         return self.model_copy(update={"unanswerable": none if self.unanswerable is None else self.unanswerable})
 
-    def example(self, example: Example) -> Example:
+    def inputs(self, example: Example) -> tuple[str, str]:
         question, context = (str(example.fields.get(name) or "") for name in ("question", "context"))
         for name, text in (("question", question), ("context", context)):
             if not text.strip():
                 raise InputError(str(example.where), f"`{name}` is empty", "Fill it in, or leave out the row; "
                                  "--skip-bad leaves out such rows.")  # fmt: skip
-        found = answers_of(example)
+        return question, context
+
+    def example(self, example: Example) -> Example:
+        (question, context), found = self.inputs(example), answers_of(example)
         for text, start in found:
             check_answer(example, context, text, start)
         return example._replace(
@@ -245,7 +249,8 @@ class Asked(NamedTuple):
 
 def predict(objective, signal, texts, numbers: Sequence[int] = (), top: int | None = None) -> list[Prediction]:
     """One Prediction per (question, document), or string "question<TAB>document"; `top`: candidates that are named."""
-    asked = [question_of(text, number) for number, text in enumerate(texts, 1)]
+    numbered = zip(texts, numbers or range(1, len(texts) + 1), strict=True)
+    asked = [question_of(text, number) for text, number in numbered]
     part = part_of(objective)
     return [
         Prediction(one.parts[0], said[0].text, said[0].begin, said[0].end, said[0].probability, said[: top or 3])
@@ -255,11 +260,12 @@ def predict(objective, signal, texts, numbers: Sequence[int] = (), top: int | No
 
 def question_of(text: str | Sequence[str], number: int) -> Asked:
     """Raises InputError for what is no pair."""
-    parts = [part.strip() for part in (text.split("\t", 1) if isinstance(text, str) else text)]
-    if len(parts) != 2 or not all(parts):
+    parts = text.split("\t", 1) if isinstance(text, str) else list(text)
+    if len(parts) != 2 or not all(map(str.strip, parts)):
         what = "a question and a document are needed"
         raise InputError(f"input {number}", what, "Write the question, a tab, the document.")
-    return Asked((parts[0], parts[1]), "\n".join(parts))
+    question, document = parts[0].strip(), parts[1]  # the document stays as it is: offsets count its characters
+    return Asked((question, document), f"{question}\n{document}")
 
 
 def candidates(part: Span, signal, examples: Sequence[Any]) -> list[list[Candidate]]:

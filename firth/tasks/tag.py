@@ -36,6 +36,7 @@ class Config(TaskConfig):
     adds: ClassVar[frozenset[str]] = frozenset()
     terms: ClassVar[tuple[str, ...]] = ("tag",)
     rows: ClassVar[bool] = True
+    fielded: ClassVar[bool] = True
 
     column: str = Field("", description="the column of tags; filled: upos, tags, … whichever is there")
     dropout: float = Field(0.1, ge=0, lt=1, description="share of each word's vector dropped while training")
@@ -57,8 +58,11 @@ class Config(TaskConfig):
             raise InputError(where, what, f"Name it: --set tag.column=NAME can be {listed}.")
         return self.model_copy(update={"column": column})
 
+    def inputs(self, example: Example) -> list[str]:
+        return listed(example, next((name for name in WORDS if name in example.fields), "words"))
+
     def example(self, example: Example) -> Example:
-        words = listed(example, next((name for name in WORDS if name in example.fields), "words"))
+        words = self.inputs(example)
         tags = listed(example, self.column)
         if len(words) != len(tags):
             what = f"{len(words)} words and {len(tags)} tags"

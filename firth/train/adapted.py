@@ -12,6 +12,8 @@ from firth.train.describe import count, duration, percent
 from firth.train.folder import RunFolder, write_atomically
 from firth.train.log import Recorded, Show
 
+NAMES = {"macro_f1": "macro F1", "matthews": "Matthews", "f1": "F1", "span_f1": "span F1"}  # of figures, for people
+SHARES = ("accuracy", "f1", "exact_match", "span_f1")  # figures shown as per cent
 WRONG = 50  # wrongly predicted samples that are kept for looking at
 
 
@@ -135,8 +137,7 @@ def show_finished(folder: RunFolder, show: Show) -> Adapted:
 
 def describe_result(result: Adapted) -> str:
     """test accuracy 65.6 % · macro F1 0.655 · Matthews 0.31 (1,500 items) · best of 200 steps: 140 · 4.2 s"""
-    names = {"accuracy": "accuracy", "macro_f1": "macro F1", "matthews": "Matthews"}
-    values = [f"{names.get(key, key)} {figure(key, value)}" for key, value in result.score.items()
+    values = [f"{NAMES.get(key, key.replace('_', ' '))} {figure(key, value)}" for key, value in result.score.items()
               if isinstance(value, float)]  # fmt: skip
     items = f" ({result.score['items']:,} items)" if "items" in result.score else ""
     taken = f"step {result.best_step:,} of {result.steps:,} kept"
@@ -144,7 +145,7 @@ def describe_result(result: Adapted) -> str:
 
 
 def figure(key: str, value: float) -> str:
-    return percent(value) if key == "accuracy" else f"{value:.3f}"
+    return percent(value) if key in SHARES else f"{value:.3f}"
 
 
 def confusion(score: dict[str, Any]) -> list[str]:
@@ -167,8 +168,7 @@ library_name: transformers
 # {title}
 
 {model}, adapted by firth to `{task}` from `{source}` ({start}) with {labels} labels ({parts}).
-Classes: {classes}.
-
+{classes}
 | {scored} | |
 |---|---|
 {rows}
@@ -179,7 +179,7 @@ Classes: {classes}.
 
     firth predict {path} "…"
 
-`model/` is a Hugging Face folder: `transformers.AutoModelForSequenceClassification.from_pretrained("{path}/model")`.
+`model/` is a Hugging Face folder: `transformers.{loader}.from_pretrained("{path}/model")`.
 
 ## Repeat
 
@@ -188,6 +188,13 @@ Classes: {classes}.
 `config.toml` is the complete recipe, `run.json` has versions, machine and result, `metrics.jsonl` every logged step,
 `samples/wrong.jsonl` what it gets wrong. Seed {seed}; one seed is no comparison.
 """
+
+
+def loader(folder: RunFolder) -> str:
+    """The class of transformers that opens the model folder: AutoModelForTokenClassification and kin."""
+    names = json.loads((folder.model / "config.json").read_text("utf-8")).get("architectures") or [""]
+    _, found, task = str(names[0]).partition("For")
+    return f"AutoModelFor{task}" if found else "AutoModel"
 
 
 def card(work, folder: RunFolder, result: Adapted) -> str:
@@ -204,7 +211,8 @@ def card(work, folder: RunFolder, result: Adapted) -> str:
         source=work.recipe.model.source,
         labels=count(sum(n for part, n in result.labels.items() if part != "test")),
         parts=", ".join(f"{number:,} {part}" for part, number in result.labels.items()),
-        classes=", ".join(work.labelled.classes),
+        classes=f"Classes: {', '.join(work.labelled.classes)}.\n" if work.labelled.classes else "",
+        loader=loader(folder),
         scored=result.scored,
         rows="\n".join(rows),
         confusion=matrix,

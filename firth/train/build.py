@@ -122,8 +122,18 @@ def apply_choices(recipe: Recipe, objective: Composed) -> None:
     if recipe.train.attention != "auto":
         backbone.set_attention(recipe.train.attention)
     if recipe.train.compile == "on":
+        allow_recompiling()
         for block in backbone.encoder.blocks:
             block.compile()
+
+
+def allow_recompiling() -> None:
+    """First, inner and last blocks, training and evaluating, full and last batches: each has its own compiled form.
+    Beyond its limit torch goes on uncompiled without an error, and forms of earlier copies of the model count, too."""
+    import torch._dynamo as dynamo
+
+    dynamo.reset()
+    dynamo.config.recompile_limit = 64
 
 
 def load_weights(objective: Composed, source) -> Weights:

@@ -18,6 +18,7 @@ from firth.train.fills import Fills
 from firth.train.folder import RunFolder, locked, refuse_taken, writing
 from firth.train.log import Log, Recorded, read_metrics
 from firth.train.loop import train
+from firth.train.pace import Pace
 from firth.train.prepare import Work
 from firth.train.pretrain import Result, describe
 from firth.train.run import Run, Step
@@ -104,11 +105,13 @@ def trained(work: Work, folder: RunFolder) -> Result:
         evaluate_first=True,
     )
     diary = Diary(work, folder, job)
+    pace = Pace(work.budget, folder, job, lambda: work.clock.spent, work.show.note)
     try:
         with writing(folder.path):
             for step in train(job):
                 diary.write(step)
                 work.show.progress(step, job)
+                work.recipe = pace.keep(step) or work.recipe
             work.clock.lap("training")
             return finish(work, folder, job, diary)
     except FirthError as error:

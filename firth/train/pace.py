@@ -1,0 +1,61 @@
+"""Keeps a run to its time budget where the machine becomes slower than it was when the plan was made.
+
+Under warm-up, stable, decay, a run whose end is drawn nearer while the rate is stable is the very run that was planned
+shorter from the beginning, but for the length of the warm-up, which is therefore written down, too. So config.toml,
+which is rewritten, still repeats the run bit for bit, and a run that was killed goes on under the shorter plan.
+"""
+
+import math
+from collections.abc import Callable
+
+from firth.recipe import Recipe, filled, to_toml
+from firth.train.budget import Budget
+from firth.train.folder import RunFolder, write_atomically
+from firth.train.plan import AIM, FINISH
+from firth.train.run import Run, Step
+
+CHECKS = 40  # over a run: how often the pace is looked at
+LATE = 1.01  # of the budget; an end foreseen beyond it draws the end nearer
+
+
+class Pace:
+    """elapsed: seconds since the command began. note: where a person is told."""
+
+    def __init__(
+        self, budget: Budget, folder: RunFolder, job: Run, elapsed: Callable[[], float], note: Callable[[str], None]
+    ):
+        self.budget, self.folder, self.job, self.elapsed, self.note = budget, folder, job, elapsed, note
+        train = job.recipe.train
+        self.rising = round(train.warmup * job.steps)
+        self.every = max(1, job.steps // CHECKS)
+        self.kept = budget.kind == "seconds" and train.schedule == "wsd"
+        self.last: tuple[int, float] | None = None  # step and time of the last look
+
+    def keep(self, step: Step) -> Recipe | None:
+        """Look at the time, after any step; the changed recipe where the run was made shorter."""
+        if not self.kept or self.job.resumed or step.index < self.rising or step.index % self.every:
+            return None
+        before, now = self.last, self.elapsed()
+        self.last = step.index, now
+        if before is None:
+            return None
+        seconds = (now - before[1]) / (step.index - before[0])  # a step, evaluations and checkpoints included
+        left = step.steps - step.index
+        if now + left * seconds + FINISH <= LATE * self.budget.amount:
+            return None
+        fitting = step.index + int((AIM * self.budget.amount - now - FINISH) / seconds)
+        return self.shorten(step, max(fitting, self.soonest(step)))
+
+    def soonest(self, step: Step) -> int:
+        """The fewest steps under which the fall of the rate would not have begun yet."""
+        return math.ceil((step.index + 1) / (1 - min(self.job.recipe.train.decay, 0.99)))
+
+    def shorten(self, step: Step, steps: int) -> Recipe | None:
+        if steps >= step.steps:
+            return None
+        recipe = filled(self.job.recipe, train={"steps": steps, "warmup": self.rising / steps})
+        write_atomically(self.folder.config, to_toml(recipe))
+        self.folder.update(replanned=[*(self.folder.facts.get("replanned") or []), [step.index, steps]])
+        self.job.recipe, self.job.steps = recipe, steps
+        self.note(f"Slower than measured: {steps:,} steps instead of {step.steps:,}, to end in time.")
+        return recipe

@@ -1,0 +1,86 @@
+"""A run that becomes slow is drawn nearer to its end, and stays the run that config.toml repeats."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from firth.recipe import Recipe, filled, load_toml
+from firth.train.budget import Budget
+from firth.train.folder import RunFolder
+from firth.train.pace import Pace
+from firth.train.run import Step
+from firth.train.schedule import factor
+
+SECONDS = Budget("seconds", 100.0)
+
+
+def pace(tmp_path, steps=1000, budget=SECONDS, resumed=0, **train):
+    recipe = filled(Recipe(), train={"steps": steps, "schedule": "wsd", **train})
+    job = SimpleNamespace(recipe=recipe, steps=steps, resumed=resumed)
+    folder = RunFolder(tmp_path / "run")
+    folder.create(recipe)
+    clock = SimpleNamespace(now=0.0)
+    notes: list[str] = []
+    return Pace(budget, folder, job, lambda: clock.now, notes.append), clock, notes
+
+
+def go(pace, clock, seconds, stop=10**9):
+    """Steps that take so long each; the number of steps the run ends with."""
+    index = 0
+    while index < min(pace.job.steps, stop):
+        index += 1
+        clock.now += seconds(index) if callable(seconds) else seconds
+        pace.keep(Step(index, pace.job.steps, 1.0))
+    return pace.job.steps
+
+
+def test_a_run_in_time_stays_as_it_was_planned(tmp_path):
+    found, clock, notes = pace(tmp_path)
+    assert go(found, clock, 0.095) == 1000 and not notes
+
+
+@pytest.mark.parametrize("slow", [0.11, 0.13])
+def test_a_slower_machine_ends_in_time_with_fewer_steps(tmp_path, slow):
+    found, clock, notes = pace(tmp_path)
+    steps = go(found, clock, slow)
+    assert steps < 1000 and 90 < clock.now <= 101
+    assert notes[0].startswith("Slower than measured: ") and "instead of 1,000" in notes[0]
+    assert found.folder.facts["replanned"][-1][1] == steps
+
+
+def test_slowing_down_in_the_middle_is_seen(tmp_path):
+    found, clock, _ = pace(tmp_path)
+    go(found, clock, lambda index: 0.09 if index < 400 else 0.13)
+    assert clock.now <= 101.5
+
+
+def test_once_the_rate_falls_nothing_changes(tmp_path):
+    found, clock, _ = pace(tmp_path)
+    assert go(found, clock, lambda index: 0.095 if index <= 720 else 0.3) == 1000
+    assert clock.now > 101
+
+
+def test_the_end_is_never_drawn_into_what_was_trained_at_the_full_rate(tmp_path):
+    found, clock, _ = pace(tmp_path)
+    go(found, clock, lambda index: 0.09 if index < 600 else 2.0)
+    for at, steps in found.folder.facts["replanned"]:
+        assert at <= steps * (1 - found.job.recipe.train.decay)
+
+
+def test_the_config_repeats_the_run(tmp_path):
+    found, clock, _ = pace(tmp_path, warmup=0.05)
+    before = found.job.recipe.train
+    steps = go(found, clock, 0.12)
+    after = load_toml(found.folder.config).train
+    assert after.steps == steps
+    at = found.folder.facts["replanned"][0][0]
+    for index in range(at):
+        assert factor("wsd", index, 1000, before.warmup, before.decay) == factor(
+            "wsd", index, steps, after.warmup, after.decay
+        )
+
+
+@pytest.mark.parametrize("changed", [{"budget": Budget("steps", 1000)}, {"schedule": "cosine"}, {"resumed": 50}])
+def test_steps_other_schedules_and_resumed_runs_are_left_alone(tmp_path, changed):
+    found, clock, _ = pace(tmp_path, **changed)
+    assert go(found, clock, 0.2) == 1000
