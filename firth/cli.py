@@ -37,6 +37,7 @@ Budget = Annotated[
 ]
 Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a model folder.")]
 Start = Annotated[str, typer.Option(help="pretrained, random, or a start's name such as co-occurrence.")]
+Frozen = Annotated[bool, typer.Option("--frozen", help="The encoder stays as it is; only the task's own head learns.")]
 Labels = Annotated[int | None, typer.Option(help="Use this many labelled examples in all, validation included.")]
 Text = Annotated[str | None, typer.Option(help="Name of the text column.")]
 Label = Annotated[str | None, typer.Option(help="Name of the label column.")]
@@ -118,6 +119,11 @@ def data_settings(**given) -> dict[str, Any]:
     return {f"data.{k}": tuple(v) if k in lists else v for k, v in given.items() if v not in (None, False, [])}
 
 
+def encoder_settings(frozen: bool) -> dict[str, Any]:
+    """The options on the encoder as dotted recipe keys, those not given left out."""
+    return {"model.frozen": True} if frozen else {}
+
+
 @app.command()
 def demo(
     out: Out = None, seed: Seed = None, device: Device = None, config: Config = None, settings: Set = None,
@@ -173,6 +179,7 @@ def pretrain(
 @app.command()
 def adapt(
     model: Model, data: Data, task: Task = "classify", start: Start = "pretrained", labels: Labels = None,
+    frozen: Frozen = False,
     text: Text = None, label: Label = None, valid: Valid = None, test: Test = None, skip_bad: SkipBad = False,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
@@ -183,6 +190,7 @@ def adapt(
         from firth.train.budget import process_start
 
         options = data_settings(text=text, label=label, valid=valid, test=test, skip_bad=skip_bad)
+        options |= encoder_settings(frozen)
         result = run(
             model, data, task=task, start=start, labels=labels, config=config, settings=merged(options, settings),
             out=out, seed=seed, device=device, dry_run=dry_run, show=show, started=process_start(),
@@ -202,6 +210,7 @@ def compare(
     ] = None,
     budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
     control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    frozen: Frozen = False,
     text: Text = None, label: Label = None, test: Test = None, skip_bad: SkipBad = False,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
@@ -212,6 +221,7 @@ def compare(
         from firth.report.html import write_comparison
 
         options = data_settings(text=text, label=label, test=test, skip_bad=skip_bad)
+        options |= encoder_settings(frozen)
         found = run(
             model, data, task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
             budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,

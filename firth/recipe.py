@@ -37,6 +37,8 @@ class Model(Table):
     dropout: float | None = Field(None, ge=0, lt=1)  # None: 0 for pre-training, the shape's own for adapting
     source: str | None = None  # --from: a model folder to go on from
     start: str = "co-occurrence"  # a file of starts/, or "random"
+    frozen: bool = False  # adapt: the encoder stays as it begins, in evaluation mode; only the head learns
+    reinitialise: int = Field(0, ge=0)  # adapt: blocks at the top that begin anew, and all that stands on them
 
 
 class Optimizer(Table):
@@ -45,6 +47,7 @@ class Optimizer(Table):
     embedding_lr: float | None = Field(
         None, ge=0, allow_inf_nan=False
     )  # factor on lr, for embeddings; None: by the verb
+    layer_decay: float = Field(1.0, gt=0, le=1)  # factor on lr from each layer to the one below; 1: all alike
     muon_lr: float = Field(0.02, gt=0, allow_inf_nan=False)  # for the hidden matrices, with name = "muon"
     betas: tuple[Share, Share] = (0.9, 0.98)
     epsilon: float = Field(1e-8, gt=0, allow_inf_nan=False)

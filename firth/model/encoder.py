@@ -1,7 +1,10 @@
 """The blocks in a row, and the backbone: what turns a batch into features."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Self
 
+import torch
 from torch import Tensor, nn
 
 from firth.model.attention import Attention, Where, build_mask, check_kind
@@ -59,13 +62,24 @@ class Backbone(nn.Module):
         self.shape = shape
         self.embed = embed
         self.encoder = Encoder(shape)
+        self.frozen = False
 
     def forward(self, batch: Mapping[str, Tensor], keep: Tensor | None = None, layers: bool = False) -> Features:
         """The vectors of all steps, or those at keep (B, K) only. Without batch["pad"] nothing is padding."""
         pad = batch.get("pad")
-        values, outputs = self.encoder(self.embed(batch), pad, keep, layers)
+        with torch.no_grad() if self.frozen else nullcontext():
+            values, outputs = self.encoder(self.embed(batch), pad, keep, layers)
         padding = pad if pad is None or keep is None else pad.gather(1, keep)
         return Features(values, padding, layers=outputs)
+
+    def freeze(self) -> None:
+        """From now on nothing here learns, and the vectors are those of evaluation, whatever mode is asked for."""
+        self.requires_grad_(False)
+        self.frozen = True
+        self.eval()
+
+    def train(self, mode: bool = True) -> Self:
+        return super().train(mode and not self.frozen)
 
     def set_attention(self, kind: str) -> None:
         """kind: "plain" or "sdpa": how attention is computed, not what. Raises InputError."""

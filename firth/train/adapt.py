@@ -84,11 +84,12 @@ def request(model, paths, settings, config, **given) -> Recipe:
 
 
 def default_place(recipe: Recipe) -> Path:
-    """runs/<data>-<task>, and the start where it is not `pretrained`."""
+    """runs/<data>-<task>, and the start where it is not `pretrained`, and whether the encoder is frozen."""
     first = Path(recipe.data.paths[0])
     stem = first.resolve().name.split(".")[0] if "*" not in first.name else first.parent.resolve().name
     start = [] if recipe.model.start == "pretrained" else [recipe.model.start]
-    return Path("runs") / "-".join([stem or "data", *recipe.objective, *start])
+    frozen = ["frozen"] if recipe.model.frozen else []
+    return Path("runs") / "-".join([stem or "data", *recipe.objective, *start, *frozen])
 
 
 def run(recipe: Recipe, folder: RunFolder, clock: Clock, show: Recorded, dry_run: bool) -> Adapted:

@@ -22,7 +22,7 @@ from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Sample, Signal
 from firth.task import Outcome, TaskConfig
 from firth.train import budget as budgets
-from firth.train import build, machine, probe
+from firth.train import build, checks, machine, probe
 from firth.train.build import Weights
 from firth.train.folder import RunFolder
 from firth.train.log import Show, Silent
@@ -31,6 +31,7 @@ from firth.train.run import Run, Step
 
 PRETRAINED, RANDOM = "pretrained", "random"
 LR = 3e-4  # of AdamW up to width 256; wider models take less
+HEAD_LR = 1e-3  # of a head on a frozen encoder, however wide: the customary rate of Adam (arXiv 1412.6980)
 EPOCHS = 3  # through many labels
 FEW_STEPS = 400  # through few labels, at most
 FEW_EPOCHS = 20  # through very few labels, at most
@@ -78,6 +79,7 @@ def assemble(
     """
     check_start(recipe.model.start)
     refuse_unfinished(recipe.model.source)
+    checks.refuse_reinitialising(recipe)
     signal = signal or open_signal(recipe)
     labelled = labelled or open_labelled(recipe.data, signal, recipe.seed, task=task_of(recipe))
     learn_from, validate_on = refuse_empty(recipe, labelled)
@@ -87,6 +89,9 @@ def assemble(
     build.apply_choices(recipe, objective)
     objective.to(build.device_of(recipe))
     weights, begun = begin(recipe, objective, signal, labelled, show or Silent())
+    if recipe.model.frozen:
+        backbone: Any = objective.backbone
+        backbone.freeze()
     train, valid = (build.batches_of(recipe, signal, source) for source in (learn_from, validate_on))
     test = build.batches_of(recipe, signal, labelled.test) if labelled.test else None
     return Adaptation(recipe, signal, labelled, objective, train, valid, test, weights, begun)
@@ -189,7 +194,8 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
     device = build.device_of(recipe).type
     choice = probe.rule(probe.recipe_context(recipe), machine.native_bf16(), machine.cores(), device)
     if recipe.optimizer.lr is None:
-        recipe = filled(recipe, optimizer={"lr": rate(recipe.model.width or 256)})
+        lr = HEAD_LR if recipe.model.frozen else rate(recipe.model.width or 256)
+        recipe = filled(recipe, optimizer={"lr": lr})
     return probe.with_choice(recipe, choice)
 
 
@@ -237,7 +243,7 @@ def begin(
 ) -> tuple[Weights, dict[str, Any] | None]:
     """Load, start, or leave at random; what was loaded, and the facts of a closed-form start."""
     if recipe.model.start == PRETRAINED:
-        return build.load_weights(objective, recipe.model.source), None
+        return build.load_weights(objective, recipe.model.source, recipe.model.reinitialise), None
     weights = Weights(new=sorted(objective.state_dict()))
     if recipe.model.start == RANDOM:
         return weights, None

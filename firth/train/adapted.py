@@ -59,19 +59,30 @@ def describe(work, show: Recorded) -> None:
     from firth.train import build
 
     recipe, classes = work.recipe, work.labelled.classes
+    frozen = frozen_note(work, show) if recipe.model.frozen else ""
     named = ", ".join(classes[:5]) + (", …" if len(classes) > 5 else "")
     parts = [f"{number:,} {name}" for name, number in counts(work).items()]
     show.line("Data", " · ".join([*parts, *([f"{len(classes)} classes ({named})"] if classes else [])]))
     show.line("Model", build.describe_model(work.objective.backbone.shape, work.objective))
     if recipe.model.start == "pretrained":
-        show.line("Weights", work.weights.describe(recipe.model.source))
+        show.line("Weights", work.weights.describe(recipe.model.source) + frozen)
     else:
         told = f" ({build.describe_start(work.begun)})" if work.begun else ""
-        show.line("Weights", f"{recipe.model.start} start{told}; weights of {recipe.model.source} unused")
+        show.line("Weights", f"{recipe.model.start} start{told}; weights of {recipe.model.source} unused{frozen}")
     plan = planned(work)
     ends = f", ends after {plan['patience']} without gain" if plan["patience"] else ""
     show.line("Plan", f"{plan['steps']:,} steps × {plan['batch']} samples · learning rate {plan['lr']:g} · "
                       f"validated every {plan['evaluate_every']:,} steps{ends}")  # fmt: skip
+
+
+def frozen_note(work, show: Show) -> str:
+    """What a frozen encoder means, for the line on the weights; a note where it was never trained."""
+    from firth.train import build
+
+    if work.recipe.model.start != "pretrained":
+        show.note(f"The encoder is frozen as `{work.recipe.model.start}` begins it: "
+                  "a head learns over vectors that nothing was learnt for.")  # fmt: skip
+    return f" · encoder frozen: {count(build.learning(work.objective))} parameters learn"
 
 
 def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapted:
@@ -167,7 +178,7 @@ library_name: transformers
 
 # {title}
 
-{model}, adapted by firth to `{task}` from `{source}` ({start}) with {labels} labels ({parts}).
+{model}, adapted by firth to `{task}` from `{source}` ({start}{frozen}) with {labels} labels ({parts}).
 {classes}
 | {scored} | |
 |---|---|
@@ -209,6 +220,7 @@ def card(work, folder: RunFolder, result: Adapted) -> str:
         **named,
         model=build.describe_model(work.objective.backbone.shape, work.objective),
         source=work.recipe.model.source,
+        frozen=", encoder frozen" if work.recipe.model.frozen else "",
         labels=count(sum(n for part, n in result.labels.items() if part != "test")),
         parts=", ".join(f"{number:,} {part}" for part, number in result.labels.items()),
         classes=f"Classes: {', '.join(work.labelled.classes)}.\n" if work.labelled.classes else "",

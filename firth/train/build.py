@@ -36,12 +36,13 @@ class Weights:
     loaded: list[str] = field(default_factory=list)  # names of tensors taken from the source
     new: list[str] = field(default_factory=list)  # names of tensors that begin at random
     unused: list[str] = field(default_factory=list)  # names of tensors in the source that nothing took
+    anew: list[str] = field(default_factory=list)  # names of tensors that it has, too, but that begin as drawn
 
     def describe(self, source) -> str:
         text = f"{len(self.loaded):,} tensors loaded from {source}"
         for label, names in (("new", self.new), ("unused", self.unused)):
             text += f" · {label}: {_shorten(names)}" if names else f" · none {label}"
-        return text
+        return text + (f" · drawn anew: {_shorten(self.anew)}" if self.anew else "")
 
 
 def open_data(recipe: Recipe, show=None, before: Callable[[int], None] | None = None) -> Corpus:
@@ -136,19 +137,34 @@ def allow_recompiling() -> None:
     dynamo.config.recompile_limit = 64
 
 
-def load_weights(objective: Composed, source) -> Weights:
-    """Copy what fits by name and shape from a model folder; say what was loaded, what is new, what nobody took."""
+def load_weights(objective: Composed, source, reinitialise: int = 0) -> Weights:
+    """Copy what fits by name and shape from a model folder; say what was loaded, what is new, what nobody took.
+
+    reinitialise: so many blocks at the top, and all that stands on them, stay as they were drawn (Zhang et al. 2021,
+    arXiv 2006.05987, section 4).
+    """
     opened = open_folder(source)
     own = dict(objective.state_dict())
     fits = {name: value for name, value in opened.state.items() if name in own and own[name].shape == value.shape}
-    objective.load_state_dict(fits, strict=False)
-    new = [name for name in own if name not in fits]
-    unused = [*opened.unused, *(name for name in opened.state if name not in fits)]
     if not any(name.startswith("backbone.encoder.") for name in fits):
         raise InputError(
             source, "holds no weights that fit this encoder", "Check the folder after --from, or drop --set model keys."
         )
-    return Weights(sorted(fits), sorted(new), sorted(unused))
+    new = [name for name in own if name not in fits]
+    unused = [*opened.unused, *(name for name in opened.state if name not in fits)]
+    anew = [name for name in top(objective, reinitialise) if name in fits]
+    loaded = {name: value for name, value in fits.items() if name not in anew}
+    objective.load_state_dict(loaded, strict=False)
+    return Weights(sorted(loaded), sorted(new), sorted(unused), anew)
+
+
+def top(objective: Composed, blocks: int) -> list[str]:
+    """Names of the tensors of so many blocks at the top and of all that stands on them; none for no blocks."""
+    if not blocks:
+        return []
+    layers = range(objective.backbone.shape.layers - blocks)  # type: ignore[arg-type, operator, union-attr]
+    below = ("backbone.embed.", *(f"backbone.encoder.blocks.{layer}." for layer in layers))
+    return sorted(name for name in objective.state_dict() if not name.startswith(below))
 
 
 def start_weights(recipe: Recipe, objective: Composed, source: Source) -> dict[str, Any] | None:
@@ -198,6 +214,11 @@ def device_of(recipe: Recipe) -> torch.device:
 def parameters(objective: Composed) -> int:
     """Number of trained numbers; tied ones once."""
     return sum(p.numel() for p in objective.parameters())
+
+
+def learning(objective: Composed) -> int:
+    """Number of the numbers among them that have a gradient."""
+    return sum(p.numel() for p in objective.parameters() if p.requires_grad)
 
 
 def describe_data(corpus: Corpus) -> str:

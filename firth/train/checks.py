@@ -70,6 +70,30 @@ def refuse_start(recipe: Recipe, given: Iterable[str]) -> None:
         raise InputError(f"model.start = {recipe.model.start}", what, "Leave out one of the two.")
 
 
+def refuse_adapting_keys(recipe: Recipe) -> None:
+    """Raises InputError for keys that mean something where a task is learnt only."""
+    model = recipe.model
+    keys = {"model.frozen = true": model.frozen, f"model.reinitialise = {model.reinitialise}": model.reinitialise}
+    for key, given in keys.items():
+        if given:
+            raise InputError(key, "is a key of adapt: pre-training trains the whole encoder", "Leave it out.")
+
+
+def refuse_reinitialising(recipe: Recipe) -> None:
+    """Raises InputError where more blocks are to be drawn anew than there are, or where they could not learn."""
+    blocks = recipe.model.reinitialise
+    if not blocks:
+        return
+    from firth.interop.folder import open_shape  # torch comes with it
+
+    where, layers = f"model.reinitialise = {blocks}", open_shape(recipe.model.source).layers
+    if recipe.model.frozen:
+        raise InputError(where, "in a frozen encoder, blocks drawn anew would stay random", "Leave out one of the two.")
+    if blocks > layers:
+        do = f"Set model.reinitialise={layers} or less."
+        raise InputError(where, f"{recipe.model.source} has {layers} block{'s' * (layers > 1)}", do)
+
+
 def refuse_same_files(data: Data) -> None:
     """Raises InputError where a part is left without an example, because all its files are those of another part.
 

@@ -4,6 +4,9 @@ One fused AdamW over a flat tensor takes a quarter of the time of the per-parame
 function; torch's class would import its compiler, 1.7 s of start that a run of a minute can do without.
 """
 
+import re
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
@@ -14,6 +17,10 @@ from firth.train.precision import Weights, trained
 
 LEARNING_RATE = 1e-3  # where the recipe leaves it open
 KINDS = ("embedding", "plain", "decayed", "matrix")  # the order in memory: what AdamW treats alike lies together
+DECAYING = ("decayed", "matrix")
+BLOCK = re.compile(r"backbone\.encoder\.blocks\.(\d+)\.")
+
+Groups = dict[tuple[str, int], list[nn.Parameter]]  # (kind, depth) → parameters
 
 
 def kinds(module: nn.Module) -> dict[str, str]:
@@ -36,25 +43,74 @@ def _kind(name: str, parameter: nn.Parameter, is_embedding: bool) -> str:
     return "matrix" if hidden and parameter.ndim == 2 else "decayed"
 
 
+def depths(module: nn.Module) -> dict[str, int]:
+    """Name of each trained parameter → how far it lies below the heads.
+
+    0: heads, and the norm after the last block; 1: the last block; L: the first of L blocks; L + 1: embeddings. So
+    BEiT counts (arXiv 2106.08254, its published code); ELECTRA (arXiv 2003.10555) leaves one step free below the heads.
+    """
+    found = {name: BLOCK.match(name) for name, _ in module.named_parameters()}
+    number = {name: int(block[1]) for name, block in found.items() if block}
+    layers = max(number.values(), default=-1) + 1
+    return {
+        name: layers + 1 if name.startswith("backbone.embed.") else layers - number.get(name, layers)
+        for name, _ in trained(module)
+    }
+
+
+def groups_of(module: nn.Module, settings: Settings) -> Groups:
+    """The trained parameters in the order in which they lie in memory; without layer decay all depths count as 0."""
+    kind, depth = kinds(module), depths(module) if settings.layer_decay < 1 else {}
+    groups: Groups = {}
+    for name, parameter in trained(module):
+        groups.setdefault((kind[name], depth.get(name, 0)), []).append(parameter)
+    return dict(sorted(groups.items(), key=lambda group: (KINDS.index(group[0][0]), group[0][1])))
+
+
+class Stretch(NamedTuple):
+    """A part of the flat tensor that AdamW treats alike."""
+
+    span: slice
+    decay: float  # of the weights
+    factor: float  # of the learning rate
+
+
+def stretches(spans: dict[tuple[str, int], slice], settings: Settings) -> list[Stretch]:
+    """spans: by kind and depth, one after the other. Matrices join what decays at the same rate before them."""
+    found: list[Stretch] = []
+    slow, before = 1.0 if settings.embedding_lr is None else settings.embedding_lr, ""
+    for (kind, depth), span in spans.items():
+        factor = settings.layer_decay**depth * (slow if kind == "embedding" else 1.0)
+        one = Stretch(span, settings.weight_decay if kind in DECAYING else 0.0, factor)
+        if kind == "matrix" and before in DECAYING and found[-1].factor == factor:
+            one = one._replace(span=slice(found.pop().span.start, span.stop))
+        found.append(one)
+        before = kind
+    return found
+
+
 class Optimizer:
     """The update of a module's trained parameters, and all state of it."""
 
     def __init__(self, module: nn.Module, settings: Settings, dtype: torch.dtype):
         self.settings, self.lr = settings, settings.lr or LEARNING_RATE
-        kind = kinds(module)
-        groups = [[p for n, p in trained(module) if kind[n] == k] for k in KINDS]
-        self.weights = Weights(module, groups, dtype)
+        groups = groups_of(module, settings)
+        self.weights = Weights(module, list(groups.values()), dtype)
         self.flat = nn.Parameter(self.weights.flat)
         self.flat.grad = self.weights.gradient
-        self.methods = self._methods(len(groups[-1]))
+        self.methods = self._methods(groups)
 
-    def _methods(self, matrices: int) -> "dict[str, AdamW | Muon]":
-        weights, (embedding, plain, decayed, matrix) = self.weights, self.weights.spans
-        if self.settings.name == "muon" and matrices:
-            views = zip(weights.masters[-matrices:], weights.gradients[-matrices:], strict=True)
-            rest = AdamW(weights, embedding, plain, decayed, self.settings)
-            return {"adamw": rest, "muon": Muon(list(views), self.settings)}
-        return {"adamw": AdamW(weights, embedding, plain, slice(decayed.start, matrix.stop), self.settings)}
+    def _methods(self, groups: Groups) -> "dict[str, AdamW | Muon]":
+        spans = dict(zip(groups, self.weights.spans, strict=True))
+        factors = [self.settings.layer_decay**depth for kind, depth in groups if kind == "matrix"
+                   for _ in groups[kind, depth]]  # fmt: skip
+        if self.settings.name == "muon" and factors:
+            rest = {group: span for group, span in spans.items() if group[0] != "matrix"}
+            last = slice(-len(factors), None)
+            views = list(zip(self.weights.masters[last], self.weights.gradients[last], factors, strict=True))
+            return {"adamw": AdamW(self.weights, stretches(rest, self.settings), self.settings),
+                    "muon": Muon(views, self.settings)}  # fmt: skip
+        return {"adamw": AdamW(self.weights, stretches(spans, self.settings), self.settings)}
 
     def collect(self, first: bool) -> None:
         """After each backward: take the gradients of a micro-batch, in fp32."""
@@ -88,20 +144,18 @@ class Optimizer:
 
 
 class AdamW:
-    """Loshchilov & Hutter 2019, "Decoupled weight decay regularization", over three stretches of the flat tensor."""
+    """Loshchilov & Hutter 2019, "Decoupled weight decay regularization", over stretches of the flat tensor."""
 
-    def __init__(self, weights: Weights, embedding: slice, plain: slice, decayed: slice, settings: Settings):
+    def __init__(self, weights: Weights, stretches: list[Stretch], settings: Settings):
         self.weights, self.settings, self.updates = weights, settings, 0
-        slow = 1.0 if settings.embedding_lr is None else settings.embedding_lr
-        self.spans = [(embedding, 0.0, slow), (plain, 0.0, 1.0), (decayed, settings.weight_decay, 1.0)]
-        self.size = decayed.stop
+        self.stretches = stretches
+        self.size = stretches[-1].span.stop if stretches else 0
         self.first = torch.zeros_like(weights.flat[: self.size])  # (n,) mean of the gradients
         self.second = torch.zeros_like(self.first)  # (n,) mean of their squares
 
     def step(self, lr: float) -> None:
-        for span, decay, factor in self.spans:
-            if span.stop > span.start:
-                self._update(span, decay, factor * lr)
+        for span, decay, factor in self.stretches:
+            self._update(span, decay, factor * lr)
         self.updates += 1
 
     def _update(self, span: slice, decay: float, lr: float) -> None:
@@ -123,16 +177,24 @@ class AdamW:
 
 
 class Muon:
-    """torch.optim.Muon on hidden matrices: Jordan 2024, momentum made orthogonal by five Newton–Schulz steps."""
+    """torch.optim.Muon on hidden matrices: Jordan 2024, momentum made orthogonal by five Newton–Schulz steps.
 
-    def __init__(self, views: list[tuple[Tensor, Tensor]], settings: Settings):
-        self.matrices = [nn.Parameter(weight) for weight, _ in views]
-        for matrix, (_, gradient) in zip(self.matrices, views, strict=True):
+    views: (weight, gradient, factor of the learning rate) of each, those of one factor together.
+    """
+
+    def __init__(self, views: list[tuple[Tensor, Tensor, float]], settings: Settings):
+        groups: dict[float, list[nn.Parameter]] = {}
+        for weight, gradient, factor in views:
+            matrix = nn.Parameter(weight)
             matrix.grad = gradient
-        self.method = torch.optim.Muon(self.matrices, lr=settings.muon_lr, weight_decay=settings.weight_decay)
+            groups.setdefault(factor, []).append(matrix)
+        self.factors = list(groups)
+        given = [{"params": matrices} for matrices in groups.values()]
+        self.method = torch.optim.Muon(given, lr=settings.muon_lr, weight_decay=settings.weight_decay)
 
     def step(self, lr: float) -> None:
-        self.method.param_groups[0]["lr"] = lr
+        for group, factor in zip(self.method.param_groups, self.factors, strict=True):
+            group["lr"] = factor * lr
         self.method.step()
 
     def state(self) -> dict[str, Tensor]:

@@ -110,6 +110,7 @@ def request(paths, settings, config, **given) -> Recipe:
     if not recipe.data.paths:
         raise InputError("DATA", "is not given", "Name files or folders: firth pretrain texts/ --budget 20m.")
     refuse(recipe)
+    checks.refuse_adapting_keys(recipe)
     options_set = {key for key, value in options.items() if value is not None}
     checks.refuse_other_shape(recipe, options_set | keys(settings), base, "--from")
     checks.refuse_start(recipe, keys(settings))
