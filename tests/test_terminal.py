@@ -145,6 +145,53 @@ def test_predictions_are_json_lines_when_piped_and_lines_on_a_terminal(monkeypat
     assert "positive" in text(shown) and "98.1 %  a [fine] film" in text(shown)
 
 
+@pytest.mark.parametrize(
+    ("value", "line"),
+    [
+        ({"text": "the [a] ship", "words": ["the", "[a]", "ship"], "tags": ["DET", "[x]", "NOUN"]},
+         "the/DET [a]/[x] ship/NOUN"),
+        ({"text": "Who [is] it?", "answer": "Anna [B]", "probability": 0.5}, "Anna [B]  50.0 %  Who [is] it?"),
+        ({"text": "Who?", "answer": "", "probability": 0.031}, "no answer   3.1 %  Who?"),
+        ({"text": "a | [b]", "number": -3.14159}, "   -3.14  a | [b]"),
+        ({"filled": "the [MASK]"}, '{"filled": "the [MASK]"}'),
+    ],
+)  # fmt: skip
+def test_each_kind_of_prediction_has_its_line_on_a_terminal(monkeypatch, value, line):
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
+    shown = Terminal(file=Tty())
+    shown.predictions([value])
+    assert text(shown) == line + "\n"
+
+
+def test_candidates_in_a_prediction_keep_their_names(piped):
+    Candidate, Answer = namedtuple("Candidate", "text score"), namedtuple("Answer", "answer best")
+    piped.predictions([Answer("Anna", [Candidate("Anna", 2.0), Candidate("Berg", 1.0)])])
+    best = [{"text": "Anna", "score": 2.0}, {"text": "Berg", "score": 1.0}]
+    assert json.loads(text(piped)) == {"answer": "Anna", "best": best}
+    assert plain(Answer("x", [["a", 1]])) == {"answer": "x", "best": [["a", 1]]}
+
+
+def test_figures_are_shares_numbers_and_counts(piped):
+    piped.figures({
+        "task": "tag", "items": 12345, "accuracy": 0.9876, "pearson": 0.5, "matthews": -0.25, "span_f1": 1.0,
+        "mean_absolute_error": 0.125, "confusion": [[1]], "missing": ["q1", "q2"], "classes": ["a"],
+        "types": {"LOC": {"f1": 0.5, "support": 3}}, "no_answer": {"exact": 0.25},
+    })  # fmt: skip
+    assert [line.strip() for line in text(piped).splitlines()] == [
+            "task                 tag", "items                12,345", "accuracy             98.76 %",
+            "pearson              0.500", "matthews             -0.250", "span f1              100.00 %",
+            "mean absolute error  0.125", "missing              2, counted as wrong", "LOC f1               50.00 %",
+            "LOC support          3", "no answer exact      25.00 %",
+    ]  # fmt: skip
+
+
+def test_a_result_is_kept_as_json(tmp_path, piped):
+    piped.keep({"accuracy": 0.5, "gold": "ä"}, tmp_path / "found.json")
+    assert json.loads((tmp_path / "found.json").read_text(encoding="utf-8")) == {"accuracy": 0.5, "gold": "ä"}
+    assert text(piped) == f"Saved    {tmp_path / 'found.json'}\n"
+
+
 def test_predictions_go_into_a_file(tmp_path, piped):
     piped.predictions([{"label": "ä"}, {"label": "b"}], tmp_path / "found.jsonl")
     assert (tmp_path / "found.jsonl").read_text(encoding="utf-8") == '{"label": "ä"}\n{"label": "b"}\n'

@@ -21,7 +21,7 @@ from firth.evaluate.kept import Kept
 from firth.evaluate.statistics import FEWEST_SEEDS
 from firth.recipe import Recipe, apply_settings, filled
 from firth.signal import Signal
-from firth.train import adaptation, machine, prepare
+from firth.train import adaptation, checks, machine, prepare
 from firth.train.adapt import request
 from firth.train.log import Show, Silent
 
@@ -108,7 +108,9 @@ def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) 
     recipe = request(
         model, paths, None, None, task=task, start=adaptation.RANDOM, labels=None, seed=seed, device=device
     )
-    return apply_settings(filled(recipe, train={"patience": None}), settings or ())
+    recipe = apply_settings(filled(recipe, train={"patience": None}), settings or ())
+    checks.refuse_same_files(recipe.data)
+    return recipe
 
 
 def check(labels: Sequence[int], seeds: int) -> None:
@@ -136,7 +138,16 @@ def open_part(recipe: Recipe, signal: Signal, labels: int, seed: int) -> Labelle
     labelled = open_labelled(config, signal, seed, test_share=share, task=adaptation.task_of(recipe))
     if not labelled.test:
         raise InputError(", ".join(config.paths), "leaves nothing to test on", "Give a test file: data.test.")
+    refuse_fewer(labelled, labels)
     return labelled
+
+
+def refuse_fewer(labelled: Labelled, labels: int) -> None:
+    """Raises InputError where fewer labels are left beside the test part than were asked for."""
+    have = len(labelled.records["train"]) + len(labelled.records["valid"])
+    if have < labels:
+        what = f"only {have:,} labelled examples are left beside a test part of {len(labelled.records['test']):,}"
+        raise InputError(f"data.labels = {labels}", what, "Use fewer, or give a test file: data.test.")
 
 
 def run_trials(

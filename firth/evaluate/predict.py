@@ -157,9 +157,7 @@ def predict(
     return iter(()) if dry_run else loaded.predict(texts, top)
 
 
-def source_of(
-    given: str, column: str | None = None, reads: Callable[[Record], Text] | None = None
-) -> Iterable[Any]:
+def source_of(given: str, column: str | None = None, reads: Callable[[Record], Text] | None = None) -> Iterable[Any]:
     """The texts that one input stands for: lines of standard input, texts of a file or folder, or itself.
 
     reads: makes the input of a row of a table; None: the text column is the input.
