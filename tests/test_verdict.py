@@ -3,7 +3,7 @@
 import pytest
 
 from firth.evaluate.statistics import Interval
-from firth.evaluate.verdict import against, finding, interval, points, signed, verdict
+from firth.evaluate.verdict import against, but, finding, interval, points, signed, verdict
 
 PAYS = Interval(0.071, 0.040, 0.102, 3)
 OPEN = Interval(0.012, -0.02, 0.044, 5)
@@ -75,3 +75,13 @@ def test_finding_names_one_of_four():
         "a difference is not shown",
         "no verdict",
     ]
+
+
+def test_who_does_better_is_said_in_the_headline():
+    worse = Interval(-0.151, -0.204, -0.099, 3)
+    assert but({"Word overlap": worse, "TF-IDF + logistic regression": Interval(-0.02, -0.05, 0.01, 3)}) == [
+        "But word overlap does better here: +15.1 points (95 % interval +9.9 to +20.4, 3 seeds)."
+    ]
+    assert but({"TF-IDF + logistic regression": worse})[0].startswith("But TF-IDF + logistic regression does better")
+    assert but({"Word overlap": Interval(0.1, 0.05, 0.15, 3)}) == []
+    assert but({"Word overlap": Interval(-0.1, -0.2, -0.05, 2)}) == []

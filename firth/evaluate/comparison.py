@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from firth.evaluate.statistics import Interval, accuracy, area_under, lower_throughout, mean_interval, paired_difference
-from firth.evaluate.verdict import against, finding, verdict
+from firth.evaluate.verdict import against, but, finding, verdict
 
 # N test items, S seeds, L classes
 
@@ -143,9 +143,11 @@ class Comparison:
 
     @cached_property
     def verdict(self) -> str:
-        """The headline: the main arm against its first rival, at the fewest labels."""
+        """The headline: the main arm against its first rival, at the fewest labels; and who does better than it."""
         rival, labels = self.compared[0], self.budgets[0]
-        return verdict(self.difference(self.main, rival, labels), labels, self.titles[rival].lower())
+        headline = verdict(self.difference(self.main, rival, labels), labels, self.titles[rival].lower())
+        others = {self.titles[name]: self.difference(self.main, name, labels) for name in self.compared[1:]}
+        return " ".join([headline, *but(others)])
 
     @cached_property
     def sentences(self) -> list[str]:
