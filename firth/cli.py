@@ -12,6 +12,7 @@ import typer
 
 from firth import __version__, write_report
 from firth.errors import FirthError, InputError
+from firth.find import names
 
 PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
 
@@ -30,7 +31,7 @@ Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run fo
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
 Objective = Annotated[str | None, typer.Option(help="Pretext tasks, joined by commas: next-sentence,masked-tokens.")]
-Task = Annotated[str, typer.Option(help="The labelled task.")]
+Task = Annotated[str, typer.Option(help=f"The labelled task: {', '.join(names('tasks'))}.")]
 Size = Annotated[str | None, typer.Option(help="tiny, mini, small, medium, base, large, or layers x width: 4x256.")]
 Budget = Annotated[
     str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
@@ -203,7 +204,9 @@ def compare(
     model: Model, data: Data, task: Task = "classify",
     labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500.")] = "200",
     seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
-    arms: Annotated[str | None, typer.Option(help="random, pretrained, a start, a baseline; joined by commas.")] = None,
+    arms: Annotated[
+        str | None, typer.Option(help="random, pretrained, a start, a baseline; joined by commas.  [default: all]")
+    ] = None,
     against: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="A further model (repeatable).")] = None,
     vary: Annotated[
         list[str] | None, typer.Option(metavar="KEY=A,B", help="MODEL is raw data: pre-train once for each value.")
@@ -257,7 +260,7 @@ def score(
 def embed(
     model: Model,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
-    layer: Annotated[int, typer.Option(help="Of which block; -1: the last.")] = -1,
+    layer: Annotated[int, typer.Option(help="Whose output: 0 the embedding, -1 the last block.")] = -1,
     pooling: Annotated[str, typer.Option(help="mean, first or max.")] = "mean",
     raw: Annotated[bool, typer.Option("--raw", help="Do not scale the vectors to length 1.")] = False,
     text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
@@ -282,7 +285,7 @@ def company(
     model: Model,
     word: Annotated[str, typer.Argument(metavar="WORD", help="The word whose company is looked at.")],
     data: Annotated[
-        list[str] | None, typer.Argument(metavar="[DATA...]", help="Default: what MODEL was trained on.")
+        list[str] | None, typer.Argument(metavar="DATA...", help="Default: what MODEL was trained on.")
     ] = None,
     most: Annotated[int, typer.Option(help="Occurrences that are looked at.")] = 400,
     text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,

@@ -39,12 +39,10 @@ def small(line: str) -> str:
     return line + " --set train.steps=4 --set train.batch=4" if verb in ("adapt", "compare") else line
 
 
-@pytest.fixture(scope="module")
-def desk(tmp_path_factory) -> Path:
+def laid(folder: Path) -> Path:
     """A folder as the pages take it for granted: raw files, and labelled files of each task."""
-    folder = tmp_path_factory.mktemp("desk")
     (folder / "raw").mkdir()
-    for number, text in enumerate(documents(60)):
+    for number, text in enumerate(documents(200)):
         (folder / "raw" / f"{number}.txt").write_text(text + "\n")
     write_labels(folder, 60, name="labels.tsv")
     write_labels(folder, 20, seed=1, name="test.tsv")
@@ -56,11 +54,17 @@ def desk(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(desk) -> Path:
-    """The same folder with the run that pages on tasks begin with: that of the README."""
+def desk(tmp_path_factory) -> Path:
+    return laid(tmp_path_factory.mktemp("desk"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory) -> Path:
+    """A desk with the run that pages on tasks begin with: that of the README."""
+    folder = laid(tmp_path_factory.mktemp("trained"))
     lines = [line for _, text in blocks(ROOT / "README.md") for line in text.splitlines()]
-    run(command(small(next(line for line in lines if line.startswith("firth pretrain")))), desk)
-    return desk
+    run(command(small(next(line for line in lines if line.startswith("firth pretrain")))), folder)
+    return folder
 
 
 def command(line: str) -> str:
@@ -76,24 +80,28 @@ def run(words: str, folder: Path) -> subprocess.CompletedProcess:
     return done
 
 
-def test_the_readme_runs_from_top_to_bottom(desk):
+def typed(line: str) -> None:
+    """In this process, as loading torch takes longest."""
+    done = CliRunner().invoke(app, shlex.split(line)[1:])
+    assert done.exit_code == 0, f"{line}\n{done.output[-3000:]}"
+
+
+def test_the_readme_runs_from_top_to_bottom(desk, monkeypatch):
+    monkeypatch.chdir(desk)
     for kind, text in blocks(ROOT / "README.md"):
-        if kind == "sh":
-            for line in filter(str.strip, map(small, text.splitlines())):
-                if line.startswith("firth"):
-                    run(command(line), desk)
+        for line in map(small, text.splitlines()) if kind == "sh" else ():
+            if line.startswith("firth"):
+                typed(line)
 
 
 @pytest.mark.parametrize("name", TASKS)
 def test_a_page_on_a_task_runs_from_top_to_bottom(name, trained, tmp_path, monkeypatch):
-    """In one process, as loading torch takes longest."""
     place = shutil.copytree(trained, tmp_path / "desk", ignore=shutil.ignore_patterns("cache"))
     monkeypatch.chdir(place)
     lines = [line for kind, text in blocks(ROOT / "docs" / f"{name}.md") if kind == "sh" for line in text.splitlines()]
     assert lines
     for line in map(small, lines):
-        done = CliRunner().invoke(app, shlex.split(line)[1:])
-        assert done.exit_code == 0, f"{line}\n{done.output[-3000:]}"
+        typed(line)
 
 
 def test_the_python_of_the_readme_runs(desk):
