@@ -44,8 +44,9 @@ class Adapted:
 
 
 def counts(work) -> dict[str, int]:
-    parts = {"train": work.labelled.train, "validation": work.labelled.valid, "test": work.labelled.test}
-    return {name: len(source) for name, source in parts.items() if source}
+    """Examples by part, whatever number of samples they make."""
+    records, named = work.labelled.records, {"train": "train", "valid": "validation", "test": "test"}
+    return {name: len(records[part]) for part, name in named.items() if records[part]}
 
 
 def planned(work) -> dict[str, Any]:
