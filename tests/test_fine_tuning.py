@@ -1,6 +1,10 @@
 """Adapting with the encoder frozen, and with blocks at the top drawn anew: what learns, what stays, what is said."""
 
+import json
+import re
+import shlex
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,6 +21,7 @@ from firth.train.folder import RunFolder
 from firth.train.log import Silent
 from firth.train.pretrain import pretrain
 from tests import contract, labelled_files, runs
+from tests.house import ROOT
 from tests.test_adapt import asked, message
 
 TASKS = find.names("tasks")
@@ -264,3 +269,61 @@ def test_values_of_the_wrong_kind(setting, kind):
     with pytest.raises(InputError) as caught:
         apply_settings(Recipe(), [setting])
     assert str(caught.value) == f"--set: `{key}` cannot be `{value}`. `{key}` is of type {kind}."
+
+
+# ------------------------------------------------------------------ the page, and comparisons
+
+
+def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(runs.folder() / "pretrained", "runs/raw-masked-tokens")
+    shutil.copy(runs.folder() / "reviews.tsv", "labels.tsv")
+    text = (ROOT / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^firth (.*)$", re.search(r"^```sh\n(.*?)^```", text, re.M | re.S)[1], re.M)
+    assert len(lines) == 4
+    for line in lines:
+        done = CliRunner().invoke(app, [*shlex.split(line), "--set", "train.steps=4", "--set", "train.batch=4"])
+        assert done.exit_code == 0, f"{line}\n{done.output[-3000:]}"
+    assert {path.name for path in Path("runs").iterdir()} == {
+        "raw-masked-tokens", "labels-decay", "labels-anew", "labels-classify-frozen", "frozen"
+    }  # fmt: skip
+
+
+def test_a_kept_comparison_of_another_encoder_is_refused(tmp_path):
+    from firth.evaluate.compare import asked as asked_for
+    from firth.evaluate.compare import recipe_of
+    from firth.evaluate.kept import Kept
+
+    def kept(*settings):
+        recipe = recipe_of(runs.folder() / "pretrained", ["labels.tsv"], "classify", 0, None, settings)
+        return asked_for(recipe, [], False)
+
+    assert kept()["encoder"] is None and kept(FROZEN)["encoder"] == {"frozen": True}
+    folder = tmp_path / "kept"
+    folder.mkdir()
+    (folder / "asked.json").write_text(json.dumps({k: v for k, v in kept().items() if k != "encoder"}))
+    Kept(folder, kept())  # kept before there was the key
+    for setting in (FROZEN, "model.reinitialise=1", "model.dropout=0.3"):
+        with pytest.raises(InputError) as caught:
+            Kept(folder, kept(setting))
+        assert str(caught.value) == (
+            f"{folder}: holds a comparison with another encoder. Choose another --out, or delete it: rm -r {folder}"
+        )
+
+
+def test_a_comparison_tells_how_the_encoder_was_fine_tuned():
+    from firth.evaluate.compare import settings_of
+
+    plain = settings_of(asked())
+    assert not {"encoder", "layer decay", "blocks drawn anew"} & set(plain)
+    told = settings_of(asked(settings=[FROZEN, "optimizer.layer_decay=0.9", "model.reinitialise=1"]))
+    assert told == plain | {"encoder": "frozen", "layer decay": 0.9, "blocks drawn anew": 1}
+
+
+def test_a_recipe_file_of_a_comparison_may_freeze(tmp_path):
+    from firth.evaluate.versus import merged
+
+    (tmp_path / "frozen.toml").write_text('[model]\nfrozen = true\nsize = "4x256"\n')
+    settings = merged(tmp_path / "frozen.toml", ["model.reinitialise=1"])
+    assert "model.frozen=true" in settings and settings[-1] == "model.reinitialise=1"
+    assert not any(one.startswith("model.size") for one in settings)

@@ -22,7 +22,7 @@ from firth.evaluate.statistics import FEWEST_SEEDS
 from firth.recipe import Recipe, apply_settings, filled
 from firth.signal import Signal
 from firth.train import adaptation, checks, machine, prepare
-from firth.train.adapt import request
+from firth.train.adapt import DEFAULTS, request
 from firth.train.log import Show, Silent
 
 TEST_SHARE = 0.2  # of the labelled data, where no test files are given
@@ -86,7 +86,14 @@ def asked(recipe: Recipe, models: Sequence[str | Path], control: bool) -> dict[s
         "settings": {name: getattr(recipe, name).model_dump(mode="json") for name in ("optimizer", "train")},
         "tables": recipe.tables,
         "control": control,
+        "encoder": encoder_of(recipe) or None,
     }
+
+
+def encoder_of(recipe: Recipe) -> dict[str, Any]:
+    """How the encoder is fine-tuned, where it is not as usual."""
+    keys = ("dropout", "frozen", "reinitialise")
+    return {key: value for key in keys if (value := getattr(recipe.model, key)) != getattr(DEFAULTS.model, key)}
 
 
 def comparison_of(
@@ -198,4 +205,14 @@ def settings_of(recipe: Recipe) -> dict[str, Any]:
         "evaluated every": f"{train.evaluate_every} steps",
         "precision": train.precision,
         "threads": train.threads,
+    } | fine_tuning(recipe)
+
+
+def fine_tuning(recipe: Recipe) -> dict[str, Any]:
+    """What is only told where it was asked for."""
+    told = {
+        "layer decay": recipe.optimizer.layer_decay if recipe.optimizer.layer_decay < 1 else None,
+        "encoder": "frozen" if recipe.model.frozen else None,
+        "blocks drawn anew": recipe.model.reinitialise or None,
     }
+    return {name: value for name, value in told.items() if value is not None}

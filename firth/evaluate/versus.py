@@ -111,13 +111,13 @@ def default_place(paths: Sequence[str | Path], task: str, vary: Sequence[str]) -
 
 
 def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any]) -> Any:
-    """Settings on top of what a recipe file says of training and optimizer."""
+    """Settings on top of what a recipe file says of training, optimizer and how the encoder is fine-tuned."""
     if config is None:
         return settings
     recipe: Recipe = load_toml(config)
-    own = {f"{table}.{key}": value for table in ("train", "optimizer")
+    own = {f"{table}.{key}": value for table in ("train", "optimizer", "model")
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
-           if value is not None}  # fmt: skip
+           if value is not None and (table != "model" or key in ("frozen", "reinitialise"))}  # fmt: skip
     if isinstance(settings, Mapping):
         return own | dict(settings)
     return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *settings]

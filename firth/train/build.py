@@ -141,7 +141,7 @@ def load_weights(objective: Composed, source, reinitialise: int = 0) -> Weights:
     """Copy what fits by name and shape from a model folder; say what was loaded, what is new, what nobody took.
 
     reinitialise: so many blocks at the top, and all that stands on them, stay as they were drawn (Zhang et al. 2021,
-    arXiv 2006.05987, section 4).
+    arXiv 2006.05987, section 5).
     """
     opened = open_folder(source)
     own = dict(objective.state_dict())
