@@ -270,7 +270,7 @@ def embed(
     with verb(as_json, debug) as show:
         from firth.evaluate.vectors import embed as run
 
-        found = run(
+        found: Any = run(
             model, inputs, out=out or Path("vectors.npy"), layer=layer, pooling=pooling, normalise=not raw, text=text,
             settings=settings or [], device=device or "auto", dry_run=dry_run, show=show,
         )  # fmt: skip
