@@ -150,3 +150,9 @@ def test_what_is_found_follows_the_rates(kind, rate, finding):
     (first, _) = found.as_dict()["differences"]
     assert first["against"] == "random"
     assert first["finding"] == finding or (rate == 0.5 and abs(first["accuracy"]) < 0.03)
+
+
+def test_one_seed_is_one_seed(tmp_path):
+    assert "30 labels in all, 1 seed, 200 test items" in printed(made("tag", 1))
+    text = "".join(Structure(written(tmp_path, made("tag", 1))).text)
+    assert "Every arm was adapted with 1 seed." in text and "1 seeds" not in text and "mean over 1 seed." in text

@@ -105,8 +105,10 @@ def test_compare_as_json_is_one_object_and_the_rest_is_on_stderr(place):
 
 
 def test_the_control_stands_in_a_folder_of_its_own(place):
-    told = strict(done(*COMPARE, "--arms", "pretrained,tf-idf", "--control", "shuffled-labels", "--out", "c", "--json"))
-    assert "pays" not in told["verdict"]
+    found = firth(*COMPARE, "--arms", "pretrained,tf-idf", "--control", "shuffled-labels", "--out", "c", "--json")
+    told, note = strict(found.stdout), "A control: labels are dealt out anew"
+    assert "pays" not in told["verdict"] and told["facts"]["subject"].endswith(" · shuffled-labels")
+    assert note in found.stderr and note in (place / "c" / "report.html").read_text()
     found = firth(*COMPARE, "--arms", "pretrained,tf-idf", "--out", "c")
     assert (found.exit_code, found.stderr) == (
         2,

@@ -17,6 +17,7 @@ from firth.train.log import Show, Silent
 from firth.train.pretrain import pretrain
 
 CONTROLS = ("shuffled-labels",)
+SHUFFLED = "A control: labels are dealt out anew, so that there is nothing to learn, and nothing may be shown."
 MOST = 12  # combinations that --vary may make: a search beyond that should be thought about
 
 
@@ -60,16 +61,24 @@ def versus(
     if dry_run:
         own = merged(config, settings)
         return planned(model, given, task, numbers, seeds, chosen, against, choices, own, show, place)
+    if control:
+        show.note(SHUFFLED)
     models = [trained(model, place, choice, str(budget), seed, device, show) for choice in choices] if vary else [model]
     found = compare(
         models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
-        {"subject": f"firth compare · {task} on {', '.join(map(str, given))}"}, models=[*models[1:], *against],
+        told_of(task, given, control), models=[*models[1:], *against],
         out=place / "comparison" if vary else place, control=bool(control), title=name_of(choices[0]) if vary else None,
     )  # fmt: skip
     show.result(found)
     if report:
         show.line("Report", str(report(found, place / "report.html")))
     return found
+
+
+def told_of(task: str, paths: Sequence[str | Path], control: str | None) -> dict[str, Any]:
+    """What the report tells of what was asked for."""
+    subject = f"firth compare · {task} on {', '.join(map(str, paths))}"
+    return {"subject": f"{subject} · {control}", "notes": [SHUFFLED]} if control else {"subject": subject}
 
 
 def numbers_of(labels: str | Sequence[int]) -> list[int]:

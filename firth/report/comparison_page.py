@@ -41,7 +41,7 @@ def tone(comparison: Comparison) -> str:
 
 def budget(comparison: Comparison, labels: int) -> dict[str, Any]:
     """Table and charts for one number of labels."""
-    about = f"{labels:,} labels, mean over {len(comparison.seeds)} seeds."
+    about = f"{labels:,} labels, mean over {seeds_of(comparison)}."
     curves = [
         curve(comparison, labels, "loss", f"Validation loss while adapting, {labels:,} labels", "nats per item", about),
         curve(
@@ -56,6 +56,12 @@ def budget(comparison: Comparison, labels: int) -> dict[str, Any]:
     charts = [chart for chart in curves if chart] + [accuracies(comparison, labels), differences(comparison, labels)]
     title = f"With {labels:,} labels in all"
     return {"title": title, "labels": labels, "table": table(comparison, labels), "charts": charts}
+
+
+def seeds_of(comparison: Comparison) -> str:
+    """1 seed, 3 seeds"""
+    number = len(comparison.seeds)
+    return f"{number} seed" + "s" * (number != 1)
 
 
 def curve(comparison: Comparison, labels: int, name: str, title: str, unit: str, about: str) -> dict[str, Any] | None:
@@ -186,10 +192,9 @@ def confusions(comparison: Comparison) -> list[dict[str, Any]]:
 
 def method(comparison: Comparison) -> list[str]:
     """How the numbers came about, in sentences."""
-    seeds = len(comparison.seeds)
     return [
-        f"Every arm was adapted with {seeds} seeds. A seed draws labels, initialisation and order, the same for "
-        "all arms; model, steps and settings are equal, only where the weights begin differs. A number of labels holds "
+        f"Every arm was adapted with {seeds_of(comparison)}. A seed draws labels, initialisation and order, the same "
+        "for all arms; model, steps and settings are equal, only where the weights begin differs. A number of labels holds "
         "all labels that were used, validation included. All arms are scored on the same "
         f"{len(comparison.gold):,} test items.",
         "The intervals are at 95 %: the paired t interval over seeds, widened by the variance over bootstrap resamples "

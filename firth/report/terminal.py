@@ -201,7 +201,8 @@ def comparison_table(comparison, labels: int, width: int = PLAIN_WIDTH) -> Table
         "seconds",
     ]
     rows = [comparison_row(comparison, arm, labels) for arm in comparison.titles if comparison.of(arm, labels)]
-    title = f"{labels:,} labels in all, {len(comparison.seeds)} seeds, {len(comparison.gold):,} test items"
+    seeds = len(comparison.seeds)
+    title = f"{labels:,} labels in all, {seeds} seed{'s' * (seeds != 1)}, {len(comparison.gold):,} test items"
     return table(title, columns, rows, width)
 
 
