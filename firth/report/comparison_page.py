@@ -194,8 +194,8 @@ def method(comparison: Comparison) -> list[str]:
     """How the numbers came about, in sentences."""
     return [
         f"Every arm was adapted with {seeds_of(comparison)}. A seed draws labels, initialisation and order, the same "
-        "for all arms; model, steps and settings are equal, only where the weights begin differs. A number of labels holds "
-        "all labels that were used, validation included. All arms are scored on the same "
+        "for all arms; model, steps and settings are equal, only where the weights begin differs. A number of labels "
+        "holds all labels that were used, validation included. All arms are scored on the same "
         f"{len(comparison.gold):,} test items.",
         "The intervals are at 95 %: the paired t interval over seeds, widened by the variance over bootstrap resamples "
         "of the test items (the two variances add). A verdict needs at least "
