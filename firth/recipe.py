@@ -39,6 +39,7 @@ class Model(Table):
     start: str = "co-occurrence"  # a file of starts/, or "random"
     frozen: bool = False  # adapt: the encoder stays as it begins, in evaluation mode; only the head learns
     reinitialise: int = Field(0, ge=0)  # adapt: blocks at the top that begin anew, and all that stands on them
+    lora: int = Field(0, ge=0)  # adapt: rank of adapters on the attention, which learn alone with the head; 0: none
 
 
 class Optimizer(Table):

@@ -280,12 +280,12 @@ def test_the_page_runs_from_top_to_bottom(tmp_path, monkeypatch):
     shutil.copy(runs.folder() / "reviews.tsv", "labels.tsv")
     text = (ROOT / "docs" / "fine-tuning.md").read_text(encoding="utf-8")
     lines = re.findall(r"^firth (.*)$", re.search(r"^```sh\n(.*?)^```", text, re.M | re.S)[1], re.M)
-    assert len(lines) == 4
+    assert len(lines) == 5
     for line in lines:
         done = CliRunner().invoke(app, [*shlex.split(line), "--set", "train.steps=4", "--set", "train.batch=4"])
         assert done.exit_code == 0, f"{line}\n{done.output[-3000:]}"
     assert {path.name for path in Path("runs").iterdir()} == {
-        "raw-masked-tokens", "labels-decay", "labels-anew", "labels-classify-frozen", "frozen"
+        "raw-masked-tokens", "labels-decay", "labels-anew", "labels-lora", "labels-classify-frozen", "frozen"
     }  # fmt: skip
 
 

@@ -92,7 +92,7 @@ def asked(recipe: Recipe, models: Sequence[str | Path], control: bool) -> dict[s
 
 def encoder_of(recipe: Recipe) -> dict[str, Any]:
     """How the encoder is fine-tuned, where it is not as usual."""
-    keys = ("dropout", "frozen", "reinitialise")
+    keys = ("dropout", "frozen", "reinitialise", "lora")
     return {key: value for key in keys if (value := getattr(recipe.model, key)) != getattr(DEFAULTS.model, key)}
 
 
@@ -214,5 +214,6 @@ def fine_tuning(recipe: Recipe) -> dict[str, Any]:
         "layer decay": recipe.optimizer.layer_decay if recipe.optimizer.layer_decay < 1 else None,
         "encoder": "frozen" if recipe.model.frozen else None,
         "blocks drawn anew": recipe.model.reinitialise or None,
+        "rank of the adapters": recipe.model.lora or None,
     }
     return {name: value for name, value in told.items() if value is not None}

@@ -126,7 +126,7 @@ def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any
     recipe: Recipe = load_toml(config)
     own = {f"{table}.{key}": value for table in ("train", "optimizer", "model")
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
-           if value is not None and (table != "model" or key in ("frozen", "reinitialise"))}  # fmt: skip
+           if value is not None and (table != "model" or key in ("frozen", "reinitialise", "lora"))}  # fmt: skip
     if isinstance(settings, Mapping):
         return own | dict(settings)
     return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *settings]

@@ -1,7 +1,7 @@
 """Multi-head self-attention (arXiv 1706.03762, section 3.2) with one fused projection and few passes over memory."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -46,12 +46,17 @@ class Attention(nn.Module):
 
     def some(self, values: Tensor, turn: Turn | None, keep: Tensor) -> tuple[Tensor, ...]:
         """(B, T, D) -> queries (B, H, K, C) at the kept steps, keys and values (B, H, T, C) at all."""
-        width, bias = values.shape[-1], self.qkv.bias
+        width, weight, bias = values.shape[-1], whole(self.qkv), self.qkv.bias
         first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
-        queries = F.linear(pick(values, keep), self.qkv.weight[:width], first)  # (B, K, D)
-        others = F.linear(values, self.qkv.weight[width:], rest)  # (B, T, 2D)
+        queries = F.linear(pick(values, keep), weight[:width], first)  # (B, K, D)
+        others = F.linear(values, weight[width:], rest)  # (B, T, 2D)
         query = split_heads(queries, 1, self.heads, None if turn is None else turn.at(keep))
         return (*query, *split_heads(others, 2, self.heads, turn))
+
+
+def whole(linear: nn.Linear) -> Tensor:
+    """(O, I): the matrix of a linear map, adapters included."""
+    return linear.weight if type(linear) is nn.Linear else cast(Any, linear).whole()
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:

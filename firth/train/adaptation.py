@@ -16,7 +16,9 @@ from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import FirthError, InputError, did_you_mean
 from firth.functional.random import Draw, combine, hash_bytes
+from firth.interop import peft
 from firth.interop.folder import model_folder
+from firth.model import low_rank
 from firth.objective import Composed
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Sample, Signal
@@ -32,6 +34,7 @@ from firth.train.run import Run, Step
 PRETRAINED, RANDOM = "pretrained", "random"
 LR = 3e-4  # of AdamW up to width 256; wider models take less
 HEAD_LR = 1e-3  # of a head on a frozen encoder, however wide: the customary rate of Adam (arXiv 1412.6980)
+LORA_LR = 5e-4  # of adapters and head (Hu et al. 2021, arXiv 2106.09685, appendix D: RoBERTa, 3e-4 to 5e-4)
 EPOCHS = 3  # through many labels
 FEW_STEPS = 400  # through few labels, at most
 FEW_EPOCHS = 20  # through very few labels, at most
@@ -79,6 +82,7 @@ def assemble(
     """
     check_start(recipe.model.start)
     refuse_unfinished(recipe.model.source)
+    checks.refuse_adapters(recipe)
     checks.refuse_reinitialising(recipe)
     signal = signal or open_signal(recipe)
     labelled = labelled or open_labelled(recipe.data, signal, recipe.seed, task=task_of(recipe))
@@ -89,12 +93,19 @@ def assemble(
     build.apply_choices(recipe, objective)
     objective.to(build.device_of(recipe))
     weights, begun = begin(recipe, objective, signal, labelled, show or Silent())
-    if recipe.model.frozen:
-        backbone: Any = objective.backbone
-        backbone.freeze()
+    hold(recipe, objective)
     train, valid = (build.batches_of(recipe, signal, source) for source in (learn_from, validate_on))
     test = build.batches_of(recipe, signal, labelled.test) if labelled.test else None
     return Adaptation(recipe, signal, labelled, objective, train, valid, test, weights, begun)
+
+
+def hold(recipe: Recipe, objective: Composed) -> None:
+    """Freeze the encoder, or all of it but low-rank adapters, where the recipe says so."""
+    backbone: Any = objective.backbone
+    if recipe.model.frozen:
+        backbone.freeze()
+    if recipe.model.lora:
+        low_rank.adapt(backbone, recipe.model.lora, peft.parts_of(backbone.shape), recipe.seed)
 
 
 def fit(
@@ -194,8 +205,7 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
     device = build.device_of(recipe).type
     choice = probe.rule(probe.recipe_context(recipe), machine.native_bf16(), machine.cores(), device)
     if recipe.optimizer.lr is None:
-        lr = HEAD_LR if recipe.model.frozen else rate(recipe.model.width or 256)
-        recipe = filled(recipe, optimizer={"lr": lr})
+        recipe = filled(recipe, optimizer={"lr": default_rate(recipe)})
     return probe.with_choice(recipe, choice)
 
 
@@ -208,6 +218,13 @@ def refuse_long(recipe: Recipe, signal: Signal) -> None:
             f"the model has learned {shape.positions} positions",
             f"Set {recipe.signal}.context={shape.positions} or less.",
         )
+
+
+def default_rate(recipe: Recipe) -> float:
+    """Learning rate of what learns."""
+    if recipe.model.frozen or recipe.model.lora:
+        return HEAD_LR if recipe.model.frozen else LORA_LR
+    return rate(recipe.model.width or 256)
 
 
 def rate(width: int) -> float:

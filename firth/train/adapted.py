@@ -60,30 +60,33 @@ def describe(work, show: Recorded) -> None:
     from firth.train import build
 
     recipe, classes = work.recipe, work.labelled.classes
-    frozen = frozen_note(work, show) if recipe.model.frozen else ""
+    held = held_note(work, show) if recipe.model.frozen or recipe.model.lora else ""
     named = ", ".join(classes[:5]) + (", …" if len(classes) > 5 else "")
     parts = [f"{number:,} {name}" for name, number in counts(work).items()]
     show.line("Data", " · ".join([*parts, *([f"{len(classes)} classes ({named})"] if classes else [])]))
     show.line("Model", build.describe_model(work.objective.backbone.shape, work.objective))
     if recipe.model.start == "pretrained":
-        show.line("Weights", work.weights.describe(recipe.model.source) + frozen)
+        show.line("Weights", work.weights.describe(recipe.model.source) + held)
     else:
         told = f" ({build.describe_start(work.begun)})" if work.begun else ""
-        show.line("Weights", f"{recipe.model.start} start{told}; weights of {recipe.model.source} unused{frozen}")
+        show.line("Weights", f"{recipe.model.start} start{told}; weights of {recipe.model.source} unused{held}")
     plan = planned(work)
     ends = f", ends after {plan['patience']} without gain" if plan["patience"] else ""
     show.line("Plan", f"{plan['steps']:,} steps × {plan['batch']} samples · learning rate {plan['lr']:g} · "
                       f"validated every {plan['evaluate_every']:,} steps{ends}")  # fmt: skip
 
 
-def frozen_note(work, show: Show) -> str:
-    """What a frozen encoder means, for the line on the weights; a note where it was never trained."""
+def held_note(work, show: Show) -> str:
+    """What a frozen or held encoder means, for the line on the weights; a note where it was never trained."""
     from firth.train import build
 
-    if work.recipe.model.start != "pretrained":
-        show.note(f"The encoder is frozen as `{work.recipe.model.start}` begins it: "
+    model = work.recipe.model
+    how = "frozen" if model.frozen else "held"
+    if model.start != "pretrained":
+        show.note(f"The encoder is {how} as `{model.start}` begins it: "
                   "a head learns over vectors that nothing was learnt for.")  # fmt: skip
-    return f" · encoder frozen: {count(build.learning(work.objective))} parameters learn"
+    what = "encoder frozen" if model.frozen else f"adapters of rank {model.lora}"
+    return f" · {what}: {count(build.learning(work.objective))} parameters learn"
 
 
 def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapted:
@@ -113,10 +116,30 @@ def save_model(work, place: Path, job) -> None:
     facts = {"task": work.task, "signal": work.recipe.signal, "classes": list(work.labelled.classes)} | {
         k: v for part in own for k, v in part.items()
     }
-    save_folder(partial, work.objective.backbone.shape, job.state_dict(), tuple(work.labelled.classes), facts)
+    state = apart(work, place.with_name("adapter"), job.state_dict())
+    save_folder(partial, work.objective.backbone.shape, state, tuple(work.labelled.classes), facts)
     work.signal.save(partial)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(partial, place)
+
+
+def described_hold(model) -> str:
+    """For the card."""
+    if model.frozen:
+        return ", encoder frozen"
+    return f", low-rank adapters of rank {model.lora}" if model.lora else ""
+
+
+def apart(work, place: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """The weights with the adapters merged in; the adapters alone lie in `place` where their base is a model folder."""
+    from firth.interop import peft
+    from firth.interop.folder import model_folder
+    from firth.model import low_rank
+
+    model, shape = work.recipe.model, work.objective.backbone.shape
+    if model.lora and model.start == "pretrained":
+        peft.save_adapter(place, shape, state, work.task, str(model_folder(model.source)))
+    return low_rank.merged(state) if model.lora else state
 
 
 def write_wrong(folder: RunFolder, wrong: list[dict[str, Any]]) -> None:
@@ -179,7 +202,7 @@ library_name: transformers
 
 # {title}
 
-{model}, adapted by firth to `{task}` from `{source}` ({start}{frozen}) with {labels} labels ({parts}).
+{model}, adapted by firth to `{task}` from `{source}` ({start}{held}) with {labels} labels ({parts}).
 {classes}
 | {scored} | |
 |---|---|
@@ -221,7 +244,7 @@ def card(work, folder: RunFolder, result: Adapted) -> str:
         **named,
         model=build.describe_model(work.objective.backbone.shape, work.objective),
         source=work.recipe.model.source,
-        frozen=", encoder frozen" if work.recipe.model.frozen else "",
+        held=described_hold(work.recipe.model),
         labels=count(sum(n for part, n in result.labels.items() if part != "test")),
         parts=", ".join(f"{number:,} {part}" for part, number in result.labels.items()),
         classes=f"Classes: {', '.join(work.labelled.classes)}.\n" if work.labelled.classes else "",

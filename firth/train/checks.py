@@ -73,10 +73,27 @@ def refuse_start(recipe: Recipe, given: Iterable[str]) -> None:
 def refuse_adapting_keys(recipe: Recipe) -> None:
     """Raises InputError for keys that mean something where a task is learnt only."""
     model = recipe.model
-    keys = {"model.frozen = true": model.frozen, f"model.reinitialise = {model.reinitialise}": model.reinitialise}
+    numbers = {f"model.{key} = {getattr(model, key)}": getattr(model, key) for key in ("reinitialise", "lora")}
+    keys = {"model.frozen = true": model.frozen, **numbers}
     for key, given in keys.items():
         if given:
             raise InputError(key, "is a key of adapt: pre-training trains the whole encoder", "Leave it out.")
+
+
+def refuse_adapters(recipe: Recipe) -> None:
+    """Raises InputError for adapters that could not learn, or of a rank beyond that of what they are added to."""
+    rank = recipe.model.lora
+    if not rank:
+        return
+    from firth.interop.folder import open_shape  # torch comes with it
+
+    where, width = f"model.lora = {rank}", open_shape(recipe.model.source).width
+    if recipe.model.frozen:
+        raise InputError(where, "in a frozen encoder nothing learns, adapters neither", "Leave out one of the two.")
+    if rank > width:
+        raise InputError(
+            where, f"the maps are {width} wide: no rank is higher", "Set a low rank, such as model.lora=8."
+        )
 
 
 def refuse_reinitialising(recipe: Recipe) -> None:
@@ -87,8 +104,9 @@ def refuse_reinitialising(recipe: Recipe) -> None:
     from firth.interop.folder import open_shape  # torch comes with it
 
     where, layers = f"model.reinitialise = {blocks}", open_shape(recipe.model.source).layers
-    if recipe.model.frozen:
-        raise InputError(where, "in a frozen encoder, blocks drawn anew would stay random", "Leave out one of the two.")
+    if recipe.model.frozen or recipe.model.lora:
+        how = "a frozen encoder" if recipe.model.frozen else "an encoder that is held for adapters"
+        raise InputError(where, f"in {how}, blocks drawn anew would stay random", "Leave out one of the two.")
     if blocks > layers:
         do = f"Set model.reinitialise={layers} or less."
         raise InputError(where, f"{recipe.model.source} has {layers} block{'s' * (layers > 1)}", do)

@@ -19,6 +19,7 @@ OWN = {
     "samples",
     "checkpoints",
     "model",
+    "adapter",
     "report.html",
     ".lock",
     ".model-partial",
