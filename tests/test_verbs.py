@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from textwrap import indent
 
 import numpy as np
@@ -291,3 +292,11 @@ def test_the_page_of_any_word_has_a_name(place, word, page):
     (place / "odd.txt").write_text("\n".join(lines) + "\n")
     assert f"Report   {page}" in done("company", "pretrained", word, "odd.txt")
     assert (place / page).exists()
+
+
+def test_equal_sentences_make_one_group_without_a_warning(place):
+    (place / "same.txt").write_text("".join(f"The ( ship meets 42 number {i}.\n" for i in range(12)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = firth("company", "pretrained", "42", "same.txt", "--most", "10", "--set", "text.context=8")
+    assert found.exit_code == 0 and "Warning" not in found.output, found.output

@@ -4,6 +4,7 @@ Silhouette: Rousseeuw 1987, "Silhouettes: a graphical aid". Self-similarity and 
 1909.00512, section 3. Standardised dimensions against rogue ones: Timkey & van Schijndel 2021, arXiv 2109.04404.
 """
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -83,7 +84,9 @@ def split(points: np.ndarray, count: int, seed: int, method: str) -> np.ndarray:
         return np.zeros(len(points), np.int64)
     if method == "agglomerative":
         return AgglomerativeClustering(count).fit_predict(points)
-    return KMeans(count, n_init=5, random_state=seed).fit_predict(points)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # points that are all the same make fewer groups than were asked for
+        return KMeans(count, n_init=5, random_state=seed).fit_predict(points)
 
 
 def silhouette(points: np.ndarray, labels: np.ndarray) -> float:
