@@ -209,6 +209,24 @@ def test_peft_computes_with_the_adapter_what_we_compute(shape, tmp_path):
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_adapter_of_a_run_on_its_model_gives_the_probabilities_of_the_run(tmp_path):
+    package = pytest.importorskip("peft")
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    from firth.evaluate.predict import load
+
+    runs.quick_adapt(tmp_path / "run", settings=[LORA])
+    place = runs.folder() / "pretrained" / "model"
+    base = AutoModelForSequenceClassification.from_pretrained(place, num_labels=2, classifier_pooling="mean")
+    model = package.PeftModel.from_pretrained(base, tmp_path / "run" / "adapter").eval()
+    texts = ["A wonderful film about the tide and the tram.", "A dreadful film."]
+    with torch.no_grad():
+        inputs = AutoTokenizer.from_pretrained(place)(texts, padding=True, return_tensors="pt")
+        shares = model(**inputs).logits.softmax(-1)
+    for row, one in zip(shares, load(tmp_path / "run").predict(texts), strict=True):
+        assert one.probability == pytest.approx(float(row.max()), abs=1e-4)
+
+
 def saved(shape: str, folder):
     """The folder of a classifier, and beside it an adapter and another head on it; what both together are."""
     from firth.interop.folder import save_folder
