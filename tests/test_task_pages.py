@@ -156,3 +156,11 @@ def test_one_seed_is_one_seed(tmp_path):
     assert "30 labels in all, 1 seed, 200 test items" in printed(made("tag", 1))
     text = "".join(Structure(written(tmp_path, made("tag", 1))).text)
     assert "Every arm was adapted with 1 seed." in text and "1 seeds" not in text and "mean over 1 seed." in text
+
+
+@pytest.mark.parametrize(("rival", "said"), [("word-overlap", "over word overlap at"), ("tf-idf", "over TF-IDF at")])
+def test_names_keep_their_capitals_within_a_sentence(rival, said):
+    trials = [trial("span", arm, 0.6, 30, seed, None) for arm in ("pretrained", rival) for seed in range(3)]
+    titles = {"pretrained": "Pre-trained", rival: {"tf-idf": "TF-IDF"}.get(rival, "Word overlap")}
+    found = Comparison(titles, (), [["x"]] * ITEMS, trials, rivals=[rival], metric="f1")
+    assert said in found.verdict and page.table(found, 30)["head"][3] == "pre-trained gains"

@@ -145,7 +145,7 @@ class Comparison:
     def verdict(self) -> str:
         """The headline: the main arm against its first rival, at the fewest labels; and who does better than it."""
         rival, labels = self.compared[0], self.budgets[0]
-        headline = verdict(self.difference(self.main, rival, labels), labels, self.titles[rival].lower())
+        headline = verdict(self.difference(self.main, rival, labels), labels, within(self.titles[rival]))
         others = {self.titles[name]: self.difference(self.main, name, labels) for name in self.compared[1:]}
         return " ".join([headline, *but(others)])
 
@@ -209,6 +209,11 @@ class Comparison:
         text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, default=str)
         path.write_text(text + "\n", encoding="utf-8")
         return path
+
+
+def within(title: str) -> str:
+    """A title in the middle of a sentence: random initialisation, but TF-IDF."""
+    return title[:1].lower() + title[1:] if title[1:2].islower() else title
 
 
 def _ends(found: Interval) -> list[float | None]:

@@ -3,7 +3,7 @@
 from math import isnan
 from typing import Any
 
-from firth.evaluate.comparison import Comparison
+from firth.evaluate.comparison import Comparison, within
 from firth.evaluate.statistics import FEWEST_SEEDS, Interval
 from firth.evaluate.verdict import finding, signed
 from firth.report import facts as told
@@ -132,7 +132,7 @@ def table(comparison: Comparison, labels: int) -> dict[str, Any]:
         "mean validation loss",
         "seconds a seed",
     ]
-    head[3] = f"{comparison.titles[comparison.main].lower()} gains"
+    head[3] = f"{within(comparison.titles[comparison.main])} gains"
     arms = [arm for arm in comparison.titles if comparison.of(arm, labels)]
     return {"head": head, "rows": [_row(comparison, arm, labels) for arm in arms]}
 
