@@ -71,7 +71,9 @@ class Train(Table):
     checkpoint_every: int | None = Field(None, ge=1)  # steps; None: about every 60 s, filled
     evaluate_every: int | None = Field(None, ge=1)  # steps; None: about 10 times a run, filled
     evaluate_samples: int = Field(256, ge=1)  # held-out samples per evaluation
-    patience: int | None = Field(None, ge=1)  # adapt: evaluations without a better score before stopping
+    patience: int | None = Field(
+        None, ge=0
+    )  # adapt: evaluations without a better score before it stops and keeps the best weights; 0: the last are kept
 
 
 class Recipe(Table):

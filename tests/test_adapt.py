@@ -58,9 +58,7 @@ def test_what_was_loaded_what_is_new_and_what_is_unused_is_said(tmp_path):
     told = runs.Told()
     runs.quick_adapt(tmp_path / "run", show=told, dry_run=True, start="random")
     assert told.lines["Weights"] == f"random start; weights of {runs.folder() / 'pretrained'} unused"
-    assert told.lines["Plan"] == (
-        "40 steps × 16 samples · learning rate 0.003 · validated every 10 steps, ends after 5 without gain"
-    )
+    assert told.lines["Plan"] == ("40 steps × 16 samples · learning rate 0.003 · validated every 10 steps")
     assert not (tmp_path / "run").exists()
 
 
@@ -193,12 +191,12 @@ def test_fit_keeps_the_weights_of_the_lowest_validation_loss_and_stops_early():
     (40, 16, 60), (160, 16, 200), (800, 16, 400), (8_000, 16, 1_500), (64_000, 32, 6_000),
 ])  # fmt: skip
 def test_steps_follow_the_number_of_labels(samples, batch, steps):
-    found = adaptation.plan(DEFAULTS, SimpleNamespace(train=range(samples))).train
+    found = adaptation.plan(DEFAULTS, SimpleNamespace(train=range(samples), valid=range(100))).train
     assert (found.batch, found.steps, found.evaluate_every) == (batch, steps, max(1, steps // 20))
 
 
 def test_a_budget_may_be_steps_or_epochs():
-    labelled = SimpleNamespace(train=range(160))
+    labelled = SimpleNamespace(train=range(160), valid=range(40))
     for text, steps in (("70steps", 70), ("3epochs", 30)):
         recipe = apply_settings(DEFAULTS, {"train.budget": text})
         assert adaptation.plan(recipe, labelled).train.steps == steps
@@ -349,3 +347,10 @@ def test_results_read_as_a_sentence_and_a_matrix():
         "positive           166       584",
     ]
     assert confusion({}) == []
+
+
+@pytest.mark.parametrize(("valid", "asked", "patience"), [(199, None, 0), (200, None, 5), (50, 3, 3), (900, 0, 0)])
+def test_the_best_weights_are_chosen_only_where_validation_can_tell(valid, asked, patience):
+    labelled = SimpleNamespace(train=range(400), valid=range(valid))
+    recipe = filled(DEFAULTS, train={"patience": asked})
+    assert adaptation.plan(recipe, labelled).train.patience == patience

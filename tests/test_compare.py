@@ -16,6 +16,7 @@ from firth.find import find
 from firth.recipe import Recipe, filled
 from firth.train.log import Recorded
 from firth.train.pretrain import pretrain
+from tests import runs
 from tests.material import write_corpus, write_labels
 
 ADAPT = Recipe(verb="adapt", objective=("classify",))
@@ -126,7 +127,7 @@ def test_nothing_to_compare_is_refused(labels, seeds, message):
 
 def test_arms_keep_their_last_weights_unless_asked(tmp_path):
     recipe = compare.recipe_of("model", ["x.tsv"], "classify", 3, None, ["train.steps=7"])
-    assert recipe.train.patience is None and recipe.train.steps == 7
+    assert recipe.train.patience == 0 and recipe.train.steps == 7
     assert recipe.seed == 3 and recipe.model.start == "random"
     assert compare.recipe_of("model", ["x.tsv"], "classify", 0, None, ["train.patience=2"]).train.patience == 2
 
@@ -200,3 +201,38 @@ def test_the_same_call_gives_the_same_numbers(found):
     before = comparison.of("pretrained", 20)[0]
     assert (again.trials[0].predicted == before.predicted).all()
     assert again.trials[0].curve == before.curve
+
+
+# ------------------------------------------------------------------ further models
+
+
+def test_further_models_are_arms_named_by_their_folders_with_their_own_tokenizers():
+    models = [runs.adapted(), runs.folder() / "pretrained", runs.folder() / "pretrained" / "model"]
+    recipe = compare.recipe_of(models[1], [runs.folder() / "reviews.tsv"], "classify", 0, None, None)
+    found = arms.others(models, recipe, Recorded())
+    assert list(found) == ["adapted", "pretrained-2", "pretrained-3"]
+    for model, (name, arm) in zip(models, found.items(), strict=True):
+        assert isinstance(arm, Neural) and (arm.arm, arm.name, arm.encodes) == (name, "pretrained", True)
+        assert arm.recipe.model.source == str(model)
+        assert title(name) == name
+    first, second = (arm.signal for arm in list(found.values())[:2])
+    assert first is not second and first.facts.vocabulary == second.facts.vocabulary
+
+
+def test_a_model_that_is_not_there_is_named_before_anything_is_trained(tmp_path):
+    recipe = compare.recipe_of(runs.adapted(), [runs.folder() / "reviews.tsv"], "classify", 0, None, None)
+    with pytest.raises(InputError) as caught:
+        arms.others([tmp_path / "nowhere"], recipe, Recorded())
+    assert str(caught.value).startswith(f"{tmp_path / 'nowhere'}: no such folder.")
+
+
+def test_fewer_labels_than_were_asked_for_are_refused():
+    parts = {"train": [record("positive")] * 8, "valid": [record("negative")] * 2, "test": [record("negative")] * 5}
+    told = SimpleNamespace(records=parts)
+    compare.refuse_fewer(told, 10)
+    with pytest.raises(InputError) as caught:
+        compare.refuse_fewer(told, 11)
+    assert str(caught.value) == (
+        "data.labels = 11: only 10 labelled examples are left beside a test part of 5. "
+        "Use fewer, or give a test file: data.test."
+    )

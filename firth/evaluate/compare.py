@@ -115,7 +115,7 @@ def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) 
     recipe = request(
         model, paths, None, None, task=task, start=adaptation.RANDOM, labels=None, seed=seed, device=device
     )
-    recipe = apply_settings(filled(recipe, train={"patience": None}), settings or ())
+    recipe = apply_settings(filled(recipe, train={"patience": 0}), settings or ())
     checks.refuse_same_files(recipe.data)
     return recipe
 

@@ -20,7 +20,7 @@ DEFAULTS = Recipe(
     objective=("classify",),
     model=Model(dropout=0.1, start="pretrained"),
     optimizer=Optimizer(betas=(0.9, 0.999)),
-    train=Train(schedule="linear", warmup=0.1, patience=5, evaluate_samples=2000),
+    train=Train(schedule="linear", warmup=0.1, evaluate_samples=2000),
 )
 
 

@@ -39,6 +39,7 @@ EPOCHS = 3  # through many labels
 FEW_STEPS = 400  # through few labels, at most
 FEW_EPOCHS = 20  # through very few labels, at most
 EVALUATIONS = 20  # along the way
+PATIENCE, ENOUGH = 5, 200  # evaluations; validation examples below which the last weights are better than the chosen
 
 
 @dataclass
@@ -240,7 +241,10 @@ def plan(recipe: Recipe, labelled: Labelled) -> Recipe:
     steps = recipe.train.steps or _asked_steps(recipe, epoch) or max(EPOCHS * epoch, min(FEW_EPOCHS * epoch, FEW_STEPS))
     every = recipe.train.evaluate_every or max(1, steps // EVALUATIONS)
     save = recipe.train.checkpoint_every or max(every, 500)
-    changes = {"batch": batch, "steps": steps, "evaluate_every": every, "checkpoint_every": save}
+    patience = recipe.train.patience
+    if patience is None:
+        patience = PATIENCE if len(labelled.valid or ()) >= ENOUGH else 0
+    changes = {"batch": batch, "steps": steps, "evaluate_every": every, "checkpoint_every": save, "patience": patience}
     return filled(recipe, train=changes)
 
 

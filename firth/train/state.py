@@ -18,7 +18,7 @@ class State:
 
     def __init__(self, run: Run):
         self.run, self.index = run, 0
-        self.best = Best(run.recipe.train.patience)
+        self.best = Best(run.recipe.train.patience or None)
         self.checkpoints = run.checkpoints
 
     def __enter__(self) -> "State":
