@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,8 +65,8 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 
 
 @contextmanager
-def verb(as_json: bool, debug: bool) -> Iterator[Any]:
-    """What a verb prints on; an error leaves as one message and its exit code."""
+def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
+    """What a verb prints on; an error leaves as one message and its exit code. skips: the verb knows --skip-bad."""
     from firth.report.terminal import Terminal
 
     show = Terminal(json=as_json)
@@ -77,7 +78,7 @@ def verb(as_json: bool, debug: bool) -> Iterator[Any]:
         nobody_reads()
         raise typer.Exit(PIPE) from None
     except FirthError as error:
-        show.error(error)
+        show.error(error if skips else without_skipping(error))
         if debug:
             raise
         raise typer.Exit(error.exit_code) from None
@@ -92,6 +93,11 @@ def verb(as_json: bool, debug: bool) -> Iterator[Any]:
             f"firth: {type(error).__name__}: {first}. This is a fault in firth; run again with --debug.", err=True
         )
         raise typer.Exit(1) from None
+
+
+def without_skipping(error: FirthError) -> FirthError:
+    """The same without the advice to say --skip-bad."""
+    return type(error)(error.where, error.what, re.sub(r"; --skip-bad [^.;]*", "", error.do))
 
 
 def nobody_reads() -> None:
@@ -246,7 +252,7 @@ def score(
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """The field's exact metric on a prediction file that any tool wrote."""
-    with verb(as_json, debug) as show:
+    with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.scoring import score as run
 
         found = run(gold, predictions, task, label=label, predicted=predicted, classes=classes or ())
@@ -267,7 +273,7 @@ def embed(
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Vectors of texts, as .npy or .parquet, for search, clustering, near-duplicates."""
-    with verb(as_json, debug) as show:
+    with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.vectors import embed as run
 
         found: Any = run(
@@ -292,7 +298,7 @@ def company(
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """The company a word keeps: its occurrences, grouped by contextual vectors."""
-    with verb(as_json, debug) as show:
+    with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.company import company as run
         from firth.report.company_page import page_of, write_company
 
@@ -316,7 +322,7 @@ def predict(
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Labels, tags, answers, or words for [MASK]; a table on a terminal, JSON lines when piped."""
-    with verb(as_json, debug) as show:
+    with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.predict import predict as run
 
         show.predictions(

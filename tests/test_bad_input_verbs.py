@@ -197,3 +197,17 @@ def test_a_word_that_is_missing_exits_2_with_the_usage(place, monkeypatch, words
     monkeypatch.chdir(place)
     done = firth(*words.split())
     assert done.exit_code == 2 and done.stderr.startswith("Usage: ") and "Traceback" not in done.output
+
+
+@pytest.mark.parametrize("words", ["predict pretrained nul.txt", "embed pretrained nul.txt", "score nul.txt said.csv",
+                                   "company pretrained ship nul.txt"])  # fmt: skip
+def test_no_repair_is_named_that_the_verb_does_not_know(place, monkeypatch, words):
+    (place / "nul.txt").write_bytes(b"some words\x00 here\n" * 9)
+    told = refused(place, monkeypatch, words.split())
+    assert "nul.txt" in told and "--skip-bad" not in told and told.endswith(".")
+
+
+def test_verbs_that_can_skip_say_so(place, monkeypatch):
+    (place / "gap.tsv").write_text("text\tlabel\n" + "a film\tgood\nno film\tbad\n" * 9 + "\tbad\n")
+    told = refused(place, monkeypatch, ["compare", "pretrained", "gap.tsv", "--labels", "8"])
+    assert told.startswith("gap.tsv:20:1: `text` is empty.") and told.endswith("--skip-bad leaves out such rows.")

@@ -241,3 +241,27 @@ def test_a_model_with_a_part_of_its_head_missing_is_refused(tmp_path):
         f"{tmp_path / 'model'}: has no weights for `parts.classify.classifier.bias`. "
         "Save the model again, or copy its folder as a whole."
     )
+
+
+# ------------------------------------------------------------------ rows
+
+
+def test_models_of_one_text_read_the_text_column_and_others_their_own():
+    assert load(runs.adapted()).reads is None and load(runs.folder() / "pretrained").reads is None
+
+
+def test_a_file_of_rows_and_one_of_lines_are_read_by_their_kind(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"first": "x", "second": "y"}\n{"first": "z"}\n')
+    (tmp_path / "b.txt").write_text("one line\nanother\n")
+
+    def reads(record):
+        return record.fields["first"], record.fields.get("second", "")
+
+    assert list(source_of(str(tmp_path / "a.jsonl"), reads=reads)) == [("x", "y"), ("z", "")]
+    assert list(source_of(str(tmp_path), reads=reads)) == ["one line", "another", ("x", "y"), ("z", "")]
+    assert list(source_of(str(tmp_path / "a.jsonl"), "first", reads)) == ["x", "z"]
+
+
+@pytest.mark.parametrize(("given", "size"), [("abc", 3), (("ab", "cde"), 5), ([], 0), (["🙂"], 1)])
+def test_the_length_of_an_input_is_that_of_all_its_texts(given, size):
+    assert module.length(given) == size

@@ -11,11 +11,12 @@ from firth.errors import InputError
 from firth.evaluate import compare as core
 from firth.evaluate.comparison import Comparison, Point, Trial
 from firth.evaluate.kept import Kept
-from firth.evaluate.versus import combinations, name_of, numbers_of, versus
+from firth.evaluate.versus import combinations, differing, name_of, numbers_of, versus
 from firth.find import find
 from firth.recipe import Data
 from firth.report.html import write_comparison
 from firth.signals.text import Text
+from firth.train.folder import RunFolder
 from tests import labelled_files, runs
 
 FEW = {"train.steps": 4, "train.batch": 4, "train.evaluate_every": 2, "train.precision": "fp32"}
@@ -102,11 +103,14 @@ def test_every_task_is_compared_with_its_baselines(place, task, write, metric, b
 def test_varied_pre_training_makes_a_run_for_each_choice(place):
     found = versus(
         runs.folder() / "corpus.txt", runs.folder() / "reviews.tsv", labels="20", seeds=2, arms="pretrained",
-        vary=["masked_tokens.mask_rate=0.15,0.4"], budget="4steps", out=place / "vary",
+        vary=["masked_tokens.mask_rate=0.15,0.4", "size=1x32", "text.vocabulary=300"], budget="4steps",
+        out=place / "vary",
         settings=FEW | {"data.test": ()},
     )  # fmt: skip
     assert found.titles == {"pretrained": "mask_rate=0.15", "mask_rate=0.4": "mask_rate=0.4"}
     assert sorted(path.name for path in (place / "vary" / "runs").iterdir()) == ["mask_rate=0.15", "mask_rate=0.4"]
+    shapes = [RunFolder(path).recipe.model for path in (place / "vary" / "runs").iterdir()]
+    assert {(one.layers, one.width) for one in shapes} == {(1, 32)}
 
 
 def test_a_dry_run_writes_nothing(place):
@@ -180,6 +184,9 @@ def test_choices_are_all_combinations():
     assert len(found) == 4 and found[0] == {"masked_tokens.mask_rate": "0.15", "objective": "masked-tokens"}
     assert name_of(found[3]) == "mask_rate=0.3 objective=next-sentence+masked-tokens"
     assert combinations([]) == []
+    sized = combinations(["size=4x256", "masked_tokens.mask_rate=0.15,0.3"])
+    assert sized[1] == {"size": "4x256", "masked_tokens.mask_rate": "0.3"}
+    assert [name_of(differing(one, sized)) for one in sized] == ["mask_rate=0.15", "mask_rate=0.3"]
 
 
 def test_refusals_say_where_what_and_what_to_do(place, tmp_path):
@@ -188,6 +195,9 @@ def test_refusals_say_where_what_and_what_to_do(place, tmp_path):
     )
     assert refusal(lambda: combinations(["x"])) == (
         "--vary x: names no two values. Write --vary masked_tokens.mask_rate=0.15,0.3."
+    )
+    assert refusal(lambda: combinations(["a=1", "b=2"])) == (
+        "--vary a=1 b=2: names no two values. Write --vary masked_tokens.mask_rate=0.15,0.3."
     )
     assert refusal(lambda: combinations(["x=" + ",".join(map(str, range(13)))])) == (
         "--vary: makes 13 pre-trainings. Vary less at a time: at most 12."

@@ -19,6 +19,7 @@ from firth.train.pretrain import pretrain
 CONTROLS = ("shuffled-labels",)
 SHUFFLED = "A control: labels are dealt out anew, so that there is nothing to learn, and nothing may be shown."
 MOST = 12  # combinations that --vary may make: a search beyond that should be thought about
+CHOICES = "Write --vary masked_tokens.mask_rate=0.15,0.3."
 
 
 def versus(
@@ -45,7 +46,7 @@ def versus(
 
     labels: numbers of labels in all, "100,500" or a list. arms: as of evaluate.compare; against: more model folders.
     vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
-    the runs are the arms. control: "shuffled-labels". report: writes the page; None: none is written.
+    the runs are the arms; "key=a" holds for all of them. control: "shuffled-labels". report: writes the page, or None.
     The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
     """
     show = show or Silent()
@@ -56,18 +57,20 @@ def versus(
     refuse_arms(chosen, against, vary)
     place = Path(out) if out else default_place(given, task, vary)
     choices = combinations(vary)
+    names = [name_of(differing(choice, choices)) for choice in choices]
     if vary and not budget:
         raise InputError("--vary", "needs a budget for each pre-training", "Add one such as --budget 500steps.")
     if dry_run:
         own = merged(config, settings)
-        return planned(model, given, task, numbers, seeds, chosen, against, choices, own, show, place)
+        return planned(model, given, task, numbers, seeds, chosen, against, names, own, show, place)
     if control:
         show.note(SHUFFLED)
-    models = [trained(model, place, choice, str(budget), seed, device, show) for choice in choices] if vary else [model]
+    runs, asked = place / "runs", zip(names, choices, strict=True)
+    models = [trained(model, runs, *one, str(budget), seed, device, show) for one in asked] if vary else [model]
     found = compare(
         models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
         told_of(task, given, control), models=[*models[1:], *against],
-        out=place / "comparison" if vary else place, control=bool(control), title=name_of(choices[0]) if vary else None,
+        out=place / "comparison" if vary else place, control=bool(control), title=names[0] if vary else None,
     )  # fmt: skip
     show.result(found)
     if report:
@@ -136,18 +139,25 @@ def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any
 
 
 def combinations(vary: Sequence[str]) -> list[dict[str, str]]:
-    """["a=1,2", "b=x,y"] → the four choices. Raises InputError for what has no values, and for more than MOST."""
+    """["a=1,2", "b=x"] → two choices, b the same in both. Raises InputError for no choice, and for more than MOST."""
     keys = []
     for text in vary:
         key, _, values = text.partition("=")
         listed = [value.strip() for value in values.split(",") if value.strip()]
-        if not key.strip() or len(listed) < 2:
-            raise InputError(f"--vary {text}", "names no two values", "Write --vary masked_tokens.mask_rate=0.15,0.3.")
+        if not key.strip() or not listed:
+            raise InputError(f"--vary {text}", "names no two values", CHOICES)
         keys.append([(key.strip(), value) for value in listed])
     found = [dict(choice) for choice in product(*keys)] if keys else []
+    if len(found) == 1:
+        raise InputError(f"--vary {' '.join(vary)}", "names no two values", CHOICES)
     if len(found) > MOST:
         raise InputError("--vary", f"makes {len(found)} pre-trainings", f"Vary less at a time: at most {MOST}.")
     return found
+
+
+def differing(choice: Mapping[str, str], choices: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """What of a choice is not the same in all."""
+    return {key: value for key, value in choice.items() if any(other[key] != value for other in choices)}
 
 
 def name_of(choice: Mapping[str, str]) -> str:
@@ -155,12 +165,14 @@ def name_of(choice: Mapping[str, str]) -> str:
     return " ".join(f"{key.rpartition('.')[2]}={value}" for key, value in choice.items())
 
 
-def trained(data, place: Path, choice: Mapping[str, str], budget: str, seed: int, device, show: Show) -> Path:
+def trained(
+    data, place: Path, name: str, choice: Mapping[str, str], budget: str, seed: int, device, show: Show
+) -> Path:
     """The run of one choice, made, gone on with, or found finished. `objective` may be varied: joined by +."""
     settings = {key: value for key, value in choice.items() if key not in ("objective", "size")}
     objective, size = (choice[key].replace("+", ",") if key in choice else None for key in ("objective", "size"))
-    out = place / "runs" / name_of(choice).replace(" ", "_").replace("/", "_")
-    show.line("Choice", name_of(choice))
+    out = place / name.replace(" ", "_").replace("/", "_")
+    show.line("Choice", name)
     run = pretrain([data], objective, size, budget, out, seed=seed, device=device, settings=settings, show=show)
     return run.folder
 
@@ -169,14 +181,14 @@ def trained(data, place: Path, choice: Mapping[str, str], budget: str, seed: int
 
 
 def planned(
-    model, paths, task, labels, seeds, arms, against, choices, settings, show: Show, place: Path
+    model, paths, task, labels, seeds, arms, against, choices: Sequence[str], settings, show: Show, place: Path
 ) -> dict[str, Any]:
     """What would be done; the labelled data is read and checked where there is a model."""
     refuse_place(place)
     trials = len(labels) * seeds
     plan: dict[str, Any] = {"labels": labels, "seeds": seeds, "out": str(place), "trials of each arm": trials}
     if choices:
-        plan["pre-trainings"] = [name_of(choice) for choice in choices]
+        plan["pre-trainings"] = list(choices)
     else:
         recipe = recipe_of(model, paths, task, 0, None, settings)
         signal = adaptation.open_signal(recipe)
