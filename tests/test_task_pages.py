@@ -75,8 +75,8 @@ def test_the_page_is_whole_asks_nothing_and_says_the_verdict(tmp_path, kind, see
 def test_the_metric_is_called_by_its_name(tmp_path, kind, name):
     found = made(kind)
     assert page.table(found, 30)["head"][1] == f"test {name}"
-    assert page.accuracies(found, 30)["title"] == f"{name} on 200 test items, 30 labels"
-    assert page.efficiency(made(kind, budgets=(30, 60)))["title"] == f"{name} against labels"
+    assert page.accuracies(found, 30)["title"] == f"{name[0].upper()}{name[1:]} on 200 test items, 30 labels"
+    assert page.efficiency(made(kind, budgets=(30, 60)))["title"] == f"{name[0].upper()}{name[1:]} against labels"
 
 
 @pytest.mark.parametrize("kind", METRICS)

@@ -81,6 +81,11 @@ def metric_of(comparison: Comparison) -> str:
     return {"f1": "F1", "pearson": "Pearson's correlation"}.get(name, name)
 
 
+def capital(text: str) -> str:
+    """The text with a capital at its beginning, the rest as it is."""
+    return text[:1].upper() + text[1:]
+
+
 def accuracies(comparison: Comparison, labels: int) -> dict[str, Any]:
     """Test accuracy of every arm with its interval, a dot for each seed."""
     rows = []
@@ -90,7 +95,8 @@ def accuracies(comparison: Comparison, labels: int) -> dict[str, Any]:
             dots = [comparison.score(trial) for trial in trials]
             rows.append(Row(title, style, found.mean, found.low, found.high, dots))
     size, metric = f"{len(comparison.gold):,} test items", metric_of(comparison)
-    return interval_chart(rows, f"{metric} on {size}, {labels:,} labels", f"{metric}, 95 % interval, a dot a seed")
+    title = f"{capital(metric)} on {size}, {labels:,} labels"
+    return interval_chart(rows, title, f"{metric}, 95 % interval, a dot a seed")
 
 
 def differences(comparison: Comparison, labels: int) -> dict[str, Any]:
@@ -119,7 +125,8 @@ def efficiency(comparison: Comparison) -> dict[str, Any] | None:
         found = [comparison.accuracy(arm, labels) for labels in budgets]
         means, lows, highs = ([getattr(one, key) for one in found] for key in ("mean", "low", "high"))
         lines.append(Line(title, style, budgets, means, low=lows, high=highs))
-    return line_chart(lines, f"{metric} against labels", "labels in all", f"{metric}, 95 % interval", percent=True)
+    unit = f"{metric}, 95 % interval"
+    return line_chart(lines, f"{capital(metric)} against labels", "labels in all", unit, percent=True)
 
 
 def table(comparison: Comparison, labels: int) -> dict[str, Any]:
