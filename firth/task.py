@@ -7,7 +7,7 @@ import numpy as np
 
 from firth.functional.random import combine, hash_bytes, permute
 from firth.objective import ObjectiveConfig
-from firth.signal import Sample, Signal
+from firth.signal import Facts, Sample, Signal
 
 # N examples
 
@@ -55,6 +55,9 @@ class TaskConfig(ObjectiveConfig):
     rows: ClassVar[bool] = False  # whole rows are read, not a text and a label
     fielded: ClassVar[bool] = False  # `predict` reads fields of a row, not its text alone
     classes: tuple[str, ...] = ()  # filled: names of the classes, in index order
+
+    def fill(self, facts: Facts) -> Self:
+        return self.model_copy(update={"classes": tuple(facts.classes)}) if facts.classes else self
 
     @property
     def labelled(self) -> bool:

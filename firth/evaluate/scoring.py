@@ -37,7 +37,6 @@ WORDS = ("words", "tokens")
 ANSWER = ("answer", "prediction", "prediction_text", "text", "label")
 UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
         "SYM", "VERB", "X")  # fmt: skip
-MANY = 20  # different numbers as labels: no classes any more
 
 
 class Options(NamedTuple):
@@ -79,7 +78,8 @@ def score_classes(gold: str | Path, predictions: str | Path, options: Options) -
 def score_pairs(gold: str | Path, predictions: str | Path, options: Options) -> dict[str, Any]:
     true, said = open_rows(gold), open_rows(predictions)
     columns = _columns(true, said, options)
-    if options.numbers or (options.numbers is None and are_numbers(row.fields.get(columns[0]) for row in true.rows)):
+    labels = (row.fields.get(columns[0]) for row in true.rows)
+    if options.numbers or (options.numbers is None and metrics.are_numbers(labels)):
         return _numbers(true, said, columns)
     return _classes(true, said, columns, options)
 
@@ -88,15 +88,6 @@ def _columns(true: Given, said: Given, options: Options) -> tuple[str, str]:
     """The column of the gold answers, and that of the predictions."""
     column = find_column(true, "--label", options.label, LABELS)
     return column, find_column(said, "--predicted", options.predicted, (*PREDICTED, column.lower()))
-
-
-def are_numbers(values: Iterable[Any]) -> bool:
-    """Whether labels are numbers with a part after the point, or too many different ones to be classes."""
-    try:
-        found = {float(value) for value in values}
-    except (TypeError, ValueError):
-        return False
-    return len(found) > MANY or any(not value.is_integer() for value in found)
 
 
 def _numbers(true: Given, said: Given, columns: tuple[str, str]) -> dict[str, Any]:

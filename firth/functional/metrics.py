@@ -1,10 +1,14 @@
 """Metrics on plain arrays; each equals scikit-learn's function of the same name."""
 
+from collections.abc import Iterable
 from math import exp, sqrt
+from typing import Any
 
 import numpy as np
 
 # N items, C classes
+
+MANY = 20  # different numbers as labels: no classes any more
 
 
 def confusion_matrix(gold, predicted, classes: int) -> np.ndarray:
@@ -97,3 +101,12 @@ def multilabel_accuracy(gold, predicted) -> float:
     """(N, L), (N, L) bool -> mean over the labels of their accuracy, which is 1 - hamming_loss; 0 for no decisions."""
     same = np.asarray(gold, bool) == np.asarray(predicted, bool)
     return float(same.mean()) if same.size else 0.0
+
+
+def are_numbers(values: Iterable[Any]) -> bool:
+    """Whether labels are numbers with a part after the point, or too many different ones to be classes."""
+    try:
+        found = {float(value) for value in values}
+    except (TypeError, ValueError):
+        return False
+    return len(found) > MANY or any(not value.is_integer() for value in found)

@@ -5,7 +5,7 @@ BERT's fine-tuning, arXiv 1810.04805, section 4.1; label smoothing: arXiv 1512.0
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ from firth.functional import metrics
 from firth.functional.random import Draw
 from firth.model.heads import PoolHead
 from firth.objective import Loss, Objective, Term, quiet
-from firth.signal import Batch, Facts, Features, Finding, Sample
+from firth.signal import Batch, Features, Finding, Sample
 from firth.task import Example, Outcome, TaskConfig, parts_of
 
 # B samples, T steps, D width, L classes
@@ -36,9 +36,6 @@ class Config(TaskConfig):
         "auto", description="vector of a sample: mean of its steps, or the first step; auto: first for bert, else mean"
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the pooled vector dropped while training")
-
-    def fill(self, facts: Facts) -> Self:
-        return self.model_copy(update={"classes": tuple(facts.classes)}) if facts.classes else self
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         batch.counts["classify"] = len(batch["label"]) if "label" in batch else 0

@@ -26,7 +26,6 @@ from firth.tasks.classify import Classify
 
 FIRST = ("premise", "sentence1", "sentence_a", "text1", "text_a", "first", "question1", "question", "query", "a")
 SECOND = ("hypothesis", "sentence2", "sentence_b", "text2", "text_b", "second", "question2", "answer", "passage", "b")
-MANY = 20  # different numbers as labels: no classes any more
 
 
 class Config(classify.Config):
@@ -49,7 +48,9 @@ class Config(classify.Config):
 
     def look(self, examples: Sequence[Example]) -> Self:
         first, second = columns(self, examples)
-        kind = self.kind if self.kind != "auto" else "number" if are_numbers(examples) else "classes"
+        kind = self.kind
+        if kind == "auto":
+            kind = "number" if metrics.are_numbers(one.label for one in examples) else "classes"
         found: dict[str, Any] = {"first": first, "second": second, "kind": kind}
         if kind == "number":
             numbers = np.array([number(one) for one in examples])
@@ -115,16 +116,6 @@ def wordiness(name: str, examples: Sequence[Example]) -> float:
     if all(str(cell) == str(one.label) for cell, one in zip(cells, examples, strict=True)):
         return 0.0
     return float(np.mean([len(cell.split()) if isinstance(cell, str) else 0 for cell in cells]))
-
-
-def are_numbers(examples: Sequence[Example]) -> bool:
-    """Whether the labels are so many different numbers that they are no classes, or have a part after the point."""
-    labels = {str(one.label) for one in examples}
-    try:
-        values = {float(label) for label in labels}
-    except ValueError:
-        return False
-    return len(values) > MANY or any(not value.is_integer() for value in values)
 
 
 def number(example: Example) -> float:

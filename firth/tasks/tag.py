@@ -20,7 +20,7 @@ from firth.functional.random import Draw, permute
 from firth.model.features import pick
 from firth.model.heads import PoolHead
 from firth.objective import Loss, Objective, Term, quiet
-from firth.signal import Batch, Facts, Features, Sample, Signal
+from firth.signal import Batch, Features, Sample, Signal
 from firth.task import Example, Outcome, TaskConfig, key_of
 
 # B windows, T steps, W words, D width, L tags
@@ -44,9 +44,6 @@ class Config(TaskConfig):
     @property
     def labelled(self) -> bool:
         return False
-
-    def fill(self, facts: Facts) -> Self:
-        return self.model_copy(update={"classes": tuple(facts.classes)}) if facts.classes else self
 
     def look(self, examples: Sequence[Example]) -> Self:
         there = {name for one in examples for name in one.fields}
