@@ -24,13 +24,15 @@ def pace(tmp_path, steps=1000, budget=SECONDS, resumed=0, **train):
     return Pace(budget, folder, job, lambda: clock.now, notes.append), clock, notes
 
 
-def go(pace, clock, seconds, stop=10**9):
-    """Steps that take so long each; the number of steps the run ends with."""
+def go(pace, clock, seconds, stop=10**9, between=lambda index: 0.0):
+    """Steps that take so long each, and what happens after them; the number of steps the run ends with."""
     index = 0
     while index < min(pace.job.steps, stop):
         index += 1
-        clock.now += seconds(index) if callable(seconds) else seconds
-        pace.keep(Step(index, pace.job.steps, 1.0))
+        took = seconds(index) if callable(seconds) else seconds
+        clock.now += took
+        pace.keep(Step(index, pace.job.steps, 1.0, seconds=took, items=100))
+        clock.now += between(index)
     return pace.job.steps
 
 
@@ -52,6 +54,16 @@ def test_slowing_down_in_the_middle_is_seen(tmp_path):
     found, clock, _ = pace(tmp_path)
     go(found, clock, lambda index: 0.09 if index < 400 else 0.13)
     assert clock.now <= 101.5
+
+
+def test_an_evaluation_is_no_slow_machine(tmp_path):
+    found, clock, notes = pace(tmp_path, steps=100)
+    assert go(found, clock, 0.9, between=lambda index: 3.0 * (index % 50 == 0)) == 100 and not notes
+
+
+def test_one_slow_step_is_no_slow_machine(tmp_path):
+    found, clock, notes = pace(tmp_path)
+    assert go(found, clock, lambda index: 0.092 + 0.8 * (index == 300)) == 1000 and not notes
 
 
 def test_once_the_rate_falls_nothing_changes(tmp_path):

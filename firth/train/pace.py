@@ -6,6 +6,7 @@ which is rewritten, still repeats the run bit for bit, and a run that was killed
 """
 
 import math
+from collections import deque
 from collections.abc import Callable
 
 from firth.recipe import Recipe, filled, to_toml
@@ -16,6 +17,7 @@ from firth.train.run import Run, Step
 
 CHECKS = 40  # over a run: how often the pace is looked at
 LATE = 1.01  # of the budget; an end foreseen beyond it draws the end nearer
+LOOKS = 6  # over the latest of which the seconds of a step are averaged: a single slow step is no slow machine
 
 
 class Pace:
@@ -29,22 +31,33 @@ class Pace:
         self.rising = round(train.warmup * job.steps)
         self.every = max(1, job.steps // CHECKS)
         self.kept = budget.kind == "seconds" and train.schedule == "wsd"
-        self.last: tuple[int, float] | None = None  # step and time of the last look
+        self.looks: deque[tuple[int, float]] = deque(maxlen=LOOKS)  # steps done, seconds of training in them
+        self.began: tuple[int, float] | None = None  # step and time before the first that was seen
+        self.training = 0.0  # seconds in steps since then
 
     def keep(self, step: Step) -> Recipe | None:
         """Look at the time, after any step; the changed recipe where the run was made shorter."""
+        now = self.elapsed()
+        if self.began is None and step.items:
+            self.began = step.index - 1, now - step.seconds
+        self.training += step.seconds
         if not self.kept or self.job.resumed or step.index < self.rising or step.index % self.every:
             return None
-        before, now = self.last, self.elapsed()
-        self.last = step.index, now
-        if before is None:
+        self.looks.append((step.index, self.training))
+        if len(self.looks) < 2 or self.began is None:
             return None
-        seconds = (now - before[1]) / (step.index - before[0])  # a step, evaluations and checkpoints included
-        left = step.steps - step.index
+        seconds, left = self.seconds(step.index, now), step.steps - step.index
         if now + left * seconds + FINISH <= LATE * self.budget.amount:
             return None
         fitting = step.index + int((AIM * self.budget.amount - now - FINISH) / seconds)
         return self.shorten(step, max(fitting, self.soonest(step)))
+
+    def seconds(self, index: int, now: float) -> float:
+        """A step from here on: training as of late, and the share of evaluations and checkpoints so far, which are few
+        and would count too much in a short while."""
+        (first, before), (last, after) = self.looks[0], self.looks[-1]
+        begin, since = self.began or (0, now)
+        return (after - before) / (last - first) + max(0.0, now - since - self.training) / (index - begin)
 
     def soonest(self, step: Step) -> int:
         """The fewest steps under which the fall of the rate would not have begun yet."""
