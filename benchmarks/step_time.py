@@ -94,7 +94,7 @@ def instrument(given: argparse.Namespace) -> Watch:
 
     watch = Watch()
     if given.no_prefetch:
-        loop.Prefetch = lambda make, first, last: nullcontext(OneByOne(make, first, last))
+        loop.Prefetch = lambda make, first, last: nullcontext(OneByOne(make, first, last()))
     if given.give_back:
         state.keep_freed_blocks = lambda: False
     watch.around(OneByOne if given.no_prefetch else loop.Prefetch, "__next__", "data")

@@ -192,12 +192,30 @@ def test_the_longest_samples_come_first(monkeypatch):
     assert sorted(len(s.parts[0]) for s in worst.samples) == sorted(lengths)[-4:]
 
 
-def test_equal_lengths_take_the_first_samples(monkeypatch):
+def test_of_equal_lengths_none_is_the_worst():
     source = ListSource(contract.samples(3))
     source.lengths = None
-    monkeypatch.setattr(build, "batches_of", lambda recipe, signal, source: source)
-    worst = probe.worst_batches(recipe_of(), contract.SIGNAL, source)
-    assert [s.key for s in worst.samples] == [s.key for s in source.samples]
+    assert probe.worst_batches(recipe_of(), contract.SIGNAL, source) is None
+
+
+@pytest.mark.parametrize(("there", "wanted", "seconds"), [(1000, 256, 4.0), (1000, 32, 1.0), (16, 256, 1.0)])
+def test_an_evaluation_is_timed_by_a_part_of_it(clock, monkeypatch, there, wanted, seconds):
+    asked = []
+
+    class Held:
+        def __len__(self):
+            return there
+
+        def evaluation(self, samples, batch):
+            asked.append((samples, batch))
+
+    def measured(*_):
+        clock.now += 1.0
+
+    monkeypatch.setattr(probe, "measure", measured)
+    run = SimpleNamespace(objective=None, recipe=recipe_of(evaluate_samples=wanted))
+    assert probe.time_evaluation(run, Held(), "cpu") == seconds
+    assert asked == [(min(probe.FEW, there, wanted), 4)]
 
 
 def test_a_checkpoint_is_timed_and_leaves_nothing():

@@ -1,4 +1,4 @@
-"""A run that becomes slow is drawn nearer to its end, and stays the run that config.toml repeats."""
+"""The end of a run is moved where the machine is slower or faster, and it stays the run that config.toml repeats."""
 
 from types import SimpleNamespace
 
@@ -50,6 +50,21 @@ def test_a_slower_machine_ends_in_time_with_fewer_steps(tmp_path, slow):
     assert found.folder.facts["replanned"][-1][1] == steps
 
 
+@pytest.mark.parametrize("fast", [0.085, 0.05])
+def test_a_faster_machine_uses_the_time(tmp_path, fast):
+    found, clock, notes = pace(tmp_path)
+    steps = go(found, clock, fast)
+    assert steps > 1000 and 94 <= clock.now <= 100
+    assert notes[0].startswith("Faster than measured: ") and notes[0].endswith("instead of 1,000, to use the time.")
+    assert found.folder.facts["replanned"][-1][1] == load_toml(found.folder.config).train.steps == steps
+
+
+def test_fast_at_first_and_slow_later_ends_in_time(tmp_path):
+    found, clock, notes = pace(tmp_path)
+    go(found, clock, lambda index: 0.08 if index < 400 else 0.11)
+    assert clock.now <= 101.5 and notes[0].startswith("Faster") and notes[-1].startswith("Slower")
+
+
 def test_slowing_down_in_the_middle_is_seen(tmp_path):
     found, clock, _ = pace(tmp_path)
     go(found, clock, lambda index: 0.09 if index < 400 else 0.13)
@@ -58,12 +73,12 @@ def test_slowing_down_in_the_middle_is_seen(tmp_path):
 
 def test_an_evaluation_is_no_slow_machine(tmp_path):
     found, clock, notes = pace(tmp_path, steps=100)
-    assert go(found, clock, 0.9, between=lambda index: 3.0 * (index % 50 == 0)) == 100 and not notes
+    assert go(found, clock, 0.94, between=lambda index: 3.0 * (index % 50 == 0)) == 100 and not notes
 
 
 def test_one_slow_step_is_no_slow_machine(tmp_path):
     found, clock, notes = pace(tmp_path)
-    assert go(found, clock, lambda index: 0.092 + 0.8 * (index == 300)) == 1000 and not notes
+    assert go(found, clock, lambda index: 0.094 + 0.8 * (index == 300)) == 1000 and not notes
 
 
 def test_once_the_rate_falls_nothing_changes(tmp_path):
@@ -79,14 +94,20 @@ def test_the_end_is_never_drawn_into_what_was_trained_at_the_full_rate(tmp_path)
         assert at <= steps * (1 - found.job.recipe.train.decay)
 
 
-def test_the_config_repeats_the_run(tmp_path):
+def test_once_the_rate_falls_a_run_is_not_made_longer(tmp_path):
+    found, clock, _ = pace(tmp_path)
+    assert go(found, clock, lambda index: 0.095 if index <= 720 else 0.01) == 1000
+
+
+@pytest.mark.parametrize("seconds", [0.12, 0.08])
+def test_the_config_repeats_the_run(tmp_path, seconds):
     found, clock, _ = pace(tmp_path, warmup=0.05)
     before = found.job.recipe.train
-    steps = go(found, clock, 0.12)
+    steps = go(found, clock, seconds)
     after = load_toml(found.folder.config).train
     assert after.steps == steps
     at = found.folder.facts["replanned"][0][0]
-    for index in range(at):
+    for index in range(at + 1):
         assert factor("wsd", index, 1000, before.warmup, before.decay) == factor(
             "wsd", index, steps, after.warmup, after.decay
         )

@@ -61,7 +61,7 @@ def test_prefetching_keeps_the_order_and_is_one_ahead():
         second.set() if i == 4 else None
         return [i]
 
-    with Prefetch(make, 3, 6) as ahead:
+    with Prefetch(make, 3, lambda: 6) as ahead:
         assert next(ahead) == [3]
         assert second.wait(5)
         assert list(ahead) == [[4], [5]]
@@ -69,7 +69,7 @@ def test_prefetching_keeps_the_order_and_is_one_ahead():
 
 
 def test_prefetching_nothing():
-    with Prefetch(lambda i: [i], 5, 5) as ahead:
+    with Prefetch(lambda i: [i], 5, lambda: 5) as ahead:
         assert list(ahead) == []
 
 
@@ -79,7 +79,7 @@ def test_an_error_of_the_data_comes_up_in_its_turn():
             raise OSError("gone")
         return [i]
 
-    with Prefetch(make, 0, 3) as ahead:
+    with Prefetch(make, 0, lambda: 3) as ahead:
         assert next(ahead) == [0]
         with pytest.raises(OSError, match="gone"):
             next(ahead)
@@ -87,7 +87,7 @@ def test_an_error_of_the_data_comes_up_in_its_turn():
 
 def test_no_thread_stays_behind():
     before = threading.active_count()
-    with Prefetch(lambda i: [i], 0, 9) as ahead:
+    with Prefetch(lambda i: [i], 0, lambda: 9) as ahead:
         next(ahead)
     assert threading.active_count() == before
 

@@ -31,7 +31,7 @@ def train(run: Run) -> Iterator[Step]:
     precision: the last ones, or with patience the best. Raises Interrupted after Ctrl-C or SIGTERM, RunError for a
     loss that is no number or a disk that is full, InputError for micro-batches where samples are compared.
     """
-    with State(run) as state, Stop() as stop, Prefetch(run.batches.step, state.index, run.steps) as batches:
+    with State(run) as state, Stop() as stop, Prefetch(run.batches.step, state.index, lambda: run.steps) as batches:
         if run.valid is not None and _evaluates_on_entry(run, state):
             evaluation = _evaluate(run, state, run.valid)
             yield Step(state.index, run.steps, evaluation["loss"], evaluation=evaluation)

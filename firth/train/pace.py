@@ -1,8 +1,8 @@
-"""Keeps a run to its time budget where the machine becomes slower than it was when the plan was made.
+"""Keeps a run to its time budget where the machine is slower or faster than it was when the plan was made.
 
-Under warm-up, stable, decay, a run whose end is drawn nearer while the rate is stable is the very run that was planned
-shorter from the beginning, but for the length of the warm-up, which is therefore written down, too. So config.toml,
-which is rewritten, still repeats the run bit for bit, and a run that was killed goes on under the shorter plan.
+Under warm-up, stable, decay, a run whose end is moved while the rate is stable is the very run that was planned so from
+the beginning, but for the length of the warm-up, which is therefore written down, too. So config.toml, which is
+rewritten, still repeats the run bit for bit, and a run that was killed goes on under the new plan.
 """
 
 import math
@@ -17,6 +17,7 @@ from firth.train.run import Run, Step
 
 CHECKS = 40  # over a run: how often the pace is looked at
 LATE = 1.01  # of the budget; an end foreseen beyond it draws the end nearer
+EARLY = 0.94  # of the budget; an end foreseen before it is put off
 LOOKS = 6  # over the latest of which the seconds of a step are averaged: a single slow step is no slow machine
 
 
@@ -36,7 +37,7 @@ class Pace:
         self.training = 0.0  # seconds in steps since then
 
     def keep(self, step: Step) -> Recipe | None:
-        """Look at the time, after any step; the changed recipe where the run was made shorter."""
+        """Look at the time, after any step; the changed recipe where the end was moved."""
         now = self.elapsed()
         if self.began is None and step.items:
             self.began = step.index - 1, now - step.seconds
@@ -47,10 +48,15 @@ class Pace:
         if len(self.looks) < 2 or self.began is None:
             return None
         seconds, left = self.seconds(step.index, now), step.steps - step.index
-        if now + left * seconds + FINISH <= LATE * self.budget.amount:
+        foreseen = (now + left * seconds + FINISH) / self.budget.amount
+        if EARLY <= foreseen <= LATE or not self.stable(step):
             return None
         fitting = step.index + int((AIM * self.budget.amount - now - FINISH) / seconds)
-        return self.shorten(step, max(fitting, self.soonest(step)))
+        return self.move(step, max(fitting, self.soonest(step)))
+
+    def stable(self, step: Step) -> bool:
+        """Whether the rate has not begun to fall."""
+        return self.soonest(step) <= step.steps
 
     def seconds(self, index: int, now: float) -> float:
         """A step from here on: training as of late, and the share of evaluations and checkpoints so far, which are few
@@ -63,12 +69,15 @@ class Pace:
         """The fewest steps under which the fall of the rate would not have begun yet."""
         return math.ceil((step.index + 1) / (1 - min(self.job.recipe.train.decay, 0.99)))
 
-    def shorten(self, step: Step, steps: int) -> Recipe | None:
-        if steps >= step.steps:
+    def move(self, step: Step, steps: int) -> Recipe | None:
+        """Another end; a run may become shorter at any time, and longer only where enough of it was seen."""
+        longer = steps > step.steps
+        if steps == step.steps or (longer and len(self.looks) < LOOKS):
             return None
         recipe = filled(self.job.recipe, train={"steps": steps, "warmup": self.rising / steps})
         write_atomically(self.folder.config, to_toml(recipe))
         self.folder.update(replanned=[*(self.folder.facts.get("replanned") or []), [step.index, steps]])
         self.job.recipe, self.job.steps = recipe, steps
-        self.note(f"Slower than measured: {steps:,} steps instead of {step.steps:,}, to end in time.")
+        how, why = ("Faster", "to use the time") if longer else ("Slower", "to end in time")
+        self.note(f"{how} than measured: {steps:,} steps instead of {step.steps:,}, {why}.")
         return recipe

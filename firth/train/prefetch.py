@@ -11,9 +11,12 @@ from firth.signal import Batch
 
 
 class Prefetch:
-    """Iterates over make(first), …, make(last - 1), one ahead. An error of `make` comes up in its turn."""
+    """Iterates over make(first), …, make(last() - 1), one ahead. An error of `make` comes up in its turn.
 
-    def __init__(self, make: Callable[[int], list[Batch]], first: int, last: int):
+    last: asked before each, since the end of a run may be moved while it goes on.
+    """
+
+    def __init__(self, make: Callable[[int], list[Batch]], first: int, last: Callable[[], int]):
         self.make, self.next, self.last = make, first, last
         self._ahead: Future | None = None
 
@@ -36,5 +39,5 @@ class Prefetch:
         return batches
 
     def _begin(self) -> None:
-        self._ahead = self._pool.submit(self.make, self.next) if self.next < self.last else None
+        self._ahead = self._pool.submit(self.make, self.next) if self.next < self.last() else None
         self.next += 1

@@ -23,8 +23,6 @@ from firth.train.log import Recorded
 from firth.train.measure import measure
 from firth.train.plan import Plan
 
-FEW = 64  # held-out samples for the losses before the first step
-
 
 @dataclass
 class Work:
@@ -192,7 +190,7 @@ def begin_weights(work: Work) -> None:
 
 def few_losses(work: Work) -> dict[str, float]:
     """Held-out means over a few samples."""
-    return measure(work.objective, work.valid.evaluation(FEW, work.recipe.train.batch or 16), work.device)
+    return measure(work.objective, work.valid.evaluation(probe.FEW, work.recipe.train.batch or 16), work.device)
 
 
 def describe_losses(work: Work, untrained: dict[str, float], first: dict[str, float]) -> str:

@@ -27,6 +27,7 @@ from firth.train.plan import Measured
 from firth.train.run import Run
 
 COMPILE_FROM = 300.0  # seconds of budget from which compiling is tried
+FEW = 64  # held-out samples that stand for all of an evaluation, where it is timed or only looked at
 GAIN = 0.97  # a choice that costs more (a thread, compiling) must take less than this share of the time
 
 
@@ -130,11 +131,10 @@ class Race:
         """Seconds per step: the best of a few after the first."""
         torch.set_num_threads(choice.threads)
         recipe = with_choice(self.recipe, choice)
-        until = self.until if self.seconds else float("inf")
         stepper = stepping(recipe, self.objective, self.batches, self.device, 1000)
         next(stepper)
         times = [timed(stepper)]
-        while len(times) < most and time.perf_counter() < until:
+        while len(times) < most and time.perf_counter() < self.until:
             times.append(timed(stepper))
         return min(times)
 
@@ -157,35 +157,44 @@ def stepping(recipe: Recipe, objective: Composed, batches: Batches, device, step
     return iter(train(probe_run(recipe, objective, batches, device, steps)))
 
 
-def worst_batches(recipe: Recipe, signal: Signal, source: Source) -> Batches:
-    """Batches of the longest samples: what needs most memory comes first, not after an hour."""
-    batch = recipe.train.batch or 16
-    lengths = source.lengths
-    longest = np.argsort(-lengths, kind="stable")[:batch] if lengths is not None else np.arange(min(batch, len(source)))
+def worst_batches(recipe: Recipe, signal: Signal, source: Source) -> Batches | None:
+    """Batches of the longest samples: what needs most memory comes first, not after an hour. None: all are as long."""
+    if source.lengths is None:
+        return None
+    longest = np.argsort(-source.lengths, kind="stable")[: recipe.train.batch or 16]
     return build.batches_of(recipe, signal, cast(Source, ListSource(source.get(longest, Draw(recipe.seed)))))
 
 
 def measure_steps(
     recipe: Recipe,
     objective: Composed,
-    worst: Batches,
+    worst: Batches | None,
     batches: Batches,
     valid: Batches,
     device,
     limit: float,
 ) -> Measured:
-    """The worst batch first, then ordinary steps for `limit` seconds (3 to 60), one evaluation, one checkpoint."""
-    next(stepping(recipe, objective, worst, device, 2))
+    """The worst batch first, then ordinary steps for `limit` seconds (3 to 60), evaluating, one checkpoint."""
+    if worst is not None:
+        next(stepping(recipe, objective, worst, device, 2))
     run = probe_run(recipe, objective, batches, device, 10**6)
     times, items = time_steps(iter(train(run)), limit)
-    began = time.perf_counter()
-    measure(run.objective, valid.evaluation(recipe.train.evaluate_samples, recipe.train.batch or 16), device)
-    evaluation = time.perf_counter() - began
+    evaluation = time_evaluation(run, valid, device)
     seconds, amount = time_checkpoint(run)
     peak = machine.peak_memory() if torch.device(device).type == "cpu" else torch.cuda.max_memory_allocated()
     del run
     gc.collect()
     return Measured(float(np.mean(times)), float(np.mean(items)), evaluation, seconds, amount, peak, len(times))
+
+
+def time_evaluation(run: Run, valid: Batches, device) -> float:
+    """Seconds of an evaluation, from a part of its samples."""
+    settings = run.recipe.train
+    whole = min(settings.evaluate_samples, len(valid))
+    part = min(FEW, whole)
+    began = time.perf_counter()
+    measure(run.objective, valid.evaluation(part, settings.batch or 16), device)
+    return (time.perf_counter() - began) * whole / part
 
 
 def time_steps(stepper: Iterator, limit: float) -> tuple[list[float], list[float]]:
