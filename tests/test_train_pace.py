@@ -14,11 +14,11 @@ from firth.train.schedule import factor
 SECONDS = Budget("seconds", 100.0)
 
 
-def pace(tmp_path, steps=1000, budget=SECONDS, resumed=0, **train):
+def pace(tmp_path, steps=1000, budget=SECONDS, resumed=0, plan=None, **train):
     recipe = filled(Recipe(), train={"steps": steps, "schedule": "wsd", **train})
     job = SimpleNamespace(recipe=recipe, steps=steps, resumed=resumed)
     folder = RunFolder(tmp_path / "run")
-    folder.create(recipe)
+    folder.create(recipe, plan=plan)
     clock = SimpleNamespace(now=0.0)
     notes: list[str] = []
     return Pace(budget, folder, job, lambda: clock.now, notes.append), clock, notes
@@ -74,6 +74,12 @@ def test_slowing_down_in_the_middle_is_seen(tmp_path):
 def test_an_evaluation_is_no_slow_machine(tmp_path):
     found, clock, notes = pace(tmp_path, steps=100)
     assert go(found, clock, 0.94, between=lambda index: 3.0 * (index % 50 == 0)) == 100 and not notes
+
+
+def test_evaluations_to_come_are_no_time_to_use(tmp_path):
+    plan = {"seconds": 96.0, "spent": 0.0, "tokens": 1000, "tokens_per_second": 1000 / 85.0}  # 11 s between the steps
+    found, clock, notes = pace(tmp_path, steps=100, plan=plan)
+    assert go(found, clock, 0.85, between=lambda index: 5.0 * (index % 50 == 0)) == 100 and not notes
 
 
 def test_one_slow_step_is_no_slow_machine(tmp_path):

@@ -33,37 +33,35 @@ class Pace:
         self.every = max(1, job.steps // CHECKS)
         self.kept = budget.kind == "seconds" and train.schedule == "wsd"
         self.looks: deque[tuple[int, float]] = deque(maxlen=LOOKS)  # steps done, seconds of training in them
-        self.began: tuple[int, float] | None = None  # step and time before the first that was seen
-        self.training = 0.0  # seconds in steps since then
+        self.began, self.training = elapsed(), 0.0  # seconds: when this was made; in steps since then
+        self.planned = between(folder.facts.get("plan"))
 
     def keep(self, step: Step) -> Recipe | None:
         """Look at the time, after any step; the changed recipe where the end was moved."""
         now = self.elapsed()
-        if self.began is None and step.items:
-            self.began = step.index - 1, now - step.seconds
         self.training += step.seconds
         if not self.kept or self.job.resumed or step.index < self.rising or step.index % self.every:
             return None
         self.looks.append((step.index, self.training))
-        if len(self.looks) < 2 or self.began is None:
+        if len(self.looks) < 2:
             return None
-        seconds, left = self.seconds(step.index, now), step.steps - step.index
-        foreseen = (now + left * seconds + FINISH) / self.budget.amount
+        (first, before), (last, after) = self.looks[0], self.looks[-1]
+        seconds, ends = (after - before) / (last - first), now + self.rest(step, now)
+        foreseen = (ends + (step.steps - step.index) * seconds) / self.budget.amount
         if EARLY <= foreseen <= LATE or not self.stable(step):
             return None
-        fitting = step.index + int((AIM * self.budget.amount - now - FINISH) / seconds)
+        fitting = step.index + int((AIM * self.budget.amount - ends) / seconds)
         return self.move(step, max(fitting, self.soonest(step)))
+
+    def rest(self, step: Step, now: float) -> float:
+        """Seconds of evaluations, checkpoints and the end that are still to come: as planned, or more where those so
+        far took more. They are few, and would count too much if they were part of a step of late."""
+        passed = max(0.0, now - self.began - self.training)
+        return max(self.planned - passed, FINISH + passed * (step.steps - step.index) / step.index)
 
     def stable(self, step: Step) -> bool:
         """Whether the rate has not begun to fall."""
         return self.soonest(step) <= step.steps
-
-    def seconds(self, index: int, now: float) -> float:
-        """A step from here on: training as of late, and the share of evaluations and checkpoints so far, which are few
-        and would count too much in a short while."""
-        (first, before), (last, after) = self.looks[0], self.looks[-1]
-        begin, since = self.began or (0, now)
-        return (after - before) / (last - first) + max(0.0, now - since - self.training) / (index - begin)
 
     def soonest(self, step: Step) -> int:
         """The fewest steps under which the fall of the rate would not have begun yet."""
@@ -81,3 +79,10 @@ class Pace:
         how, why = ("Faster", "to use the time") if longer else ("Slower", "to end in time")
         self.note(f"{how} than measured: {steps:,} steps instead of {step.steps:,}, {why}.")
         return recipe
+
+
+def between(plan: dict | None) -> float:
+    """Seconds that a plan, as run.json has it, gives to what lies between the steps and after them."""
+    if not plan or not plan["seconds"]:
+        return FINISH
+    return plan["seconds"] - plan["spent"] - plan["tokens"] / plan["tokens_per_second"]
