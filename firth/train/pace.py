@@ -18,7 +18,7 @@ from firth.train.run import Run, Step
 CHECKS = 40  # over a run: how often the pace is looked at
 LATE = 1.01  # of the budget; an end foreseen beyond it draws the end nearer
 EARLY = 0.94  # of the budget; an end foreseen before it is put off
-LOOKS = 6  # over the latest of which the seconds of a step are averaged: a single slow step is no slow machine
+LOOKS = 6  # over which the seconds of a step are averaged: a single slow step is no slow machine
 
 
 class Pace:
@@ -43,7 +43,7 @@ class Pace:
         if not self.kept or self.job.resumed or step.index < self.rising or step.index % self.every:
             return None
         self.looks.append((step.index, self.training))
-        if len(self.looks) < 2:
+        if len(self.looks) < LOOKS:
             return None
         (first, before), (last, after) = self.looks[0], self.looks[-1]
         seconds, ends = (after - before) / (last - first), now + self.rest(step, now)
@@ -68,15 +68,15 @@ class Pace:
         return math.ceil((step.index + 1) / (1 - min(self.job.recipe.train.decay, 0.99)))
 
     def move(self, step: Step, steps: int) -> Recipe | None:
-        """Another end; a run may become shorter at any time, and longer only where enough of it was seen."""
-        longer = steps > step.steps
-        if steps == step.steps or (longer and len(self.looks) < LOOKS):
+        """Another end; the next move is made by what is seen from here on."""
+        if steps == step.steps:
             return None
+        self.looks.clear()
         recipe = filled(self.job.recipe, train={"steps": steps, "warmup": self.rising / steps})
         write_atomically(self.folder.config, to_toml(recipe))
         self.folder.update(replanned=[*(self.folder.facts.get("replanned") or []), [step.index, steps]])
         self.job.recipe, self.job.steps = recipe, steps
-        how, why = ("Faster", "to use the time") if longer else ("Slower", "to end in time")
+        how, why = ("Faster", "to use the time") if steps > step.steps else ("Slower", "to end in time")
         self.note(f"{how} than measured: {steps:,} steps instead of {step.steps:,}, {why}.")
         return recipe
 
