@@ -70,7 +70,7 @@ class Train(Table):
     threads: int | None = Field(None, ge=1)  # filled by the probe
     checkpoint_every: int | None = Field(None, ge=1)  # steps; None: about every 60 s, filled
     evaluate_every: int | None = Field(None, ge=1)  # steps; None: about 10 times a run, filled
-    evaluate_samples: int = Field(256, ge=1)  # held-out samples per evaluation
+    evaluate_samples: int | None = Field(None, ge=1)  # held-out, per evaluation; None: 256 or fewer, filled
     patience: int | None = Field(
         None, ge=0
     )  # adapt: evaluations without a better score before it stops and keeps the best weights; 0: the last are kept

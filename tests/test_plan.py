@@ -138,6 +138,28 @@ def test_evaluations_never_eat_the_time():
     assert plan.steps_in(1000, MEASURED)[1] == plan.EVALUATIONS
 
 
+@pytest.mark.parametrize(
+    ("seconds", "asked", "budget", "samples"),
+    [
+        (0.1, None, Budget("seconds", 120), 256),
+        (4.0, None, Budget("seconds", 120), 128),  # 5 % of two minutes for three of them
+        (400.0, None, Budget("seconds", 120), 64),
+        (4.0, 256, Budget("seconds", 120), 256),
+        (4.0, None, Budget("steps", 120), 256),
+    ],
+)
+def test_evaluations_are_smaller_where_time_is_short(seconds, asked, budget, samples):
+    recipe = filled(Recipe(), train={"evaluate_samples": asked})
+    measured = Measured(0.01, 2016.0, seconds, 0.2, 10**6, 10**9, 30)
+    fewer, found = plan.watching(recipe, budget, measured, 0.0)
+    assert fewer == samples and found.evaluation_seconds == pytest.approx(seconds * samples / (asked or 256))
+
+
+def test_how_many_are_watched_is_written_down():
+    made = plan.make(Recipe(), Budget("seconds", 120), MEASURED, 0.0, 100)
+    assert plan.with_plan(Recipe(), made).train.evaluate_samples == made.evaluate_samples == 256
+
+
 def test_a_persons_own_intervals_stay():
     recipe = filled(Recipe(), train={"evaluate_every": 7, "checkpoint_every": 11})
     made = plan.make(recipe, Budget("steps", 100), MEASURED, 0.0, 100)
@@ -152,7 +174,7 @@ def test_checkpoints_come_about_once_a_minute():
 
 def test_a_budget_that_leaves_nothing_says_what_would_do():
     assert text_of(InputError, lambda: plan.make(Recipe(), Budget("seconds", 10), MEASURED, 9.0, 100)) == (
-        "--budget 10s: leaves no time to train: 9.0 s went into reading and preparing, 1.8 s are needed to end. "
+        "--budget 10s: leaves no time to train: 9.0 s went into reading and preparing, 1.4 s are needed to end. "
         "Give at least --budget 25s."
     )
 

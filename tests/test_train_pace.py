@@ -100,6 +100,13 @@ def test_the_end_is_never_drawn_into_what_was_trained_at_the_full_rate(tmp_path)
         assert at <= steps * (1 - found.job.recipe.train.decay)
 
 
+@pytest.mark.parametrize(("asked", "every"), [({}, 550), ({"train.evaluate_every": 500}, 500)])
+def test_a_longer_run_is_evaluated_as_often_unless_a_person_said_how(tmp_path, asked, every):
+    found, _, _ = pace(tmp_path, evaluate_every=500)
+    found.folder.update(asked=asked)
+    assert found.move(Step(300, 1000, 1.0), 1100).train.evaluate_every == every
+
+
 def test_once_the_rate_falls_a_run_is_not_made_longer(tmp_path):
     found, clock, _ = pace(tmp_path)
     assert go(found, clock, lambda index: 0.095 if index <= 720 else 0.01) == 1000

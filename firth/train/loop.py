@@ -16,7 +16,7 @@ from firth.functional.random import combine
 from firth.objective import total
 from firth.signal import Batch
 from firth.train.failure import is_number, not_a_number
-from firth.train.measure import Sums, items, measure, weighted
+from firth.train.measure import EVALUATED, Sums, items, measure, weighted
 from firth.train.prefetch import Prefetch
 from firth.train.run import Batches, Run, Step
 from firth.train.schedule import factor
@@ -114,8 +114,10 @@ def _evaluates_on_entry(run: Run, state: State) -> bool:
 
 def _evaluate(run: Run, state: State, valid: Batches) -> dict[str, float]:
     settings = run.recipe.train
-    size = settings.micro_batch or settings.batch or settings.evaluate_samples
-    found = measure(run.objective, valid.evaluation(settings.evaluate_samples, size), run.device)
+    samples = settings.evaluate_samples or EVALUATED
+    found = measure(
+        run.objective, valid.evaluation(samples, settings.micro_batch or settings.batch or samples), run.device
+    )
     state.best.see(state.index, run.score(found), state.optimizer.weights.state)
     return found
 

@@ -10,6 +10,8 @@ from firth import distributed
 from firth.objective import Composed, Loss, Term
 from firth.signal import Batch
 
+EVALUATED = 256  # held-out samples per evaluation, where nothing else is said
+
 
 class Sums:
     """Adds up terms by name; sums stay tensors until they are asked for."""

@@ -72,13 +72,21 @@ class Pace:
         if steps == step.steps:
             return None
         self.looks.clear()
-        recipe = filled(self.job.recipe, train={"steps": steps, "warmup": self.rising / steps})
+        changed = {"steps": steps, "warmup": self.rising / steps, "evaluate_every": self.evaluate_every(steps)}
+        recipe = filled(self.job.recipe, train=changed)
         write_atomically(self.folder.config, to_toml(recipe))
         self.folder.update(replanned=[*(self.folder.facts.get("replanned") or []), [step.index, steps]])
         self.job.recipe, self.job.steps = recipe, steps
         how, why = ("Faster", "to use the time") if steps > step.steps else ("Slower", "to end in time")
         self.note(f"{how} than measured: {steps:,} steps instead of {step.steps:,}, {why}.")
         return recipe
+
+    def evaluate_every(self, steps: int) -> int | None:
+        """As many evaluations as before, spread over the steps there are now; a person's own interval stays."""
+        every = self.job.recipe.train.evaluate_every
+        if not every or (self.folder.facts.get("asked") or {}).get("train.evaluate_every"):
+            return every
+        return -(-steps // max(1, round(self.job.steps / every)))
 
 
 def between(plan: dict | None) -> float:

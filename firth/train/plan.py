@@ -1,19 +1,22 @@
 """From a budget and a measurement to numbers: size, batch, steps, when to evaluate and save, minutes, memory, disk."""
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from firth.errors import InputError
 from firth.recipe import Recipe, filled
 from firth.train.budget import Budget
 from firth.train.describe import count, duration, size
+from firth.train.measure import EVALUATED
 
 AIM = 0.97  # of a time budget; the rest is for what cannot be foreseen
 PROBING = 0.04  # of a time budget may go into measuring
 FINISH = 1.0  # seconds for model card, report and the end of the process
 EVALUATIONS = 10  # along the way, fewer where they would cost more than
 EVALUATING = 0.03  # of the time
+WATCHING = 0.05  # of the time that the fewest evaluations may take, before they become smaller, down to
+WATCHED = 64  # samples
 CHECKPOINT_SECONDS = 60.0  # of training between checkpoints
 LATER = 1.06  # what a long run holds at its peak, over the peak of the measured steps: saving, longer rows, heap
 FEWEST = 10  # steps that are worth a run
@@ -48,6 +51,7 @@ class Plan:
     memory: int  # peak of the process
     disk: int  # of the run folder, at its largest
     tokens_per_second: float
+    evaluate_samples: int = EVALUATED
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -115,6 +119,7 @@ def make(recipe: Recipe, budget: Budget, measured: Measured, spent: float, steps
 
     Raises InputError for a time budget that leaves fewer than ten steps.
     """
+    samples, measured = watching(recipe, budget, measured, spent)
     if budget.kind == "seconds":
         steps, evaluations = steps_in(budget.amount * AIM - spent, measured)
         if steps < FEWEST:
@@ -124,7 +129,17 @@ def make(recipe: Recipe, budget: Budget, measured: Measured, spent: float, steps
         steps = max(FEWEST, steps - math.ceil(over / measured.step_seconds))  # whole evaluations and checkpoints
     else:
         steps, evaluations = steps_of(budget, measured, steps_per_epoch), EVALUATIONS
-    return complete(recipe, steps, evaluations, measured, spent, steps_per_epoch)
+    return replace(complete(recipe, steps, evaluations, measured, spent, steps_per_epoch), evaluate_samples=samples)
+
+
+def watching(recipe: Recipe, budget: Budget, measured: Measured, spent: float) -> tuple[int, Measured]:
+    """Held-out samples per evaluation, and the measurement with their seconds: fewer where the time is short."""
+    samples = recipe.train.evaluate_samples or EVALUATED
+    if recipe.train.evaluate_samples or budget.kind != "seconds":
+        return samples, measured
+    share = WATCHING * (budget.amount - spent) / max(3 * measured.evaluation_seconds, 1e-6)
+    fewer = min(samples, max(WATCHED, int(share * samples)))
+    return fewer, replace(measured, evaluation_seconds=measured.evaluation_seconds * fewer / samples)
 
 
 def steps_in(seconds: float, measured: Measured) -> tuple[int, int]:
@@ -200,7 +215,12 @@ def with_plan(recipe: Recipe, plan: Plan) -> Recipe:
     """The recipe with the plan's steps and intervals: what config.toml keeps."""
     return filled(
         recipe,
-        train={"steps": plan.steps, "evaluate_every": plan.evaluate_every, "checkpoint_every": plan.checkpoint_every},
+        train={
+            "steps": plan.steps,
+            "evaluate_every": plan.evaluate_every,
+            "evaluate_samples": plan.evaluate_samples,
+            "checkpoint_every": plan.checkpoint_every,
+        },
     )
 
 

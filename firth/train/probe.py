@@ -22,7 +22,7 @@ from firth.signal import Signal
 from firth.train import build, machine
 from firth.train.checkpoint import Checkpoint, Checkpoints
 from firth.train.loop import train
-from firth.train.measure import measure
+from firth.train.measure import EVALUATED, measure
 from firth.train.plan import Measured
 from firth.train.run import Run
 
@@ -190,7 +190,7 @@ def measure_steps(
 def time_evaluation(run: Run, valid: Batches, device) -> float:
     """Seconds of an evaluation, from a part of its samples."""
     settings = run.recipe.train
-    whole = min(settings.evaluate_samples, len(valid))
+    whole = min(settings.evaluate_samples or EVALUATED, len(valid))
     part = min(FEW, whole)
     began = time.perf_counter()
     measure(run.objective, valid.evaluation(part, settings.batch or 16), device)
