@@ -137,6 +137,7 @@ def _words(given: Sequence[Example]):
 def regressed(given: Sequence[Example], test: Sequence[Example], seed: int, vectors, overlap: bool) -> list[Any]:
     """A logistic regression for labels, a ridge regression for numbers."""
     from scipy.sparse import csr_matrix, hstack
+    from threadpoolctl import threadpool_limits
 
     def features(examples):
         words = vectors.transform([one.text for one in examples])
@@ -146,7 +147,7 @@ def regressed(given: Sequence[Example], test: Sequence[Example], seed: int, vect
     gold = np.array([one.target if numbers else str(one.label) for one in given])
     if len(np.unique(gold)) < 2:
         return [gold[0].item()] * len(test)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, "blas"):  # several threads: five times as slow
         warnings.simplefilter("ignore")  # on the way to convergence, and on names that newer versions deprecate
         model = _ridge() if numbers else _regression(gold, seed)
         return model.fit(features(given), gold).predict(features(test)).tolist()

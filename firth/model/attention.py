@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from firth.errors import InputError, did_you_mean
+from firth.model.dropping import keep_mask
 from firth.model.features import pick
 from firth.model.positions import Turn, turned
 from firth.model.shape import Shape
@@ -76,8 +77,8 @@ class _Plain(torch.autograd.Function):
         start = query.new_empty(()) if mask is None else mask  # with beta 0 it is not read
         scores = torch.baddbmm(start, query, key.mT, beta=0 if mask is None else 1, alpha=ctx.scale)  # (B*H, K, T)
         shares = scores.softmax(-1)
-        used, ctx.drop = (shares, None) if not dropout else torch.native_dropout(shares, dropout, True)
-        ctx.chance = dropout
+        ctx.keep = keep_mask(shares, dropout) if dropout else None
+        used = shares if ctx.keep is None else shares * ctx.keep
         ctx.save_for_backward(query, key, value, shares, used)
         return torch.bmm(used, value)
 
@@ -86,8 +87,8 @@ class _Plain(torch.autograd.Function):
         query, key, value, shares, used = ctx.saved_tensors
         grad = grad.contiguous()
         inner = torch.bmm(grad, value.mT)  # (B*H, K, T)
-        if ctx.drop is not None:
-            inner = torch.ops.aten.native_dropout_backward(inner, ctx.drop, 1 / (1 - ctx.chance))
+        if ctx.keep is not None:
+            inner = inner * ctx.keep
         scores = torch.ops.aten._softmax_backward_data(inner, shares, -1, shares.dtype)
         nothing = query.new_empty(())
         return (

@@ -5,6 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from firth.model.attention import Attention, Where
+from firth.model.dropping import drop
 from firth.model.features import pick
 from firth.model.shape import Shape
 
@@ -35,7 +36,7 @@ class Mlp(nn.Module):
         inner = self.inner(values)  # (B, T, I), gated: (B, T, 2I)
         inner = gate(inner, self.activation) if self.gated else activate(inner, self.activation)
         if self.gated:  # ModernBERT drops inside, BERT only after
-            inner = F.dropout(inner, self.dropout, self.training)
+            inner = drop(inner, self.dropout, self.training)
         return self.outer(inner)
 
 
@@ -87,4 +88,4 @@ class Block(nn.Module):
         return self.mlp_norm(at + self.drop(self.mlp(at)))
 
     def drop(self, x: Tensor) -> Tensor:
-        return F.dropout(x, self.dropout, self.training) if self.dropout else x
+        return drop(x, self.dropout, self.training)

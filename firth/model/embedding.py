@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.model.block import norm_of
+from firth.model.dropping import drop
 from firth.model.shape import Shape
 
 # B samples, T steps, D width
@@ -32,7 +32,7 @@ class TokenEmbedding(nn.Module):
         x = self.word(batch["tokens"])  # (B, T, D)
         for added in (self.places(x.shape[1]), self.parts(batch.get("segments"))):
             x = x if added is None else x + added
-        return F.dropout(self.norm(x), self.dropout, self.training)
+        return drop(self.norm(x), self.dropout, self.training)
 
     def places(self, steps: int) -> Tensor | None:
         """(T, D)"""
