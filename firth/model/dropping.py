@@ -9,7 +9,7 @@ LEVELS = 2**16  # the share that is dropped is rounded to 1/65,536
 
 
 def drop(values: Tensor, share: float, training: bool) -> Tensor:
-    """(…) -> (…): a share of the numbers set to zero, the others scaled so that the mean stays; nothing if not training."""
+    """(…) -> (…): a share of the numbers set to zero, the others scaled to the same mean; nothing when not training."""
     if not training or not share:
         return values
     if values.device.type != "cpu" or torch.compiler.is_compiling():
