@@ -48,6 +48,14 @@ class Drawn(NamedTuple):
         return self.labelled.records["test"]
 
     @property
+    def gold(self) -> Any:
+        """(N,) what is right: class indices where there are classes, else plain values."""
+        if not self.labelled.task.classed:
+            return [record.target for record in self.test]
+        numbers = {name: number for number, name in enumerate(self.labelled.classes)}
+        return np.array([numbers[str(record.label)] for record in self.test], dtype=int)
+
+    @property
     def counts(self) -> np.ndarray | None:
         """(N,) over how many items the metric of each test example is; None: one each."""
         return self.labelled.task.counts(self.test)

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from firth.data.labelled import Labelled, open_labelled, shuffled
 from firth.errors import InputError
 from firth.evaluate import arms as ways
@@ -102,12 +100,9 @@ def comparison_of(
     """The trials on their common test part."""
     task, texts = drawn.labelled.task, [record.text for record in drawn.test]
     rivals = [name for name in titles if name != adaptation.PRETRAINED]
-    common: dict[str, Any] = {"inputs": texts, "facts": facts, "metric": task.metric, "rivals": rivals}
-    if task.classed:
-        numbers = {name: number for number, name in enumerate(drawn.labelled.classes)}
-        gold = np.array([numbers[str(record.label)] for record in drawn.test], dtype=int)
-        return Comparison(titles, drawn.labelled.classes, gold, trials, **common)
-    return Comparison(titles, (), [record.target for record in drawn.test], trials, count=drawn.counts, **common)
+    classes = drawn.labelled.classes if task.classed else ()
+    return Comparison(titles, classes, drawn.gold, trials, rivals=rivals, inputs=texts, facts=facts, metric=task.metric,
+                      count=drawn.counts)  # fmt: skip
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:
@@ -168,13 +163,17 @@ def run_trials(
         for name, arm in arms.items():
             trial = kept.get(name, last.labels, last.seed) or kept.put(arm(last))
             trials.append(trial)
-            score = 100 * comparison_of({name: name}, [trial], last, {}).score(trial)
-            metric = last.labelled.task.metric.replace("_", " ")
-            text = f"{ways.title(name)} · {last.labels:,} labels · seed {last.seed} · test {metric} {score:.1f} %"
-            show.line("Trial", f"{text} · {trial.seconds:.1f} s")
+            show.line("Trial", described(trial, last))
     if last is None:
         raise ValueError("run_trials: there was nothing drawn. Give at least one seed and one number of labels.")
     return trials, last
+
+
+def described(trial: Trial, drawn: Drawn) -> str:
+    """Pre-trained · 200 labels · seed 1 · test accuracy 81.2 % · 4.3 s"""
+    score, metric = trial.items(drawn.gold, drawn.counts).mean(), drawn.labelled.task.metric.replace("_", " ")
+    tested = f"test {metric} {100 * score:.1f} %"
+    return f"{ways.title(trial.arm)} · {trial.labels:,} labels · seed {trial.seed} · {tested} · {trial.seconds:.1f} s"
 
 
 def facts_of(arms: Mapping[str, Arm], drawn: Drawn, seconds: float) -> dict[str, Any]:
