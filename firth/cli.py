@@ -219,6 +219,7 @@ def compare(
     ] = None,
     budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
     control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that share the trials, and the cores.")] = 1,
     frozen: Frozen = False,
     text: Text = None, label: Label = None, test: Test = None, skip_bad: SkipBad = False,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
@@ -234,7 +235,7 @@ def compare(
         found = run(
             model, data, task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
             budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
-            device=device, dry_run=dry_run, show=show, report=write_comparison,
+            device=device, dry_run=dry_run, show=show, report=write_comparison, jobs=jobs,
         )  # fmt: skip
         emit(as_json, found)
 

@@ -1,5 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from firth.model.features import Features as Features  # part of this contract; defined where encoders are
+
+TOGETHER = 64  # samples that go through a model at once where nothing is learnt
 
 
 class Finding(NamedTuple):
@@ -107,6 +110,19 @@ class Signal:
     def open(cls, folder, config=None) -> "Signal":
         """The inverse of save."""
         raise NotImplementedError
+
+
+def answered(run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample]) -> list[Any]:
+    """What `run` makes of each sample, one item a row of its batch, in the order of the samples.
+
+    Samples of like length share a batch; the longest go first, so that what does not fit memory shows at once.
+    """
+    order = sorted(range(len(samples)), key=lambda i: -signal.length(samples[i]))
+    found: dict[int, Any] = {}
+    for begin in range(0, len(order), TOGETHER):
+        places = order[begin : begin + TOGETHER]
+        found |= zip(places, run(signal.stack([samples[i] for i in places])), strict=True)
+    return [found[i] for i in range(len(samples))]
 
 
 def stack_targets(samples: list[Sample]) -> dict[str, Tensor]:

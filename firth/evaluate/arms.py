@@ -48,6 +48,14 @@ class Drawn(NamedTuple):
         return self.labelled.records["test"]
 
     @property
+    def gold(self) -> Any:
+        """(N,) what is right: class indices where there are classes, else plain values."""
+        if not self.labelled.task.classed:
+            return [record.target for record in self.test]
+        numbers = {name: number for number, name in enumerate(self.labelled.classes)}
+        return np.array([numbers[str(record.label)] for record in self.test], dtype=int)
+
+    @property
     def counts(self) -> np.ndarray | None:
         """(N,) over how many items the metric of each test example is; None: one each."""
         return self.labelled.task.counts(self.test)
@@ -66,20 +74,23 @@ class Arm(Protocol):
 
     def __call__(self, drawn: Drawn) -> Trial: ...
 
+    def told(self) -> dict[str, Any]:
+        """What the report tells of it besides its trials: {"settings": …, "cost": seconds by name}, or less."""
+
 
 @dataclass
 class Neural:
     """The task of the recipe over the model of `model.source`, begun as `name` says; everything else is equal.
 
-    What a closed-form start writes does not depend on the labels, so it is computed once and written over the random
-    initialisation of each seed.
+    What a closed-form start writes is computed once, by the first seed, and written over the random initialisation of
+    each seed; where there is no raw text, once for each draw, from its labelled texts. So no trial hangs on another.
     """
 
     name: str
     recipe: Recipe
     signal: Signal
     show: Show = field(default_factory=Silent)
-    written: dict[str, Tensor] | None = None  # what the start changes of a random initialisation
+    written: dict[str, Tensor] | None = None  # what the start changes of a random initialisation, whatever the draw
     start_seconds: float = 0.0  # that computing it took, once
     last: Adaptation | None = None  # of the latest trial
     arm: str = ""  # what it is called; "": as its start
@@ -104,13 +115,30 @@ class Neural:
         if self.name in (PRETRAINED, RANDOM):
             return adaptation.assemble(recipe, self.signal, labelled, self.show)
         random = adaptation.assemble(filled(recipe, model={"start": RANDOM}), self.signal, labelled)
-        if self.written is None:
-            began = time.perf_counter()
-            started = adaptation.assemble(recipe, self.signal, labelled, self.show).objective.state_dict()
-            self.written = changed(random.objective.state_dict(), started)
-            self.start_seconds = time.perf_counter() - began
-        random.objective.load_state_dict(self.written, strict=False)
+        written = self.started(recipe, labelled) if self.written is None else self.written
+        random.objective.load_state_dict(written, strict=False)
         return random
+
+    def started(self, recipe: Recipe, labelled: Labelled) -> dict[str, Tensor]:
+        """What the start changes of a random initialisation; kept where it comes from raw text."""
+        began, first = time.perf_counter(), recipe.model_copy(update={"seed": self.recipe.seed})
+        show = Silent() if self.start_seconds else self.show  # what it has to say, it says once
+        before, after = (
+            adaptation.assemble(filled(first, model={"start": start}), self.signal, labelled, show)
+            for start in (RANDOM, self.name)
+        )
+        found = changed(before.objective.state_dict(), after.objective.state_dict())
+        if (after.begun or {}).get("text") == "raw":
+            self.written = found
+        self.start_seconds = time.perf_counter() - began
+        return found
+
+    def told(self) -> dict[str, Any]:
+        """Settings, and the seconds that the start took, once something was trained."""
+        if self.last is None:
+            return {}
+        cost = {f"{self.name} start": self.start_seconds} if self.start_seconds else {}
+        return {"settings": settings_of(self.last.recipe), "cost": cost}
 
     def _progress(self, began: float):
         """Shows steps of a training that takes long; short ones are told by their result alone."""
@@ -135,6 +163,9 @@ class Classical:
         found = self.learn(drawn.given, drawn.test, seed=drawn.seed)
         outcome = find.find("tasks", self.task).judged(drawn.labelled.task, drawn.test, found)
         return drawn.trial(self.name, outcome, time.perf_counter() - began)
+
+    def told(self) -> dict[str, Any]:
+        return {}
 
 
 def arms_of(
@@ -200,3 +231,30 @@ def point(step: int, means: dict[str, float]) -> Point:
 def changed(before: dict[str, Tensor], after: dict[str, Tensor]) -> dict[str, Tensor]:
     """The tensors that are not equal, as they are after."""
     return {name: tensor.clone() for name, tensor in after.items() if not tensor.equal(before[name])}
+
+
+def settings_of(recipe: Recipe) -> dict[str, Any]:
+    """What all neural arms share."""
+    train, model = recipe.train, recipe.model
+    return {
+        "model": f"{model.shape}, {model.layers} layers × {model.width}",
+        "steps": train.steps,
+        "batch": train.batch,
+        "learning rate": recipe.optimizer.lr,
+        "schedule": train.schedule,
+        "dropout": model.dropout,
+        "evaluated every": f"{train.evaluate_every} steps",
+        "precision": train.precision,
+        "threads": train.threads,
+    } | fine_tuning(recipe)
+
+
+def fine_tuning(recipe: Recipe) -> dict[str, Any]:
+    """What is only told where it was asked for."""
+    told = {
+        "layer decay": recipe.optimizer.layer_decay if recipe.optimizer.layer_decay < 1 else None,
+        "encoder": "frozen" if recipe.model.frozen else None,
+        "blocks drawn anew": recipe.model.reinitialise or None,
+        "rank of the adapters": recipe.model.lora or None,
+    }
+    return {name: value for name, value in told.items() if value is not None}

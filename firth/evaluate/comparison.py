@@ -40,6 +40,16 @@ class Trial:
         """Under the loss curve, over its span of steps: the mean loss on the way."""
         return area_under([p.step for p in self.curve], [p.loss for p in self.curve]) if self.curve else None
 
+    def items(self, gold: Any, count: np.ndarray | None = None) -> np.ndarray:
+        """(N,) values whose mean is the metric, and whose spread is that of its estimate. count: (N,) over how many
+        each item's `right` is. For a ratio of sums r = Σ right / Σ count: r + (right - r count) / mean count
+        (linearisation; Cochran 1977, section 6.3)."""
+        right = np.asarray(self.predicted == gold if self.right is None else self.right, float)
+        if count is None:
+            return right
+        ratio = right.sum() / count.sum()
+        return ratio + (right - ratio * count) / count.mean()
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -78,13 +88,8 @@ class Comparison:
         return np.stack([self.items(trial) for trial in self.of(arm, labels)])
 
     def items(self, trial: Trial) -> np.ndarray:
-        """(N,): as `right`, of one trial. For a ratio of sums r = Σ right / Σ count: r + (right - r count) / mean count
-        (linearisation; Cochran 1977, section 6.3)."""
-        right = np.asarray(trial.predicted == self.gold if trial.right is None else trial.right, float)
-        if self.count is None:
-            return right
-        ratio = right.sum() / self.count.sum()
-        return ratio + (right - ratio * self.count) / self.count.mean()
+        """(N,): as `right`, of one trial."""
+        return trial.items(self.gold, self.count)
 
     def score(self, trial: Trial) -> float:
         return float(self.items(trial).mean())

@@ -4,7 +4,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -15,11 +15,20 @@ from firth.train.folder import write_atomically, writing
 ASKED = "asked.json"
 
 
+class Key(NamedTuple):
+    """What a trial is called by."""
+
+    arm: str
+    labels: int
+    seed: int
+
+
 class Kept:
-    """Trials by (arm, labels, seed) under folder/trials, made with the first of them; no folder: nothing is kept."""
+    """Trials by key under folder/trials, made with the first of them; no folder: nothing is kept."""
 
     def __init__(self, folder: Path | None, asked: Mapping[str, Any]):
         self.folder, self.asked = folder, asked
+        self.count = 0  # of the trials that were found or kept
         if folder is not None:
             refuse_place(folder)
             refuse_other(folder, asked)
@@ -32,26 +41,36 @@ class Kept:
         path = self.place(arm, labels, seed)
         if path is None or not path.exists():
             return None
-        kept = json.loads(path.read_text(encoding="utf-8"))
-        right = None if kept["right"] is None else np.array(kept["right"], float)
-        said = kept["predicted"] if kept["right"] is not None else np.array(kept["predicted"], int)
-        return Trial(arm, labels, seed, said, tuple(Point(*one) for one in kept["curve"]), kept["seconds"], right)
+        self.count += 1
+        return trial_of(Key(arm, labels, seed), json.loads(path.read_text(encoding="utf-8")))
 
     def put(self, trial: Trial) -> Trial:
         """Raises InputError, RunError where nothing can be written."""
         path = self.place(trial.arm, trial.labels, trial.seed)
         if self.folder is not None and path is not None:
-            kept = {
-                "predicted": np.asarray(trial.predicted).tolist() if trial.right is None else list(trial.predicted),
-                "right": None if trial.right is None else trial.right.tolist(),
-                "curve": [list(point) for point in trial.curve],
-                "seconds": trial.seconds,
-            }
             with writing(self.folder):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(self.folder / ASKED, json.dumps(self.asked, indent=1, default=str) + "\n")
-                write_atomically(path, json.dumps(kept) + "\n")
+                write_atomically(path, json.dumps(plain(trial)) + "\n")
+            self.count += 1
         return trial
+
+
+def plain(trial: Trial) -> dict[str, Any]:
+    """A trial without its key as plain values; JSON keeps every bit of them."""
+    return {
+        "predicted": np.asarray(trial.predicted).tolist() if trial.right is None else list(trial.predicted),
+        "right": None if trial.right is None else trial.right.tolist(),
+        "curve": [list(point) for point in trial.curve],
+        "seconds": trial.seconds,
+    }
+
+
+def trial_of(key: Key, kept: Mapping[str, Any]) -> Trial:
+    """The inverse of plain."""
+    right = None if kept["right"] is None else np.array(kept["right"], float)
+    said = kept["predicted"] if kept["right"] is not None else np.array(kept["predicted"], int)
+    return Trial(*key, said, tuple(Point(*one) for one in kept["curve"]), kept["seconds"], right)
 
 
 def refuse_place(folder: Path) -> None:

@@ -29,11 +29,10 @@ from firth.evaluate.prediction_files import (
     refuse_unknown,
 )
 from firth.functional import answers, metrics, spans
+from firth.tasks.tag import TAGS, WORDS
 
 LABELS = ("label", "labels", "class", "gold", "category", "sentiment", "target")
 PREDICTED = ("prediction", "predicted", "predictions", "label", "labels", "number")
-TAGS = ("tags", "upos", "ner_tags", "pos_tags", "ner", "pos", "labels", "label", "xpos")
-WORDS = ("words", "tokens")
 ANSWER = ("answer", "prediction", "prediction_text", "text", "label")
 UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
         "SYM", "VERB", "X")  # fmt: skip

@@ -8,7 +8,7 @@ from typing import Any
 
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import arms as ways
-from firth.evaluate.compare import compare, draws, recipe_of
+from firth.evaluate.compare import Request, check, compare, opened, plain
 from firth.evaluate.comparison import Comparison
 from firth.evaluate.kept import refuse_place
 from firth.recipe import Recipe, load_toml
@@ -41,18 +41,21 @@ def versus(
     dry_run: bool = False,
     show: Show | None = None,
     report: Callable[..., Path] | None = None,
+    jobs: int = 1,
 ) -> Comparison | dict[str, Any]:
     """Compare `model` with the other arms on the labelled files `paths`; the result lies in `out`, with its report.
 
     labels: numbers of labels in all, "100,500" or a list. arms: as of evaluate.compare; against: more model folders.
     vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
     the runs are the arms; "key=a" holds for all of them. control: "shuffled-labels". report: writes the page, or None.
+    jobs: processes that share the trials, not the pre-trainings of `vary`.
     The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
     """
     show = show or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     numbers = numbers_of(labels)
     refuse_control(control)
+    check(numbers, seeds, jobs)
     chosen = names_of(arms)
     refuse_arms(chosen, against, vary)
     place = Path(out) if out else default_place(given, task, vary)
@@ -71,6 +74,7 @@ def versus(
         models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
         told_of(task, given, control), models=[*models[1:], *against],
         out=place / "comparison" if vary else place, control=bool(control), title=names[0] if vary else None,
+        jobs=jobs,
     )  # fmt: skip
     show.result(found)
     if report:
@@ -190,11 +194,10 @@ def planned(
     if choices:
         plan["pre-trainings"] = list(choices)
     else:
-        recipe = recipe_of(model, paths, task, 0, None, settings)
-        signal = adaptation.open_signal(recipe)
-        found = ways.arms_of(arms or ways.default(task), recipe, signal) | ways.others(against, recipe, show)
-        drawn = next(iter(draws(recipe, signal, labels[-1:], [0])))
-        plan |= {"arms": [ways.title(name) for name in found], "test items": len(drawn.test)}
+        given = (str(model), list(map(str, paths)), task, 0, None, plain(settings))
+        work = opened(Request(*given, list(arms or ways.default(task)), list(map(str, against)), False), show)
+        names = [ways.title(name) for name in work.arms]
+        plan |= {"arms": names, "test items": len(work.drawn(labels[-1], 0).test)}
     for key, value in plan.items():
         show.line("Plan", f"{key}: {value if not isinstance(value, list) else ', '.join(map(str, value))}")
     show.note("Nothing was trained or written.")

@@ -18,7 +18,7 @@ from firth.functional import metrics
 from firth.functional.random import Draw
 from firth.model.heads import PoolHead
 from firth.objective import Loss, Objective, Term, quiet
-from firth.signal import Batch, Features, Finding, Sample
+from firth.signal import Batch, Features, Finding, Sample, answered
 from firth.task import Example, Outcome, TaskConfig, parts_of
 
 # B samples, T steps, D width, L classes
@@ -173,16 +173,10 @@ def _prediction(text: str, shares: list[float], classes: tuple[str, ...], top: i
     return Prediction(text, classes[order[0]], shares[order[0]], named)
 
 
-def outputs(run: Callable[[Batch], Tensor], signal, examples: Sequence[Example], together: int = 64) -> np.ndarray:
-    """What `run` makes of the examples, (N, …) in their order; examples of like length share a batch."""
+def outputs(run: Callable[[Batch], Tensor], signal, examples: Sequence[Example]) -> np.ndarray:
+    """What `run` makes of the examples, (N, …) in their order."""
     samples = samples_of(signal, [parts_of(one) for one in examples])
-    order = sorted(range(len(samples)), key=lambda i: -sum(map(len, samples[i].parts)))
-    rows: dict[int, np.ndarray] = {}
-    for begin in range(0, len(order), together):
-        places = order[begin : begin + together]
-        found = run(signal.stack([samples[i] for i in places])).numpy()
-        rows |= zip(places, found, strict=True)
-    return np.stack([rows[i] for i in range(len(samples))])
+    return np.stack(answered(lambda batch: run(batch).numpy(), signal, samples))  # type: ignore[arg-type, return-value]
 
 
 def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:

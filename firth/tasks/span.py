@@ -20,12 +20,11 @@ from firth.errors import InputError
 from firth.functional import answers
 from firth.functional.random import Draw
 from firth.objective import Loss, Objective, Term, quiet
-from firth.signal import Batch, Features, Sample, Signal
+from firth.signal import Batch, Features, Sample, Signal, answered
 from firth.task import Example, Outcome, TaskConfig, key_of
 
 # B windows, T steps, D width
 
-TOGETHER = 64  # windows that go through the model at once
 NOWHERE = 0  # the step of [CLS]
 
 
@@ -270,15 +269,11 @@ def question_of(text: str | Sequence[str], number: int) -> Asked:
 
 def candidates(part: Span, signal, examples: Sequence[Any]) -> list[list[Candidate]]:
     """For each example what its windows offer, the best first; with probabilities among them."""
-    cuts = cut(part.config, signal, examples)
-    flat = sorted(((i, window) for i, found in enumerate(cuts) for window in found),
-                  key=lambda pair: -sum(map(len, pair[1].sample.parts)))  # fmt: skip
+    flat = [(i, window) for i, found in enumerate(cut(part.config, signal, examples)) for window in found]
+    scores = answered(lambda batch: run(part, batch), signal, [window.sample for _, window in flat])
     offers: list[list[Candidate]] = [[] for _ in examples]
-    for first in range(0, len(flat), TOGETHER):
-        chosen = flat[first : first + TOGETHER]
-        scores = run(part, signal.stack([window.sample for _, window in chosen]))
-        for (i, window), (starts, ends) in zip(chosen, scores, strict=True):
-            offers[i] += offered(part.config, examples[i].parts[1], window, starts, ends)
+    for (i, window), (starts, ends) in zip(flat, scores, strict=True):
+        offers[i] += offered(part.config, examples[i].parts[1], window, starts, ends)
     return [ranked(part.config, found) for found in offers]
 
 

@@ -20,15 +20,14 @@ from firth.functional.random import Draw, permute
 from firth.model.features import pick
 from firth.model.heads import PoolHead
 from firth.objective import Loss, Objective, Term, quiet
-from firth.signal import Batch, Features, Sample, Signal
+from firth.signal import Batch, Features, Sample, Signal, answered
 from firth.task import Example, Outcome, TaskConfig, key_of
 
 # B windows, T steps, W words, D width, L tags
 
-WORDS = ("words", "tokens")  # names of the column of words
-TAGS = ("tags", "upos", "ner_tags", "pos_tags", "ner", "pos", "labels", "xpos")  # and of tags, the first that is there
+WORDS = ("words", "tokens")  # names of the column of words, the first that is there
+TAGS = ("tags", "upos", "ner_tags", "pos_tags", "ner", "pos", "labels", "label", "xpos")  # likewise of tags
 NONE = -1  # where there is no word, or none to tag in this window
-TOGETHER = 64  # windows that go through the model at once
 
 
 class Config(TaskConfig):
@@ -208,14 +207,11 @@ def tagged(part: Tag, signal, lists: Sequence[Sequence[str]]) -> list[list[tuple
         if words:
             made = windows(Words(" ".join(words)), pieces, [0] * len(words), signal)  # type: ignore[arg-type]
             samples += [(place, sample) for sample in made]
-    samples.sort(key=lambda pair: -len(pair[1].parts[0]))
-    for begin in range(0, len(samples), TOGETHER):
-        chosen = samples[begin : begin + TOGETHER]
-        best = likeliest(part, signal.stack([sample for _, sample in chosen]))
-        for (place, sample), (classes, shares) in zip(chosen, best, strict=True):
-            for i in np.flatnonzero(sample.targets["tags"] >= 0).tolist():
-                word = int(sample.targets["number"][i])
-                answers[place][word] = part.config.classes[int(classes[i])], float(shares[i])
+    best = answered(lambda batch: likeliest(part, batch), signal, [sample for _, sample in samples])
+    for (place, sample), (classes, shares) in zip(samples, best, strict=True):
+        for i in np.flatnonzero(sample.targets["tags"] >= 0).tolist():
+            word = int(sample.targets["number"][i])
+            answers[place][word] = part.config.classes[int(classes[i])], float(shares[i])
     return answers
 
 

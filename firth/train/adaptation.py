@@ -269,9 +269,9 @@ def begin(
     if recipe.model.start == RANDOM:
         return weights, None
     module = find.find("starts", recipe.model.start)
-    source = raw_text(recipe, signal, show) or labelled.train
-    special = signal.facts.special_ids
-    return weights, module.start(objective, source, Draw(recipe.seed), special=special)
+    raw, special = raw_text(recipe, signal, show), signal.facts.special_ids
+    facts = module.start(objective, raw or labelled.train, Draw(recipe.seed), special=special)
+    return weights, facts | {"text": "raw" if raw else "labelled"}
 
 
 def raw_text(recipe: Recipe, signal: Signal, show: Show) -> Source | None:
