@@ -20,6 +20,7 @@ from firth.evaluate import processes, worker
 from firth.evaluate.comparison import Trial
 from firth.evaluate.kept import Kept, Key, plain
 from firth.evaluate.processes import environment, taken, trained
+from firth.interop.folder import open_folder
 from firth.train.log import Recorded
 from tests import runs
 from tests.house import ROOT
@@ -75,6 +76,16 @@ def compared(jobs: int, show=None, **options):
 
 def told(found) -> list:
     return [[trial.arm, trial.labels, trial.seed, {**plain(trial), "seconds": None}] for trial in found.trials]
+
+
+def test_what_a_start_writes_is_handed_on(monkeypatch):
+    name = "backbone.embed.word.weight"
+    shape = open_folder(runs.folder() / "pretrained").state[name].shape
+    begun = {"co-occurrence": {name: torch.linspace(-1, 1, shape.numel()).view(shape)}}
+    given = {"seeds": 1, "arms": ("co-occurrence", "pretrained"), "begun": begun}
+    both = [told(compared(jobs, **given)) for jobs in (1, 2)]
+    assert both[0] == both[1]
+    assert both[0][0] != told(compared(1, **given | {"begun": None}))[0]
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,11 @@ are scored once on a common test part.
 """
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 from firth.data.labelled import Labelled, open_labelled, shuffled
@@ -20,6 +21,7 @@ from firth.evaluate.arms import Arm, Drawn
 from firth.evaluate.comparison import Comparison, Trial
 from firth.evaluate.kept import Kept, Key
 from firth.evaluate.statistics import FEWEST_SEEDS
+from firth.interop.tensors import read_file, write_file
 from firth.recipe import Recipe, apply_settings, filled
 from firth.signal import Signal
 from firth.train import adaptation, checks, machine, prepare
@@ -74,7 +76,8 @@ def compare(
             told = [arm.told() for arm in work.arms.values()]
         else:
             keys, last = [Key(name, *draw) for draw in draws for name in work.arms], work.drawn(*draws[-1])
-            trials, told = in_processes(request, keys, jobs, work.recipe.train.threads, last, show, kept)
+            with written(request, begun or {}) as whole:
+                trials, told = in_processes(whole, keys, jobs, work.recipe.train.threads, last, show, kept)
     facts = {**facts_of(told, last, time.perf_counter() - began), **(facts or {})}
     titles = {name: ways.title(name) for name in work.arms} | ({adaptation.PRETRAINED: title} if title else {})
     found = comparison_of(titles, trials, last, facts)
@@ -95,6 +98,7 @@ class Request(NamedTuple):
     arms: list[str]
     models: list[str]
     control: bool
+    begun: Mapping[str, str] | None = None  # by start: the file of what it writes, where it was computed before
 
 
 @dataclass
@@ -120,6 +124,7 @@ def opened(request: Request, show: Show, begun: ways.Begun | None = None) -> Wor
     """The arms of a request, before anything is trained. Raises InputError for what a person can put right."""
     recipe = recipe_of(request.model, request.paths, request.task, request.seed, request.device, request.settings)
     signal, others = adaptation.open_signal(recipe), ways.others(request.models, recipe, show)
+    begun = begun or {name: read_file(Path(file)) for name, file in (request.begun or {}).items()}
     return Work(recipe, signal, ways.arms_of(request.arms, recipe, signal, show, begun) | others, request.control)
 
 
@@ -238,6 +243,16 @@ def in_processes(
             show.line("Trial", described(trial, drawn))
             told.append(facts)
     return [done[key] for key in keys], told
+
+
+@contextmanager
+def written(request: Request, begun: ways.Begun) -> Iterator[Request]:
+    """The request with files of what starts write, for as long as other processes need them."""
+    with TemporaryDirectory(prefix="firth-starts-") as folder:
+        files = {name: Path(folder) / f"{name}.safetensors" for name in begun}
+        for name, file in files.items():
+            write_file(file, begun[name])
+        yield request._replace(begun={name: str(file) for name, file in files.items()})
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from firth.train.build import device_of
 from firth.train.describe import duration
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, Show, Silent, read_metrics
+from firth.train.machine import cores
 from firth.train.pretrain import Result, pretrain
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ SENTENCES = (
     "he plays a young [MASK] who falls in love .",
     "the story is predictable but the [MASK] is great .",
 )
+JOBS = 4  # processes that share the comparison, a thread each: what they find is the same on any number of cores
 
 
 @dataclass(frozen=True)
@@ -173,11 +175,12 @@ def compared(
         "train.evaluate_samples": numbers.watched,
         "optimizer.lr": numbers.adapt_lr,
         "optimizer.embedding_lr": numbers.adapt_embedding_lr,
+        "train.threads": 1,
         "data.valid": (str(texts.watched),),
     }
     found = compare(
         model, texts.train, labels=(numbers.labels,), seeds=numbers.seeds, seed=seed, settings=settings, device=device,
-        show=show, begun=begun,
+        show=show, begun=begun, jobs=max(1, min(JOBS, cores())),
     )  # fmt: skip
     cost = {**facts.pop("cost"), **found.facts["cost"]}
     return replace(found, facts={**found.facts, **facts, "cost": cost})
