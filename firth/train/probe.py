@@ -188,12 +188,13 @@ def measure_steps(
 
 
 def time_evaluation(run: Run, valid: Batches, device) -> float:
-    """Seconds of an evaluation, from a part of its samples."""
+    """Seconds of an evaluation, from a part of its samples; compiling, which comes once, left out."""
     settings = run.recipe.train
-    whole = min(settings.evaluate_samples or EVALUATED, len(valid))
+    batch, whole = settings.batch or 16, min(settings.evaluate_samples or EVALUATED, len(valid))
     part = min(FEW, whole)
+    measure(run.objective, valid.evaluation(min(batch, whole), batch), device)
     began = time.perf_counter()
-    measure(run.objective, valid.evaluation(part, settings.batch or 16), device)
+    measure(run.objective, valid.evaluation(part, batch), device)
     return (time.perf_counter() - began) * whole / part
 
 
