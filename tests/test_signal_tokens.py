@@ -2,6 +2,7 @@
 
 import json
 import string
+from collections import Counter
 from functools import cache
 
 import numpy as np
@@ -262,6 +263,17 @@ def test_twins_come_back_as_continuations(word):
     assert _tokenizers._untwin(twin) == word
     if len(word) > 1:
         assert _tokenizers._untwin(twin[1:]) == "##" + word[1:]
+
+
+@QUICK
+@given(ANY, st.booleans())
+@example("a\x0bb c\x1fd e\x85f", True)
+@example("東京。大阪！ x。y  z\xa0z\u3000w\t\r\n", True)
+def test_words_are_counted_alike_however_a_text_is_cut(text, lowercase):
+    before = normalizers.BertNormalizer(lowercase=lowercase)
+    cuts = (_tokenizers.bert_chunks(text), _chunks.WORDS.findall(text))
+    counts = [_tokenizers._bert_words(Counter(cut), before, lowercase) for cut in cuts]
+    assert counts[0] == counts[1]
 
 
 def test_special_tokens_are_never_untwinned():

@@ -8,7 +8,7 @@ is given a twin letter instead, and the twins become `##` afterwards.
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
@@ -16,6 +16,7 @@ from firth.signals._chunks import BYTES, PLAIN, WORDS
 
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")  # ids 0 to 4
 TWIN = 0x20000  # added to a letter's code inside a word; words with letters from there on are not counted
+LEFT_OUT = re.compile("[\x0b\x0c\x1c-\x1f\x85]")  # white space to Python, control characters to BERT's rules
 MOST_CHUNKS = 1_500_000  # distinct chunks counted before those seen once are dropped
 MOST_WORDS = 2_500_000  # words the trainer is fed; larger counts are scaled down
 MANY = 1_000_000  # from so many words on, those seen once are not worth a piece
@@ -25,11 +26,11 @@ def train(texts: Iterable[str], kind: str, vocabulary: int, lowercase: bool, min
     """kind "wordpiece" or "bpe"; vocabulary counts all entries, the five special tokens included."""
     if kind == "wordpiece":
         before = normalizers.BertNormalizer(lowercase=lowercase)
-        words = _bert_words(_chunk_counts(texts, WORDS), before, lowercase)
+        words = _bert_words(_chunk_counts(texts, bert_chunks), before, lowercase)
         twins = Counter({_twin(word): count for word, count in words.items() if ord(max(word)) < TWIN})
         pieces = _pieces(twins, vocabulary, min_frequency, [])
         return _wordpiece({_untwin(piece): number for piece, number in pieces.get_vocab().items()}, before)
-    words = _byte_words(_chunk_counts(texts, BYTES), lowercase)
+    words = _byte_words(_chunk_counts(texts, BYTES.findall), lowercase)
     return _byte_level(_pieces(words, vocabulary, min_frequency, pre_tokenizers.ByteLevel.alphabet()), lowercase)
 
 
@@ -39,10 +40,16 @@ def from_vocabulary(lines: Iterable[str], lowercase: bool) -> Tokenizer:
     return _wordpiece(vocabulary, normalizers.BertNormalizer(lowercase=lowercase))
 
 
-def _chunk_counts(texts: Iterable[str], pattern: re.Pattern) -> Counter:
+def bert_chunks(text: str) -> list[str]:
+    """Pieces that hold whole words. str.split is four times as fast as a pattern; but it also cuts at signs that BERT
+    leaves out as if they were not there."""
+    return WORDS.findall(text) if LEFT_OUT.search(text) else text.split()
+
+
+def _chunk_counts(texts: Iterable[str], cut: Callable[[str], list[str]]) -> Counter:
     counts: Counter[str] = Counter()
     for text in texts:
-        counts.update(pattern.findall(text))
+        counts.update(cut(text))
         if len(counts) > MOST_CHUNKS:
             counts = _without_rare(counts)
     return _without_rare(counts) if counts.total() > MANY else counts
