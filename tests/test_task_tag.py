@@ -165,7 +165,7 @@ def refusal(call) -> str:
 def test_refusals_say_where_what_and_what_to_do(signal):
     config = tag.Config(column="upos")
     assert refusal(lambda: config.example(example(["a", "b"], ["X"]))) == (
-        "x.conllu:3:1: 2 words and 1 tags. Give each word one tag."
+        "x.conllu:3:1: 2 words and 1 tag. Give each word one tag."
     )
     assert refusal(lambda: config.example(example([], []))) == (
         "x.conllu:3:1: has no words. Leave it out; --skip-bad leaves out such rows."

@@ -107,7 +107,8 @@ def comparison_of(
         numbers = {name: number for number, name in enumerate(drawn.labelled.classes)}
         gold = np.array([numbers[str(record.label)] for record in drawn.test], dtype=int)
         return Comparison(titles, drawn.labelled.classes, gold, trials, **common)
-    return Comparison(titles, (), [record.target for record in drawn.test], trials, count=drawn.counts, **common)
+    gold = [record.target for record in drawn.test]
+    return Comparison(titles, (), gold, trials, count=drawn.counts, judge=drawn.judged, **common)
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:

@@ -41,12 +41,14 @@ def versus(
     dry_run: bool = False,
     show: Show | None = None,
     report: Callable[..., Path] | None = None,
+    command: str | None = None,
 ) -> Comparison | dict[str, Any]:
     """Compare `model` with the other arms on the labelled files `paths`; the result lies in `out`, with its report.
 
     labels: numbers of labels in all, "100,500" or a list. arms: as of evaluate.compare; against: more model folders.
     vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
     the runs are the arms; "key=a" holds for all of them. control: "shuffled-labels". report: writes the page, or None.
+    command: what was typed, for the page.
     The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
     """
     show = show or Silent()
@@ -69,7 +71,7 @@ def versus(
     models = [trained(model, runs, *one, str(budget), seed, device, show) for one in asked] if vary else [model]
     found = compare(
         models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
-        told_of(task, given, control), models=[*models[1:], *against],
+        told_of(task, given, control, command), models=[*models[1:], *against],
         out=place / "comparison" if vary else place, control=bool(control), title=names[0] if vary else None,
     )  # fmt: skip
     show.result(found)
@@ -78,10 +80,11 @@ def versus(
     return found
 
 
-def told_of(task: str, paths: Sequence[str | Path], control: str | None) -> dict[str, Any]:
+def told_of(task: str, paths: Sequence[str | Path], control: str | None, command: str | None) -> dict[str, Any]:
     """What the report tells of what was asked for."""
     subject = f"firth compare · {task} on {', '.join(map(str, paths))}"
-    return {"subject": f"{subject} · {control}", "notes": [SHUFFLED]} if control else {"subject": subject}
+    told = {"subject": f"{subject} · {control}", "notes": [SHUFFLED]} if control else {"subject": subject}
+    return told | ({"command": command} if command else {})
 
 
 def numbers_of(labels: str | Sequence[int]) -> list[int]:
