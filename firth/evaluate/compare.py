@@ -107,8 +107,8 @@ def comparison_of(
         numbers = {name: number for number, name in enumerate(drawn.labelled.classes)}
         gold = np.array([numbers[str(record.label)] for record in drawn.test], dtype=int)
         return Comparison(titles, drawn.labelled.classes, gold, trials, **common)
-    gold = [record.target for record in drawn.test]
-    return Comparison(titles, (), gold, trials, count=drawn.counts, judge=drawn.judged, **common)
+    targets = [record.target for record in drawn.test]
+    return Comparison(titles, (), targets, trials, count=drawn.counts, judge=drawn.judged, **common)
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:
