@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -38,7 +39,13 @@ Budget = Annotated[
     str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
 ]
 Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a model folder.")]
-Start = Annotated[str, typer.Option(help="pretrained, random, or a start's name such as co-occurrence.")]
+AdaptTask = Annotated[
+    str | None, typer.Option("--task", help=f"The labelled task: {', '.join(names('tasks'))}.  [default: classify]")
+]
+Start = Annotated[
+    str | None,
+    typer.Option(help="pretrained, random, or a start's name such as co-occurrence.  [default: pretrained]"),
+]
 Frozen = Annotated[bool, typer.Option("--frozen", help="The encoder stays as it is; only the task's own head learns.")]
 Labels = Annotated[int | None, typer.Option(help="Use this many labelled examples in all, validation included.")]
 Text = Annotated[str | None, typer.Option(help="Name of the text column.")]
@@ -104,6 +111,11 @@ def nobody_reads() -> None:
     """What is still buffered goes nowhere, so that Python does not complain of the closed pipe as it ends."""
     with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["firth", *sys.argv[1:]])
 
 
 def emit(as_json: bool, result: Any) -> None:
@@ -185,7 +197,7 @@ def pretrain(
 
 @app.command()
 def adapt(
-    model: Model, data: Data, task: Task = "classify", start: Start = "pretrained", labels: Labels = None,
+    model: Model, data: Data, task: AdaptTask = None, start: Start = None, labels: Labels = None,
     frozen: Frozen = False,
     text: Text = None, label: Label = None, valid: Valid = None, test: Test = None, skip_bad: SkipBad = False,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
@@ -235,7 +247,7 @@ def compare(
         found = run(
             model, data, task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
             budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
-            device=device, dry_run=dry_run, show=show, report=write_comparison, jobs=jobs,
+            device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
         )  # fmt: skip
         emit(as_json, found)
 

@@ -40,3 +40,8 @@ def did_you_mean(name: str, names) -> str:
 
     near = get_close_matches(str(name), [str(n) for n in names], n=1)
     return f"Did you mean `{near[0]}`? " if near else ""
+
+
+def count(number: int, noun: str) -> str:
+    """1 tag, 5,000 words"""
+    return f"{number:,} {noun}" + "s" * (number != 1)

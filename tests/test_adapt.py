@@ -276,7 +276,7 @@ def test_a_test_label_that_training_has_not_is_refused(tmp_path):
     with pytest.raises(InputError) as caught:
         runs.quick_adapt(tmp_path / "run", settings=[f"data.test={path}"])
     assert str(caught.value) == (
-        f"{path}:2:1: label `neutral` is in no training example. "
+        f"{path}:2:7: label `neutral` is in no training example. "
         "Add examples of it to the training files, or leave out these rows."
     )
 

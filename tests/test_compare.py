@@ -65,7 +65,7 @@ def test_the_baseline_gets_all_labels_and_only_those():
         seen.update(given=[(one.text, one.label) for one in given], test=[one.text for one in test], seed=seed)
         return ["negative", "negative", "positive"]
 
-    trial = Classical("tf-idf", "classify", learn)(Drawn(3, 7, labelled()))
+    trial = Classical("tf-idf", learn)(Drawn(3, 7, labelled()))
     assert seen == {
         "given": [("good", "positive"), ("bad", "negative"), ("fine", "positive")],
         "test": ["text 0", "text 1", "text 2"],

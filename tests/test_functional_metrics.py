@@ -19,6 +19,22 @@ def test_equal_to_scikit_learn(classes, seed):
     assert metrics.matthews(confusion) == pytest.approx(reference.matthews_corrcoef(gold, predicted))
 
 
+@pytest.mark.filterwarnings("ignore:A single label was found")
+def test_a_thousand_cases_equal_scikit_learn():
+    """Few items, classes that only one side has, sides with one class: where formulas part."""
+    source = np.random.default_rng(0)
+    for _ in range(1000):
+        classes, count = int(source.integers(2, 8)), int(source.integers(1, 40))
+        gold = source.integers(0, source.integers(1, classes + 1), count)
+        predicted = np.where(source.random(count) < source.random(), gold, source.integers(0, classes, count))
+        confusion = metrics.confusion_matrix(gold, predicted, classes)
+        assert (confusion == reference.confusion_matrix(gold, predicted, labels=range(classes))).all()
+        assert metrics.accuracy(confusion) == pytest.approx(reference.accuracy_score(gold, predicted))
+        macro = reference.f1_score(gold, predicted, average="macro", zero_division=0)
+        assert metrics.macro_f1(confusion) == pytest.approx(macro)
+        assert metrics.matthews(confusion) == pytest.approx(reference.matthews_corrcoef(gold, predicted))
+
+
 def test_a_class_nobody_saw_is_left_out_as_in_scikit_learn():
     gold, predicted = [0, 0, 1, 1], [0, 1, 1, 1]
     confusion = metrics.confusion_matrix(gold, predicted, 3)

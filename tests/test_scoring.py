@@ -12,6 +12,7 @@ from scipy import stats
 from sklearn import metrics as reference
 
 from firth.evaluate.scoring import score
+from tests.test_functional_answers import near, scores
 
 LABELS = ["negative", "neutral", "positive"]
 
@@ -224,6 +225,37 @@ def test_questions_without_answer(tmp_path):
     assert (found["version"], found["exact"]) == ("2.0", pytest.approx(2 / 3))
     assert found["has_answer"] == {"items": 2, "exact": 0.5, "f1": 0.5}
     assert found["no_answer"] == {"items": 1, "exact": 1.0, "f1": 1.0}
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_thousand_questions_in_files_equal_the_rule(tmp_path, version):
+    """A gold file and a prediction file, some predictions of other words, empty, or of other case and marks."""
+    source = random.Random(version)
+    texts = [drawn_answer(source) for _ in range(1000)]
+    gold = {f"q{n}": [text, drawn_answer(source)][: source.randint(1, 2)] for n, text in enumerate(texts)}
+    if version == 2:
+        gold |= {f"q{n}": [] for n in range(0, 1000, 3)}
+    qas = [{"id": id, "question": "What?", "is_impossible": not found,
+            "answers": [{"text": text, "answer_start": DOCUMENT_2.index(text)} for text in found]}
+           for id, found in gold.items()]  # fmt: skip
+    tree = {"data": [{"title": "x", "paragraphs": [{"context": DOCUMENT_2, "qas": qas}]}]}
+    said = {id: source.choice(["", drawn_answer(source), near(source, (found or [""])[0])])
+            for id, found in gold.items()}  # fmt: skip
+    found = score(*files(tmp_path, ("gold.json", tree), ("said.json", said)), "span")
+    each = [scores(said[id], answers or [""], version) for id, answers in gold.items()]
+    assert (found["items"], found["version"]) == (1000, f"{version}.{2 - version}")
+    assert found["exact"] == pytest.approx(np.mean([exact for exact, _ in each]))
+    assert found["f1"] == pytest.approx(np.mean([f1 for _, f1 in each]))
+
+
+DOCUMENT_2 = "The cat sat on a mat. Zoë's U.S. Army (an old one) bought 1,000 cats - the best - for $5."
+
+
+def drawn_answer(source):
+    """A stretch of whole words."""
+    words = DOCUMENT_2.split()
+    begin = source.randrange(len(words))
+    return " ".join(words[begin : begin + source.randint(1, 4)])
 
 
 def test_gold_answers_in_rows(tmp_path):

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, confusion_matrix
 
 from firth.data.labelled import open_labelled
 from firth.errors import InputError
@@ -153,6 +154,21 @@ def test_score_counts_words_and_spans():
     assert "span_f1" not in tag.score([["NOUN"]], [["VERB"]])
 
 
+def test_a_thousand_tagged_files_have_the_accuracy_of_scikit_learn():
+    source = np.random.default_rng(0)
+    for _ in range(1000):
+        gold = [source.choice(CLASSES, source.integers(1, 9)).tolist() for _ in range(source.integers(1, 5))]
+        said = [[str(source.choice(CLASSES)) if source.random() < 0.3 else one for one in tags] for tags in gold]
+        flat = [[one for tags in part for one in tags] for part in (gold, said)]
+        assert tag.score(gold, said)["accuracy"] == pytest.approx(accuracy_score(*flat))
+        words = [tuple(map(str, range(len(tags)))) for tags in gold]
+        examples = [Example("t", None, Where("x"), target=both) for both in zip(words, gold, strict=True)]
+        found = tag.judged(tag.Config(classes=CLASSES), examples, said)
+        assert found.right.sum() / found.counts.sum() == pytest.approx(accuracy_score(*flat))
+        assert found.figures["confusion"] == confusion_matrix(*flat, labels=CLASSES).tolist()
+        assert len(found.wrong) == found.counts.sum() - found.right.sum()
+
+
 # ------------------------------------------------------------------ refusals
 
 
@@ -165,7 +181,7 @@ def refusal(call) -> str:
 def test_refusals_say_where_what_and_what_to_do(signal):
     config = tag.Config(column="upos")
     assert refusal(lambda: config.example(example(["a", "b"], ["X"]))) == (
-        "x.conllu:3:1: 2 words and 1 tags. Give each word one tag."
+        "x.conllu:3:1: 2 words and 1 tag. Give each word one tag."
     )
     assert refusal(lambda: config.example(example([], []))) == (
         "x.conllu:3:1: has no words. Leave it out; --skip-bad leaves out such rows."

@@ -94,7 +94,7 @@ def test_words_and_tags_of_unequal_number_are_named():
     with pytest.raises(InputError) as caught:
         pairs_of([*rows(1), (["one", "two"], ["NUM"])])
     number = len(rows(1)) + 1
-    assert str(caught.value) == f"sentence {number}: 2 words and 1 tags. Give one tag for each word."
+    assert str(caught.value) == f"sentence {number}: 2 words and 1 tag. Give one tag for each word."
 
 
 def test_the_span_of_a_place_is_the_word():

@@ -60,6 +60,11 @@ class Drawn(NamedTuple):
         """(N,) over how many items the metric of each test example is; None: one each."""
         return self.labelled.task.counts(self.test)
 
+    def judged(self, predicted: Sequence[Any]) -> Outcome:
+        """What plain values, one for each test example, make of the test part."""
+        task = self.labelled.task
+        return find.find("tasks", task.terms[0]).judged(task, self.test, predicted)
+
     def trial(self, arm: str, outcome: Outcome, seconds: float, curve: tuple[Point, ...] = ()) -> Trial:
         """What an arm made of the test part: class indices where there are classes, else plain values."""
         if self.labelled.task.classed:
@@ -155,14 +160,12 @@ class Classical:
     """A baseline. It gets all labels, validation included."""
 
     name: str
-    task: str
     learn: Learn
 
     def __call__(self, drawn: Drawn) -> Trial:
         began = time.perf_counter()
         found = self.learn(drawn.given, drawn.test, seed=drawn.seed)
-        outcome = find.find("tasks", self.task).judged(drawn.labelled.task, drawn.test, found)
-        return drawn.trial(self.name, outcome, time.perf_counter() - began)
+        return drawn.trial(self.name, drawn.judged(found), time.perf_counter() - began)
 
     def told(self) -> dict[str, Any]:
         return {}
@@ -184,7 +187,7 @@ def arms_of(
             raise InputError(f"arm `{name}`", "no such arm", f"{hint}There is: {', '.join(known)}.")
     show, begun = show or Silent(), begun or {}
     return {
-        name: Classical(name, task, classical[name])
+        name: Classical(name, classical[name])
         if name in classical
         else Neural(name, recipe, signal, show, begun.get(name))
         for name in names

@@ -1,7 +1,7 @@
 """What a comparison found: every trial, and the intervals, curves and sentences that follow from them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -9,8 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from firth.evaluate.mistakes import in_common, shortened
 from firth.evaluate.statistics import Interval, accuracy, area_under, lower_throughout, mean_interval, paired_difference
 from firth.evaluate.verdict import against, but, finding, verdict
+from firth.task import Outcome
 
 # N test items, S seeds, L classes
 
@@ -69,6 +71,7 @@ class Comparison:
     facts: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "accuracy"
     count: np.ndarray | None = None  # (N,) over how many each item's `right` is; None: one each
+    judge: Callable[[Any], Outcome] | None = None  # what a trial's plain values make of the items, mistakes named
 
     @property
     def budgets(self) -> list[int]:
@@ -124,22 +127,35 @@ class Comparison:
             return None
         return lower_throughout([p.step for p in first], [p.loss for p in first], [p.loss for p in second])
 
+    @cached_property
+    def confused(self) -> tuple[str, ...]:
+        """Which classes can be taken for each other: those of the items, or of their words; () where there are none."""
+        if self.classes or self.judge is None:
+            return tuple(self.classes)
+        figures = self.judge(self.trials[0].predicted).figures
+        return tuple(figures["classes"]) if "confusion" in figures else ()
+
     def confusion(self, arm: str, labels: int) -> np.ndarray:
-        """(L, L) counts over all seeds, rows: gold."""
-        size = len(self.classes)
+        """(L, L) counts over all seeds of the classes in `confused`, rows: gold."""
+        size = len(self.confused)
+        if self.judge and not self.classes:
+            found = [self.judge(trial.predicted).figures["confusion"] for trial in self.of(arm, labels)]
+            return np.sum(found, axis=0, dtype=int)
         matrix = np.zeros((size, size), dtype=int)
         for trial in self.of(arm, labels):
             np.add.at(matrix, (self.gold, trial.predicted), 1)
         return matrix
 
     def mistakes(self, arm: str, labels: int, most: int = 8) -> list[tuple[str, str, str]]:
-        """Test items that every seed gets wrong alike: (input, gold, predicted); of tasks with classes."""
-        if not self.classes or self.count is not None or any(t.right is not None for t in self.trials):
-            return []
+        """Test items (of tags, words) that every seed gets wrong alike: (input, gold, predicted)."""
+        if not self.classes:
+            wrong = [self.judge(trial.predicted).wrong for trial in self.of(arm, labels)] if self.judge else [[]]
+            return in_common(wrong)[:most]
         predicted = np.stack([trial.predicted for trial in self.of(arm, labels)])
         alike = (predicted == predicted[0]).all(0) & (predicted[0] != self.gold)
         places = [i for i in np.flatnonzero(alike).tolist() if i < len(self.inputs)][:most]
-        return [(self.inputs[i], self.classes[self.gold[i]], self.classes[predicted[0][i]]) for i in places]
+        named = [(self.inputs[i], self.classes[self.gold[i]], self.classes[predicted[0][i]]) for i in places]
+        return [(shortened(text), gold, said) for text, gold, said in named]
 
     @property
     def compared(self) -> list[str]:
@@ -171,7 +187,7 @@ class Comparison:
             "metric": self.metric,
             "verdict": self.verdict,
             "sentences": self.sentences,
-            "classes": list(self.classes),
+            "classes": list(self.confused),
             "test_items": len(self.gold),
             "seeds": self.seeds,
             "budgets": self.budgets,
@@ -192,7 +208,7 @@ class Comparison:
             "by_seed": {t.seed: self.score(t) for t in trials},
             "area_under_loss": area.mean if area else None,
             "seconds": float(np.mean([trial.seconds for trial in trials])),
-            "confusion": self.confusion(arm, labels).tolist() if self.classes else None,
+            "confusion": self.confusion(arm, labels).tolist() if self.confused else None,
         }
 
     def _difference(self, rival: str, labels: int) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from firth.data.encodings import CHUNK
 from firth.data.files import File, expand
 from firth.data.readers import read, table
 from firth.data.records import Problems, Where
-from firth.errors import InputError, did_you_mean
+from firth.errors import InputError, count, did_you_mean
 
 SHOWN = 20  # names listed in a message
 ANSWERS = 'Write {"ID": "ANSWER", …}, or one object a line: {"id": "ID", "answer": "ANSWER"}.'
@@ -178,7 +178,3 @@ def refuse_unknown(gold: Given, true: Mapping[str, Row], answers: Mapping[str, R
 def listing(names: Sequence[str], shown: int = SHOWN) -> str:
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(f"`{name}`" for name in names[:shown]) + more
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" + "s" * (number != 1)

@@ -12,14 +12,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from firth.errors import InputError, did_you_mean
+from firth.errors import InputError, count, did_you_mean
 from firth.evaluate.prediction_files import (
     Given,
     Row,
     align,
     by_id,
     cell,
-    count,
     find_column,
     has_ids,
     label_of,

@@ -42,6 +42,7 @@ def versus(
     show: Show | None = None,
     report: Callable[..., Path] | None = None,
     jobs: int = 1,
+    command: str | None = None,
 ) -> Comparison | dict[str, Any]:
     """Compare `model` with the other arms on the labelled files `paths`; the result lies in `out`, with its report.
 
@@ -49,6 +50,7 @@ def versus(
     vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
     the runs are the arms; "key=a" holds for all of them. control: "shuffled-labels". report: writes the page, or None.
     jobs: processes that share the trials, not the pre-trainings of `vary`.
+    command: what was typed, for the page.
     The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
     """
     show = show or Silent()
@@ -72,7 +74,7 @@ def versus(
     models = [trained(model, runs, *one, str(budget), seed, device, show) for one in asked] if vary else [model]
     found = compare(
         models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
-        told_of(task, given, control), models=[*models[1:], *against],
+        told_of(task, given, control, command), models=[*models[1:], *against],
         out=place / "comparison" if vary else place, control=bool(control), title=names[0] if vary else None,
         jobs=jobs,
     )  # fmt: skip
@@ -82,10 +84,11 @@ def versus(
     return found
 
 
-def told_of(task: str, paths: Sequence[str | Path], control: str | None) -> dict[str, Any]:
+def told_of(task: str, paths: Sequence[str | Path], control: str | None, command: str | None) -> dict[str, Any]:
     """What the report tells of what was asked for."""
     subject = f"firth compare · {task} on {', '.join(map(str, paths))}"
-    return {"subject": f"{subject} · {control}", "notes": [SHUFFLED]} if control else {"subject": subject}
+    told = {"subject": f"{subject} · {control}", "notes": [SHUFFLED]} if control else {"subject": subject}
+    return told | ({"command": command} if command else {})
 
 
 def numbers_of(labels: str | Sequence[int]) -> list[int]:

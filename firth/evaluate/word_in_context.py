@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from firth.errors import InputError
+from firth.errors import InputError, count
 from firth.evaluate.encoder import Encoder, Span, open_encoder, untrained
 from firth.evaluate.grouping import standardised
 from firth.functional.random import combine, hash_bytes
@@ -152,7 +152,7 @@ def places_by_form(rows: Iterable[tuple[Sequence[str], Sequence[str]]]) -> dict[
     seen: set[tuple[str, ...]] = set()
     for number, (words, tags) in enumerate(rows, 1):
         if len(words) != len(tags):
-            what = f"{len(words):,} words and {len(tags):,} tags"
+            what = f"{count(len(words), 'word')} and {count(len(tags), 'tag')}"
             raise InputError(f"sentence {number:,}", what, "Give one tag for each word.")
         sentence = tuple(words)
         if sentence not in seen:

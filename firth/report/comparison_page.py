@@ -9,8 +9,6 @@ from firth.evaluate.verdict import finding, signed
 from firth.report import facts as told
 from firth.report.charts import Line, Row, interval_chart, line_chart
 
-FEW_CLASSES = 12  # up to which a confusion matrix is drawn
-
 
 def content(comparison: Comparison) -> dict[str, Any]:
     """Everything templates/comparison.html asks for."""
@@ -183,14 +181,14 @@ def fill(one: dict[str, Any]) -> dict[str, Any]:
 
 def confusions(comparison: Comparison) -> list[dict[str, Any]]:
     """Of the main arm and its first rival, at the most labels, counts over all seeds."""
-    if not 0 < len(comparison.classes) <= FEW_CLASSES or comparison.count is not None:
+    if not 0 < len(comparison.confused) <= told.FEW_CLASSES:
         return []
     labels = comparison.budgets[-1]
     arms = [comparison.main, comparison.compared[0]]
     return [
         told.confusion(
             comparison.confusion(arm, labels).tolist(),
-            comparison.classes,
+            comparison.confused,
             f"{comparison.titles[arm]}, {labels:,} labels, all seeds",
         )
         for arm in arms

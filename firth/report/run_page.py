@@ -1,16 +1,20 @@
-"""What stands on the page of a run: the result first, then curves, samples, facts, the recipe."""
+"""What stands on the page of a run: the result first, then curves, mistakes, samples, facts, the recipe."""
 
 import re
+import shlex
 from pathlib import Path
 from typing import Any
 
+from firth.evaluate import mistakes
 from firth.report import facts as told
 from firth.report.charts import Line, line_chart
+from firth.train.adapted import NAMES, figure
 from firth.train.describe import name as words
 from firth.train.folder import RunFolder
 from firth.train.log import read_metrics
 
 POINTS = 300  # of a curve that is drawn; longer ones are averaged
+MISTAKES = 12  # that are shown
 NO_CURVES = {"step", "tokens", "elapsed", "seconds", "loss", "held_out", "lr", "gradient_norm"}
 LIKE = {"new": "open", "unfinished": "open", "finished": "good"}
 
@@ -26,9 +30,10 @@ def content(folder: Path) -> dict[str, Any]:
         "verdict": verdict(facts),
         "charts": charts(rows),
         "confusions": confusions(facts.get("result") or {}),
+        "mistakes": mistaken(run.samples / "wrong.jsonl"),
         "samples": samples(run.samples),
         "fact_lists": fact_lists(facts),
-        "command": facts.get("command") or f"firth {_verb(run)} --config {run.config}",
+        "command": command(run),
         "config": run.config.read_text(encoding="utf-8") if run.config.exists() else "",
     }
 
@@ -37,6 +42,8 @@ def verdict(facts: dict[str, Any]) -> str:
     """Held-out masked tokens loss 4.12 · accuracy 24.1 % · 17,100 steps."""
     result = facts.get("result") or {}
     metrics = result.get("metrics") or {}
+    if result.get("score"):
+        return scored(result)
     if not metrics:
         return str(facts.get("error") or "This run has no result yet.")
     parts = [
@@ -44,6 +51,17 @@ def verdict(facts: dict[str, Any]) -> str:
     ]
     steps = [f"{result['steps']:,} steps"] if result.get("steps") else []
     return "Held-out " + " · ".join([*parts, *steps])
+
+
+def scored(result: dict[str, Any]) -> str:
+    """Test accuracy 83.8 % · macro F1 0.837 · 872 items · step 1,895 of 1,895 kept."""
+    score = result["score"]
+    parts = [f"{NAMES.get(key, words(key))} {figure(key, value)}" for key, value in score.items()
+             if isinstance(value, float)]  # fmt: skip
+    kept = f"step {result.get('best_step', 0):,} of {result.get('steps', 0):,} kept"
+    return f"{str(result.get('scored', 'test')).capitalize()} " + " · ".join(
+        [*parts, f"{score.get('items', 0):,} items", kept]
+    )
 
 
 def shown(key: str, value: float) -> str:
@@ -84,8 +102,14 @@ def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:
 def confusions(result: dict[str, Any]) -> list[dict[str, Any]]:
     """Wherever the result holds a confusion matrix with its classes."""
     places = [result, *(value for value in result.values() if isinstance(value, dict))]
-    found = [place for place in places if place.get("confusion") and place.get("classes")]
+    found = [one for one in places if one.get("confusion") and 0 < len(one.get("classes") or ()) <= told.FEW_CLASSES]
     return [told.confusion(place["confusion"], place["classes"], "Confusion matrix") for place in found[:1]]
+
+
+def mistaken(path: Path) -> list[tuple[str, str, str, str]]:
+    """(input, gold, predicted, how sure it was) of samples/wrong.jsonl, the surest first."""
+    rows = [row for row in read_metrics(path) if {"text", "gold", "predicted"} <= row.keys()]
+    return [(*mistakes.told(row), f"{100 * row.get('probability', 1.0):.0f} %") for row in rows[:MISTAKES]]
 
 
 def samples(folder: Path) -> list[dict[str, str]]:
@@ -129,5 +153,10 @@ def _step(path: Path) -> int:
     return int(found.group()) if found else 0
 
 
-def _verb(run: RunFolder) -> str:
-    return run.recipe.verb if run.config.exists() else "pretrain"
+def command(run: RunFolder) -> str:
+    """What repeats the run; adapt wants model and data besides."""
+    if not run.config.exists():
+        return f"firth pretrain --config {run.config}"
+    recipe = run.recipe
+    given = [str(recipe.model.source), *recipe.data.paths] if recipe.verb == "adapt" else []
+    return shlex.join(["firth", recipe.verb, *given, "--config", str(run.config), "--out", f"{run}-again"])

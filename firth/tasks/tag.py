@@ -14,8 +14,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from firth.errors import InputError
-from firth.functional import spans
+from firth.errors import InputError, count
+from firth.functional import metrics, spans
 from firth.functional.random import Draw, permute
 from firth.model.features import pick
 from firth.model.heads import PoolHead
@@ -61,7 +61,7 @@ class Config(TaskConfig):
         words = self.inputs(example)
         tags = listed(example, self.column)
         if len(words) != len(tags):
-            what = f"{len(words)} words and {len(tags)} tags"
+            what = f"{count(len(words), 'word')} and {count(len(tags), 'tag')}"
             raise InputError(str(example.where), what, "Give each word one tag.")
         if not words:
             raise InputError(str(example.where), "has no words", "Leave it out; --skip-bad leaves out such rows.")
@@ -163,8 +163,8 @@ class Tag(Objective):
         logits, tags = self.logits(features, batch["first"]), batch["tags"]  # (B, W, L), (B, W)
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
         nats = cross_entropy(logits.flatten(0, 1), tags.flatten(), ignore_index=NONE, reduction="sum")
-        count, right = batch.counts["tag"], ((logits.argmax(-1) == tags) & (tags >= 0)).sum()
-        return Loss({"tag": Term(nats, count)}, {"tag_accuracy": Term(right, count)})
+        words, right = batch.counts["tag"], ((logits.argmax(-1) == tags) & (tags >= 0)).sum()
+        return Loss({"tag": Term(nats, words)}, {"tag_accuracy": Term(right, words)})
 
 
 class Prediction(NamedTuple):
@@ -229,27 +229,32 @@ def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
     part = part_of(objective)
     found = tagged(part, signal, [list(one.target[0]) for one in examples])
     outcome = judged(part.config, examples, [[tag for tag, _ in one] for one in found])
-    wrong = [
-        mistake(one, number, said)
-        for one, tags in zip(examples, found, strict=True)
-        for number, said in enumerate(tags)
-        if said[0] != one.target[1][number]
-    ]
-    return outcome._replace(wrong=sorted(wrong, key=lambda one: -one["probability"]))
+    for one in outcome.wrong:
+        one["probability"] = found[one.pop("sentence")][one["place"] - 1][1]
+    outcome.wrong.sort(key=lambda one: -one["probability"])
+    return outcome
 
 
 def judged(config: TaskConfig, examples: Sequence[Example], predicted: Sequence[Sequence[str]]) -> Outcome:
-    """What any way of predicting made of the examples; without `wrong`."""
+    """What any way of predicting made of the examples; `wrong`: the words, in their order."""
     gold = [list(one.target[1]) for one in examples]
     right = np.array([sum(map(str.__eq__, a, b)) for a, b in zip(gold, predicted, strict=True)], float)
-    count = np.array([len(one) for one in gold], float)
-    return Outcome(score(gold, predicted), list(predicted), gold, right, count, [])
+    sizes = np.array([len(one) for one in gold], float)
+    figures = score(gold, predicted) | confusion(gold, predicted, config.classes)
+    wrong = [
+        {"text": one.text, "word": word, "place": place, "gold": tag, "predicted": said, "sentence": sentence}
+        for sentence, (one, tags) in enumerate(zip(examples, predicted, strict=True))
+        for place, (word, tag, said) in enumerate(zip(*one.target, tags, strict=True), 1)
+        if said != tag
+    ]
+    return Outcome(figures, list(predicted), gold, right, sizes, wrong)
 
 
-def mistake(example: Example, number: int, said: tuple[str, float]) -> dict[str, Any]:
-    words, tags = example.target
-    return {"text": example.text, "word": words[number], "place": number + 1, "gold": tags[number],
-            "predicted": said[0], "probability": said[1]}  # fmt: skip
+def confusion(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]], classes: Sequence[str]) -> dict:
+    """Over words, rows: gold; with the names of the classes."""
+    numbers = {name: number for number, name in enumerate(classes)}
+    true, said = ([numbers[tag] for one in tags for tag in one] for tags in (gold, predicted))
+    return {"confusion": metrics.confusion_matrix(true, said, len(classes)).tolist(), "classes": list(classes)}
 
 
 def score(gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from firth import find
 from firth.data.labelled import Labelled, open_labelled
+from firth.data.row import label_place
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import FirthError, InputError, did_you_mean
@@ -160,7 +161,7 @@ def refuse_unlearnt(labelled: Labelled, task: str) -> None:
         if record.label not in learnt:
             what = f"label `{record.label}` is in no training example"
             do = "Add examples of it to the training files, or leave out these rows."
-            raise InputError(str(record.where), what, do)
+            raise InputError(str(label_place(record)), what, do)
 
 
 def data_facts(labelled: Labelled) -> dict[str, Any]:
