@@ -59,7 +59,7 @@ def proportion(right: np.ndarray) -> Interval:
     mean, items, z = float(np.mean(right)), len(right), float(ndtri(0.5 + LEVEL / 2))
     middle = (mean + z * z / (2 * items)) / (1 + z * z / items)
     half = z / (1 + z * z / items) * float(np.sqrt(mean * (1 - mean) / items + (z / (2 * items)) ** 2))
-    return Interval(mean, max(middle - half, 0.0), min(middle + half, 1.0), 1)
+    return Interval(mean, max(min(middle - half, mean), 0.0), min(max(middle + half, mean), 1.0), 1)
 
 
 def accuracy(right: np.ndarray) -> Interval:

@@ -43,7 +43,7 @@ def scores(found: Sequence[Likelihood], options: Sequence[str], normalise: Norma
 
     raw: nats. per-token, per-byte: divided by the length, so that long options are not at a disadvantage.
     calibrated: less the nats of the same options after a prompt with nothing in it, `empty`: what the model would say
-    anyhow (Zhao et al. 2021, arXiv 2102.09690, section 5; Holtzman et al. 2021, arXiv 2104.08315, section 3).
+    anyhow (Zhao et al. 2021, arXiv 2102.09690, section 5; Holtzman et al. 2021, arXiv 2104.08315).
     """
     nats = np.array([one.nats for one in found], float)
     if normalise == "per-token":

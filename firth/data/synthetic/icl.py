@@ -6,11 +6,11 @@
 
 The function is drawn from a family: look-ups, translations between made-up codes, functions of places, patterns. So the
 label comes from the input once more: nothing but the lines above says what a line ends in. As in Garg et al. 2022,
-arXiv 2208.01066, section 2, every episode has its own function and a model is asked for functions it has never met;
-that a word's meaning is new each time and its uses lie together is what in-context learning emerges from (Chan et al.
-2022, arXiv 2205.05055); look-ups need the match-and-copy of induction heads (Olsson et al. 2022, arXiv 2209.11895).
-With `members` only so many functions of each family are ever seen; below some number a model learns these by heart
-instead of how to infer one (Raventós et al. 2023, arXiv 2306.15063).
+arXiv 2208.01066, every episode has its own function, and a model is asked for functions it has never met; that meanings
+are new each time and their uses lie together is what in-context learning emerges from (Chan et al. 2022, arXiv
+2205.05055); look-ups need the match-and-copy of induction heads (Olsson et al. 2022, arXiv 2209.11895). With `members`
+only so many functions of each family are ever seen; below some number a model learns these by heart instead of how to
+infer one (Raventós et al. 2023, arXiv 2306.15063).
 """
 
 from collections.abc import Iterator, Sequence
