@@ -18,7 +18,7 @@ def guessing(prompts, options):
 
 
 def reading(prompts, options):
-    """Likelihoods of somebody who knows the trained families, reads the examples, and guesses where these say nothing."""
+    """Likelihoods of one who knows the trained families, reads the examples, and guesses where they say nothing."""
     return [
         [Likelihood(fit(prompt, option) - noise(prompt, option) / 100, len(option)) for option in some]
         for prompt, some in zip(prompts, options, strict=True)

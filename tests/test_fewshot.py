@@ -73,7 +73,6 @@ def test_draws_widen_the_interval():
     zero, four = found.arms["raw"]
     assert zero.mean == 0 and zero.seeds == 1  # ties without shots
     assert four.seeds == 6 and found.commonest[1] == 1
-    items = 2 * 1.96 * (0.25 / len(TEST)) ** 0.5
     assert four.low < 0.5 < four.high and four.high - four.low > 0
 
 

@@ -131,14 +131,14 @@ def test_it_is_told_as_json_and_as_lines(read):
     assert set(curve["families"]) == {"affine", "cipher", "sort"}
     lines = read.lines()
     assert len(lines) == sum(3 + 2 + len(curve["families"]) for curve in tree["curves"].values())
-    assert lines[0].split() == "trained, 200 questions, chance 25 % 0 1 2 4 8 16 shots".split()
+    assert " ".join(lines[0].split()) == "trained, 200 questions, chance 25 % 0 1 2 4 8 16 shots"
     assert lines[2].split() == ["copy", "25.0", *lines[2].split()[2:]]
     assert lines[8].startswith("at most shots, 95 %") and lines[8].endswith(" %")
 
 
 def test_accuracy_by_family_is_that_of_its_questions(read):
     curve = read.curves["new-members"]
-    means = np.mean([row for row in curve.families.values()], 0)
+    means = np.mean(list(curve.families.values()), 0)
     np.testing.assert_allclose(means, [one.mean for one in curve.arms["model"]])
 
 

@@ -17,8 +17,9 @@ from tests.readers import guessing
 
 
 def row(paradigm: str, number: int, term: str = "agreement") -> dict:
-    return {"sentence_good": f"The cats {paradigm} sleep {number}.", "sentence_bad": f"The cats {paradigm} sleeps {number}.",
-            "field": "morphology", "linguistics_term": term, "UID": paradigm, "pairID": str(number)}  # fmt: skip
+    good, bad = (f"The cats {paradigm} {verb} {number}." for verb in ("sleep", "sleeps"))
+    return {"sentence_good": good, "sentence_bad": bad, "field": "morphology", "linguistics_term": term,
+            "UID": paradigm, "pairID": str(number)}  # fmt: skip
 
 
 def lines(paradigm: str, count: int = 10, term: str = "agreement") -> str:
@@ -70,9 +71,7 @@ def test_ties_are_wrong(blimp):
 def test_two_equal_sentences_are_wrong_whatever_rounding_says(tmp_path):
     path = tmp_path / "p.jsonl"
     path.write_text(json.dumps({"sentence_good": "Same.", "sentence_bad": "Same."}) + "\n" + lines("verb", 1))
-    found = minimal_pairs(
-        lambda prompts, options: [[Likelihood(-1.0), Likelihood(-1.0000001)] for _ in options], path
-    )
+    found = minimal_pairs(lambda prompts, options: [[Likelihood(-1.0), Likelihood(-1.0000001)] for _ in options], path)
     assert found.ties == 1 and found.paradigms == {"p": 0.0, "verb": 1.0}
 
 
@@ -154,7 +153,11 @@ def test_a_row_that_is_no_pair_is_told_at_its_place(text, what, tmp_path, monkey
     Path("p.jsonl").write_text(lines("verb", 1) + text + "\n")
     with pytest.raises(InputError) as caught:
         read_pairs("p.jsonl")
-    do = module.FIELDS if "JSON" not in what else "Write one JSON object a line; --skip-bad leaves out the lines that are none."
+    do = (
+        module.FIELDS
+        if "JSON" not in what
+        else "Write one JSON object a line; --skip-bad leaves out the lines that are none."
+    )
     assert str(caught.value) == f"{what}. {do}"
 
 

@@ -19,7 +19,10 @@ ITEMS = [Item(f"Question {n} is", (f"no {n}", "yes", "neither one", "né" * n)[:
 def by_length(prompts, options):
     """Long options are less likely, as with language models; beyond that, the texts decide."""
     return [
-        [Likelihood(-len(one) * (0.8 + hash_bytes((prompt + one).encode()) / 2.0**66), len(one.split()) + 1) for one in some]
+        [
+            Likelihood(-len(one) * (0.8 + hash_bytes((prompt + one).encode()) / 2.0**66), len(one.split()) + 1)
+            for one in some
+        ]
         for prompt, some in zip(prompts, options, strict=True)
     ]
 
@@ -77,11 +80,11 @@ def record(**fields) -> Example:
         ({"prompt": "A", "choices": ["b", "c"], "answer": 1}, Item("A", ("b", "c"), 1)),
         ({"question": "A", "options": ["b", "c"], "label": "0"}, Item("A", ("b", "c"), 0)),
         ({"Query": "A", "Choices": ["b", "c"], "Gold": "c"}, Item("A", ("b", "c"), 1)),
-        ({"question": "A", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answer": "B"}, Item("A", ("b", "c"), 1)),
+        ({"stem": "A", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answer": "B"}, Item("A", ("b", "c"), 1)),
         ({"prompt": "A ", "choices": ["b", "c"], "answer": "a"}, Item("A ", ("b", "c"), 0, "")),
         ({"prompt": "A", "choices": [" b", " c"], "answer": 0}, Item("A", (" b", " c"), 0, "")),
         ({"prompt": "", "choices": ["b", "c"], "answer": 0}, Item("", ("b", "c"), 0, "")),
-        ({"prompt": "A", "choices": ["1", "0"], "answer": "0"}, Item("A", ("1", "0"), 1)),  # the text goes before the place
+        ({"prompt": "A", "choices": ["1", "0"], "answer": "0"}, Item("A", ("1", "0"), 1)),  # as a text
         ({"prompt": "A", "choices": [2, 3], "answer": 1}, Item("A", ("2", "3"), 1)),
     ],
 )  # fmt: skip
@@ -159,9 +162,7 @@ def test_texts_are_parted_before_their_last_word(text, parts):
 def test_a_text_of_one_word_is_refused(text):
     with pytest.raises(InputError) as caught:
         last_word(guessing, ["two words", text])
-    assert str(caught.value) == (
-        "text 2: has no word before its last. Give texts of two words or more, one a line."
-    )
+    assert str(caught.value) == ("text 2: has no word before its last. Give texts of two words or more, one a line.")
 
 
 @pytest.mark.parametrize(("measure", "where"), [(multiple_choice, "multiple choice"), (last_word, "last word")])

@@ -109,7 +109,9 @@ def test_a_line_end_may_be_typed():
 def test_a_prompt_is_its_shots_and_the_question():
     form = task.parse(REVIEW)
     found = task.prompt(config(words={"negative": "bad"}), form, ROWS[:2], example("odd one"))
-    assert found == "Review: film 0\nSentiment: bad\n\nReview: film 1\nSentiment: positive\n\nReview: odd one\nSentiment:"
+    assert (
+        found == "Review: film 0\nSentiment: bad\n\nReview: film 1\nSentiment: positive\n\nReview: odd one\nSentiment:"
+    )
     assert task.options(config(words={"negative": "bad"}), form) == [" bad", " positive"]
 
 

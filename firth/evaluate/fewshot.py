@@ -33,7 +33,9 @@ class FewShot:
 
     shots: tuple[int, ...]
     arms: dict[str, list[Interval]]  # raw, per-token, per-byte, calibrated; "written" where there is a writer
-    commonest: list[float]  # share of the items that get the label said most, of `way`: 1 is a model that always says it
+    commonest: list[
+        float
+    ]  # share of the items that get the label said most, of `way`: 1 is a model that always says it
     majority: float
     random: float
     way: str
@@ -80,12 +82,10 @@ def fewshot(
     fit, before anything is scored.
     """
     refuse(test, config)
-    prompts = {n: [prompt.drawn(learnt, config.model_copy(update={"shots": n}), seed, s) for s in range(draws if n else 1)]
-               for n in shots}  # fmt: skip
-    for n, each in prompts.items():
-        for chosen in each if room else ():
-            refuse_long(config, chosen, test, n, room)
-    points = [[one_draw(score, config, chosen, test, write) for chosen in prompts[n]] for n in shots]
+    chosen = {n: [drawn(learnt, config, n, seed, number) for number in range(draws if n else 1)] for n in shots}
+    for n, each in chosen.items():
+        refuse_long(config, each, test, n, room)
+    points = [[one_draw(score, config, some, test, write) for some in chosen[n]] for n in shots]
     names = [*WAYS, *(["written"] if write else [])]
     arms = {name: [interval(np.array([right[name] for right, _ in each])) for each in points] for name in names}
     commonest = [float(np.mean([share for _, share in each])) for each in points]
@@ -103,26 +103,38 @@ def refuse(test: Sequence[Example], config: Config) -> None:
         raise InputError("prompt", what, "Give labelled examples of at least two labels; --label names the column.")
 
 
-def refuse_long(config: Config, chosen: Sequence[Example], test: Sequence[Example], shots: int, room: Room) -> None:
-    """Raises InputError at the first test item whose prompt does not fit."""
+def drawn(learnt: Sequence[Example], config: Config, shots: int, seed: int, number: int) -> list[Example]:
+    """The shots of one draw."""
+    return prompt.drawn(learnt, config.model_copy(update={"shots": shots}), seed, number)
+
+
+def refuse_long(config: Config, draws: Sequence[Sequence[Example]], test: Sequence[Example], shots: int,
+                room: Room | None) -> None:  # fmt: skip
+    """Raises InputError at the first test item whose prompt does not fit, with any of the draws."""
     form = prompt.parse(config.template)
-    texts = [prompt.prompt(config, form, chosen, one) for one in test]
-    prompt.refuse_long(texts, prompt.options(config, form), test, shots, room)
+    for chosen in draws if room else ():
+        texts = [prompt.prompt(config, form, chosen, one) for one in test]
+        prompt.refuse_long(texts, prompt.options(config, form), test, shots, room)
 
 
 def one_draw(score: Scorer, config: Config, chosen: Sequence[Example], test: Sequence[Example],
              write: Writer | None) -> tuple[dict[str, np.ndarray], float]:  # fmt: skip
     """With one set of shots: by name, which items are right (N,); and the share of the label said most."""
     answer = prompt.said(score, config, chosen, test)
-    labels = {way: [None if i is None else config.classes[i] for i in answer.chosen(way)] for way in WAYS}
-    right = {way: np.array([one.label == name for one, name in zip(test, found, strict=True)], float)
-             for way, found in labels.items()}  # fmt: skip
+    labels: dict[str, list[str | None]] = {
+        way: [None if i is None else config.classes[i] for i in answer.chosen(way)] for way in WAYS
+    }
+    gold = [str(one.label) for one in test]
+    right = {way: equal(gold, found) for way, found in labels.items()}
     if write is not None:
-        lines = prompt.written(write, config, chosen, test)
-        words = [config.word(str(one.label)) for one in test]
-        right["written"] = np.array([one == line for one, line in zip(words, lines, strict=True)], float)
-    most = Counter(labels[config.normalise]).most_common(1)[0][1]
-    return right, most / len(test)
+        right["written"] = equal([config.word(label) for label in gold], prompt.written(write, config, chosen, test))
+    counts = Counter(label for label in labels[config.normalise] if label is not None)
+    return right, max(counts.values(), default=0) / len(test)
+
+
+def equal(gold: Sequence[str], said: Sequence[str | None]) -> np.ndarray:
+    """(N,) 1 where both are the same."""
+    return np.array([one == other for one, other in zip(gold, said, strict=True)], float)
 
 
 def interval(right: np.ndarray) -> Interval:

@@ -88,7 +88,8 @@ def pair_of(record: Record) -> Pair:
             raise InputError(record.where, f"{state} `{name}`", FIELDS)
     stem = Path(record.where.file).name.split(".")[0]
     paradigm = str(record.fields.get("UID") or stem)
-    return Pair(*map(str, sentences), paradigm, str(record.fields.get("linguistics_term") or paradigm))  # type: ignore[misc]
+    phenomenon = str(record.fields.get("linguistics_term") or paradigm)
+    return Pair(str(sentences[0]), str(sentences[1]), paradigm, phenomenon)
 
 
 def limited(pairs: Iterable[Pair], most: int | None) -> Iterator[Pair]:

@@ -107,7 +107,9 @@ def read_items(paths: str | Path | Iterable[str | Path], delimiter: str = " ") -
 def item_of(record: Record, delimiter: str = " ") -> Item:
     fields = record.fields
     prompt, given, right = (_first(fields, names) for names in (PROMPTS, CHOICES, RIGHT))
-    given = given.get("text") if isinstance(given, dict) else given  # as some sets write it: {"text": […], "label": […]}
+    given = (
+        given.get("text") if isinstance(given, dict) else given
+    )  # as some sets write it: {"text": […], "label": […]}
     if not isinstance(prompt, str) or not isinstance(given, list) or len(given) < 2 or right is None:
         missing = "prompt" if not isinstance(prompt, str) else "answer" if right is None else "list of two choices"
         raise InputError(record.where, f"has no {missing}", ROW)

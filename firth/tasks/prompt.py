@@ -1,9 +1,9 @@
 """Prompt: a language model labels an input in words, after no, one or a few examples; no weight changes.
 
-A template turns rows into text; what the model finds likeliest among the written classes is the label (Brown et al. 2020,
-arXiv 2005.14165, section 2.4). Examples are drawn from labelled rows, every class as often as it can be, because a model
-leans towards what it saw most and last (Zhao et al. 2021, arXiv 2102.09690, section 4). Examples that do not fit the
-context are refused, never cut.
+A template turns rows into text; what the model finds likeliest among the written classes is the label (Brown et al.
+2020, arXiv 2005.14165, section 2.4). Examples are drawn from labelled rows, every class as often as it can be, as a
+model leans towards what it saw most and last (Zhao et al. 2021, arXiv 2102.09690, section 4). Examples that do not fit
+the context are refused, never cut.
 
 The model comes in as a scorer or a writer (functional/choices.py); nothing here knows tokens or tensors.
 """
@@ -188,8 +188,10 @@ def options(config: Config, form: Template) -> list[str]:
 
 
 def refuse_long(prompts: Sequence[str], answers: Sequence[str], examples: Sequence[Example], shots: int,
-                room: Room) -> None:  # fmt: skip
+                room: Room | None) -> None:  # fmt: skip
     """Raises InputError at the first example whose prompt and longest answer do not fit the context."""
+    if room is None:
+        return
     longest = max((room.length(one) for one in answers), default=0)
     for text, example in zip(prompts, examples, strict=True):
         size = room.length(text) + longest
@@ -223,8 +225,7 @@ def said(score: Scorer, config: Config, shots: Sequence[Example], inputs: Sequen
     """Every class scored for every input. Raises InputError for prompts that do not fit."""
     form = parse(config.template)
     prompts, answers = [prompt(config, form, shots, one) for one in inputs], options(config, form)
-    if room is not None:
-        refuse_long(prompts, answers, inputs, len(shots), room)
+    refuse_long(prompts, answers, inputs, len(shots), room)
     empty = prompt(config, form, shots, EMPTY)
     *found, last = asked(score, [*prompts, empty], [answers] * (len(prompts) + 1))
     return Said(found, last, answers)
@@ -252,8 +253,7 @@ def written(write: Writer, config: Config, shots: Sequence[Example], inputs: Seq
     """What the model writes for each input of itself: the first line, without blanks at its edges."""
     form = parse(config.template)
     prompts = [prompt(config, form, shots, one) for one in inputs]
-    if room is not None:
-        refuse_long(prompts, options(config, form), inputs, len(shots), room)
+    refuse_long(prompts, options(config, form), inputs, len(shots), room)
     return [text.strip(" ").partition("\n")[0].strip() for text in write(prompts)]
 
 
