@@ -12,7 +12,7 @@ Base = TypeVar("Base")
 
 
 def names(kind: str) -> list[str]:
-    """The methods of a kind ("objectives", "tasks", "signals", "starts"), dashed: `masked-tokens`."""
+    """The methods of a kind ("objectives", "tasks", "signals", "starts", "data/synthetic"), dashed: `masked-tokens`."""
     return sorted(p.stem.replace("_", "-") for p in (HERE / kind).glob("[a-z]*.py"))
 
 
@@ -25,7 +25,7 @@ def find(kind: str, name: str) -> ModuleType:
     if dashed not in names(kind):
         hint = did_you_mean(dashed, names(kind))
         raise InputError(f"{kind} `{name}`", "no such name", f"{hint}There is: {', '.join(names(kind))}.")
-    return import_module(f"firth.{kind}.{dashed.replace('-', '_')}")
+    return import_module(f"firth.{kind.replace('/', '.')}.{dashed.replace('-', '_')}")
 
 
 def main_class(module: ModuleType, base: type[Base]) -> type[Base]:

@@ -52,6 +52,7 @@ class TaskConfig(ObjectiveConfig):
     """The recipe table of a task; beside an objective's CPU side, what it reads in labelled rows."""
 
     metric: ClassVar[str] = "accuracy"  # the first figure, by which arms are compared; a share
+    learns: ClassVar[bool] = True  # weights change for it; False: there is `predict` and a score, and no objective
     rows: ClassVar[bool] = False  # whole rows are read, not a text and a label
     fielded: ClassVar[bool] = False  # `predict` reads fields of a row, not its text alone
     classes: tuple[str, ...] = ()  # filled: names of the classes, in index order

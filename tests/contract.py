@@ -118,15 +118,20 @@ def main_class(name: str) -> type[Objective]:
     return find.main_class(module_of(name), Objective)
 
 
+def learnt_tasks() -> list[str]:
+    """The tasks that weights change for; of the others there is no objective."""
+    return [name for name in find.names("tasks") if find.find("tasks", name).Config.learns]
+
+
 def methods() -> list[str]:
-    """Every objective and every task."""
-    return [*find.names("objectives"), *find.names("tasks")]
+    """Every objective and every task that learns."""
+    return [*find.names("objectives"), *learnt_tasks()]
 
 
 def cases() -> list[tuple[str, ...]]:
     """Each method alone; all composable objectives together, in both orders; a task with an objective."""
     shared = tuple(name for name in find.names("objectives") if main_class(name).forward is Objective.forward)
-    mixed = [(shared[0], name) for name in find.names("tasks") if main_class(name).forward is Objective.forward]
+    mixed = [(shared[0], name) for name in learnt_tasks() if main_class(name).forward is Objective.forward]
     return [*((name,) for name in methods()), shared, shared[::-1], *mixed]
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from firth import find
 from firth.cli import app
 from firth.errors import InputError
 from firth.interop.folder import open_folder
@@ -24,7 +23,7 @@ from tests import contract, labelled_files, runs
 from tests.house import ROOT
 from tests.test_adapt import asked, message
 
-TASKS = find.names("tasks")
+TASKS = contract.learnt_tasks()
 FROZEN = "model.frozen=true"
 FILES = {"pairs": labelled_files.write_pairs, "tag": labelled_files.write_tags, "span": labelled_files.write_questions}
 

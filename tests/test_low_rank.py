@@ -7,7 +7,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from firth import find
 from firth.errors import InputError
 from firth.interop import peft
 from firth.interop.folder import open_folder
@@ -93,7 +92,7 @@ def test_the_draw_hangs_on_seed_and_name():
     assert not torch.equal(first[downs[0]], first[downs[2]])
 
 
-@pytest.mark.parametrize("name", find.names("tasks"))
+@pytest.mark.parametrize("name", contract.learnt_tasks())
 def test_for_every_task_adapters_and_head_get_a_gradient(name):
     objective = contract.build((name,), torch.float32)
     low_rank.adapt(objective.backbone, 2, 3, 0)

@@ -15,6 +15,7 @@ from firth.evaluate.statistics import (
     lower_throughout,
     mean_interval,
     paired_difference,
+    proportion,
 )
 
 
@@ -122,3 +123,27 @@ def test_lower_throughout_looks_between_a_tenth_of_the_steps_and_the_minimum():
     assert lower_throughout(steps, [0.8, 0.8, 0.5, 0.3, 0.9], rival)  # before 10 % and after its minimum nothing counts
     assert not lower_throughout(steps, [0.6, 0.6, 0.65, 0.3, 0.2], rival)
     assert not lower_throughout(steps, [0.6, 0.5, 0.6, 0.5, 0.4], rival)  # equal is not lower
+
+
+# ------------------------------------------------------------------ one model, many items
+
+
+@pytest.mark.parametrize("items", [10, 60])
+@pytest.mark.parametrize("share", [0.25, 0.9])
+def test_the_interval_of_a_proportion_holds_what_it_promises(items, share):
+    """Over all numbers of right items, weighted by their probability: the true share lies inside about 95 %."""
+    from scipy.stats import binom
+
+    inside = 0.0
+    for right in range(items + 1):
+        found = proportion(np.arange(items) < right)
+        assert 0 <= found.low <= found.mean <= found.high <= 1 and found.high > found.low
+        inside += binom.pmf(right, items, share) * (found.low <= share <= found.high)
+    assert 0.91 < inside < 0.99
+
+
+@pytest.mark.parametrize(("right", "items"), [(0, 5), (3, 10), (45, 50), (200, 200)])
+def test_the_interval_of_a_proportion_is_that_of_scipy(right, items):
+    expected = stats.binomtest(right, items).proportion_ci(0.95, method="wilson")
+    found = proportion(np.arange(items) < right)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-12)

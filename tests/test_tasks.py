@@ -15,7 +15,7 @@ from firth.evaluate.compare import comparison_of
 from firth.evaluate.kept import Kept
 from firth.recipe import Data
 from firth.task import Example, TaskConfig, parts_of
-from tests import labelled_files, material
+from tests import contract, labelled_files, material
 
 WRITE = {  # case → how its file is written, and the column of labels
     "classify": (material.write_labels, None),
@@ -66,10 +66,10 @@ def judged(case: str, labelled: Labelled, said):
 
 
 def test_every_task_is_a_case():
-    assert {case.partition("-")[0] for case in CASES} == set(find.names("tasks")) == set(BASELINES)
+    assert {case.partition("-")[0] for case in CASES} == set(contract.learnt_tasks()) == set(BASELINES)
 
 
-@pytest.mark.parametrize("name", find.names("tasks"))
+@pytest.mark.parametrize("name", contract.learnt_tasks())
 def test_a_task_offers_what_the_verbs_ask_for(name):
     module = find.find("tasks", name)
     assert issubclass(module.Config, TaskConfig)

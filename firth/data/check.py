@@ -60,7 +60,8 @@ def check(paths: Iterable[str], text: str | None = None, label: str | None = Non
     sure = bool(label or valid or test)  # that the data is labelled
     readings = {part: read(expand(files, problems), text, label, document, labelled=sure, problems=problems)
                 for part, files in given.items()}  # fmt: skip
-    visit = Visit(problems, sure or readings["train"].label_column is not None)
+    made = all(file.made for reading in readings.values() for file in reading.files)
+    visit = Visit(problems, sure or readings["train"].label_column is not None, in_words=not made)
     duplicates = count(visit.texts(readings))
     if not visit.lengths.documents:
         _nothing(problems, given)
@@ -86,10 +87,11 @@ def _look_at_labels(records: list[Record], sure: bool, problems: Problems) -> No
 class Visit:
     """One pass over all records, every inspector at work."""
 
-    def __init__(self, problems: Problems, keep_labels: bool):
+    def __init__(self, problems: Problems, keep_labels: bool, in_words: bool = True):
+        """in_words: the texts are in some language, which made ones are not."""
         self.problems, self.keep_labels = problems, keep_labels
         self.lengths, self.leaks = Lengths(), Leaks()
-        self.inspectors: list[Inspector] = [self.lengths, Classes(), Boilerplate(), Languages()]
+        self.inspectors: list[Inspector] = [self.lengths, Classes(), Boilerplate()] + [Languages()] * in_words
         self.labelled: list[Record] = []  # without their texts: for the check of labels
 
     def texts(self, readings: dict[str, Reading]) -> Iterator[str]:

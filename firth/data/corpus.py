@@ -134,22 +134,22 @@ def _write_findings(folder: Path, findings: list[Finding]) -> None:
 
 
 def _key(config, signal_config: SignalConfig, signal: Any, files: list) -> str:
-    """Content of the files, how they are read, and the tokenizer; the context length is not part of it."""
+    """Content of the files (of made data: what makes it), how they are read, and the tokenizer; not the context."""
     content = dict(zip(paths := _physical(files), cache_of.fingerprint(paths), strict=True))
     tokenizer = signal.tokenizer.to_str() if signal is not None else signal_config.model_dump_json(exclude={"context"})
     reading = config.model_dump(mode="json", include={"text", "document", "held_out", "duplicates", "skip_bad"})
-    parts = [[*content[file.path], file.member] for file in files]
+    parts = [file.made.fingerprint if file.made else [*content[file.path], file.member] for file in files]
     described = json.dumps([VERSION, parts, reading, tokenizer], sort_keys=True)
     return blake2b(described.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _physical(files: list) -> list[Path]:
     """The files on disk, each once; many may lie in one archive."""
-    return list(dict.fromkeys(file.path for file in files))
+    return list(dict.fromkeys(file.path for file in files if not file.made))
 
 
 def _bytes_of(files: list) -> int:
-    return sum(path.stat().st_size for path in _physical(files))
+    return sum(path.stat().st_size for path in _physical(files)) + sum(file.size for file in files if file.made)
 
 
 def _named(paths) -> str:

@@ -1,14 +1,15 @@
-"""What a person gives — files, folders, globs, archives — becomes a list of files that a reader can open."""
+"""What a person gives — files, folders, globs, archives, names of made data — becomes files that a reader can open."""
 
 import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import NoReturn
 
-from firth.data import archives
+from firth.data import archives, synthetic
 from firth.data.records import Problems
 from firth.errors import InputError, did_you_mean
 
@@ -24,21 +25,27 @@ RIGHTS = "Give yourself the right to read it: chmod u+r FILE"
 
 @dataclass(frozen=True)
 class File:
-    """One thing to read: a file, or a file in a zip."""
+    """One thing to read: a file, a file in a zip, or documents that are made."""
 
     path: Path
     name: str  # as the person gave it; a/b.zip/c.txt for a member
-    format: str  # a module of data/: text, jsonl, csv, parquet, conllu, squad
+    format: str  # a module of data/: text, jsonl, csv, parquet, conllu, squad, synthetic
     member: str | None = None
     label: str | None = None  # the sub-folder it lies in
     size: int = 0  # bytes, packed where it is packed
+    made: synthetic.Made | None = None
 
     @property
     def packed(self) -> bool:
         return (self.member or self.path.name).lower().endswith(".gz")
 
     def open(self):
-        """A binary stream of the unpacked bytes. Raises OSError, archives.BROKEN, archives.Bomb (reading, too)."""
+        """A binary stream of the unpacked bytes, or what makes the documents; a context manager.
+
+        Raises OSError, archives.BROKEN, archives.Bomb (reading, too).
+        """
+        if self.made is not None:
+            return nullcontext(self.made)
         stream = archives.open_member(self.path, self.member) if self.member else self.path.open("rb")
         return archives.Gunzip(stream) if self.packed else stream
 
@@ -78,7 +85,10 @@ def _refuse_name(path: str) -> None:
 def _one(path: str, problems: Problems) -> Iterator[File]:
     """The files that one argument stands for."""
     given = Path(path).expanduser()
-    if given.is_dir():
+    if path.startswith(synthetic.MARK):
+        made = synthetic.parse(path)
+        yield File(Path(str(made)), str(made), "synthetic", size=made.config.size, made=made)
+    elif given.is_dir():
         yield from _folder(given, problems)
     elif os.path.lexists(given):
         yield from _file(given, str(given), problems)

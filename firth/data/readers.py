@@ -17,7 +17,7 @@ from firth.data.text import MANY_FILES, documents, layout, unit
 from firth.errors import InputError
 from firth.signal import Finding
 
-BYTES = ("parquet", "squad")  # formats that are read from bytes, not from lines
+BYTES = ("parquet", "squad", "synthetic")  # formats that are not read from lines
 FILL_TEXT = "Fill it in, or leave out the row; --skip-bad leaves out such rows."
 FILL_LABEL = "Fill in the label, or leave out the row; --skip-bad leaves out such rows."
 ROWS = "Give .conllu, .conll, .jsonl, .csv, .tsv, .parquet, or SQuAD's .json."

@@ -50,6 +50,18 @@ def mean_interval(values: Sequence[float], items: float = 0.0) -> Interval:
     return Interval(mean, mean - float(half), mean + float(half), seeds)
 
 
+def proportion(right: np.ndarray) -> Interval:
+    """(N,) in [0, 1]: what one model got right of N items -> the mean and its interval over the items.
+
+    The score interval (Wilson 1927), which stays within [0, 1] and has a width at 0 and 1, too. For shares between 0
+    and 1 it is wider than need be.
+    """
+    mean, items, z = float(np.mean(right)), len(right), float(ndtri(0.5 + LEVEL / 2))
+    middle = (mean + z * z / (2 * items)) / (1 + z * z / items)
+    half = z / (1 + z * z / items) * float(np.sqrt(mean * (1 - mean) / items + (z / (2 * items)) ** 2))
+    return Interval(mean, max(min(middle - half, mean), 0.0), min(max(middle + half, mean), 1.0), 1)
+
+
 def accuracy(right: np.ndarray) -> Interval:
     """(S, N) bool: which items each seed got right -> the accuracy with its interval over seeds and items."""
     right = np.atleast_2d(right).astype(float)

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from firth.errors import FirthError, InputError
-from firth.find import find
+from firth.find import find, names
 from firth.recipe import Model, Optimizer, Recipe, Train, apply_settings, load_toml
 from firth.train import checks
 from firth.train import folder as folders
@@ -73,7 +73,7 @@ def request(model, paths, settings, config, **given) -> Recipe:
     }
     recipe = apply_settings(recipe, {k: v for k, v in options.items() if v not in (None, ())}, "options")
     recipe = apply_settings(recipe, settings or ())
-    find("tasks", recipe.objective[0])
+    refuse_unteachable(recipe.objective[0])
     if not recipe.model.source:
         raise InputError("MODEL", "is not given", "Name a run folder or a model folder: firth adapt runs/x labels.tsv.")
     if not recipe.data.paths:
@@ -81,6 +81,14 @@ def request(model, paths, settings, config, **given) -> Recipe:
     checks.refuse_other_shape(recipe, keys(settings), config, "adapt")
     checks.refuse_same_files(recipe.data)
     return recipe
+
+
+def refuse_unteachable(task: str) -> None:
+    """Raises InputError for a task that does not exist, and for one that changes no weights."""
+    if not find("tasks", task).Config.learns:
+        others = ", ".join(name for name in names("tasks") if find("tasks", name).Config.learns)
+        what = "learns nothing: its examples stand in the prompt"
+        raise InputError(f"--task {task}", what, f"Adapt to one of {others}.")
 
 
 def default_place(recipe: Recipe) -> Path:

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.data.synthetic import MARK as MADE
 from firth.errors import InputError, did_you_mean
 from firth.find import names
 from firth.model.sizes import parse_size
@@ -149,9 +150,15 @@ def budget_of(recipe: Recipe) -> Budget:
 
 def default_place(recipe: Recipe) -> Path:
     """runs/<data>-<objective>"""
-    first = Path(recipe.data.paths[0])
-    stem = first.resolve().name.split(".")[0] if "*" not in first.name else first.parent.resolve().name
-    return Path("runs") / f"{stem or 'data'}-{'-'.join(recipe.objective)}"
+    return Path("runs") / f"{stem(recipe.data.paths[0]) or 'data'}-{'-'.join(recipe.objective)}"
+
+
+def stem(given: str) -> str:
+    """A short name of data: of the file or folder, of the folder a pattern looks in, of the generator."""
+    path = Path(given)
+    if given.startswith(MADE):
+        return given.split(":")[1]
+    return path.resolve().name.split(".")[0] if "*" not in path.name else path.parent.resolve().name
 
 
 def flat(recipe: Recipe) -> dict[str, Any]:
