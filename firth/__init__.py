@@ -13,6 +13,7 @@ VERBS = {
     "compare": "firth.evaluate.compare",
     "demo": "firth.evaluate.demo",
     "embed": "firth.evaluate.vectors",
+    "export": "firth.evaluate.export",
     "load": "firth.evaluate.predict",
     "predict": "firth.evaluate.predict",
     "pretrain": "firth.train.pretrain",

@@ -346,6 +346,28 @@ def predict(
 
 
 @app.command()
+def export(
+    model: Model,
+    to: Annotated[str, typer.Option(help="onnx (encoders), gguf (llama.cpp) or hf (transformers).")],
+    precision: Annotated[
+        str | None, typer.Option(help="gguf: f32 or f16.  [default: f16 where that is exact, else f32]")
+    ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="onnx: vectors of steps and texts, no head.")] = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """A model for other tools; each export is loaded again and compared before it is called done."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.export import export as run
+
+        done = run(model, to, out=out, precision=precision, vectors=vectors, settings=settings or [], dry_run=dry_run,
+                   show=show)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was written.")
+        emit(as_json, done)
+
+
+@app.command()
 def runs(
     names: Runs = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete these runs.")] = False,

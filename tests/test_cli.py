@@ -15,7 +15,7 @@ from firth.cli import app, data_settings, merged
 from tests.house import ROOT
 from tests.material import write_corpus
 
-VERBS = ["adapt", "check", "company", "compare", "demo", "embed", "predict", "pretrain", "runs", "score"]
+VERBS = ["adapt", "check", "company", "compare", "demo", "embed", "export", "predict", "pretrain", "runs", "score"]
 EVERYWHERE = {"--dry-run", "--json", "--config", "--set", "--out", "--seed", "--device"}
 
 

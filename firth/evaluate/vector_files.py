@@ -114,10 +114,15 @@ def check_out(out: str | Path) -> Path:
         raise InputError(f"--out {out}", "vectors are kept as .npy or .parquet", f"{hint}Say --out vectors.npy.")
     if path.suffix.lower() == ".parquet":
         _need_pyarrow(out)
-    if path.exists():
-        raise InputError(f"--out {out}", "is there already", "Choose another name, or remove it first.")
+    return free_place(path)
+
+
+def free_place(path: Path) -> Path:
+    """The place itself. Raises InputError where something is there already, or where its folder is not."""
+    if path.exists() or path.is_symlink():
+        raise InputError(f"--out {path}", "is there already", "Choose another name, or remove it first.")
     if not path.parent.is_dir():
-        raise InputError(f"--out {out}", "lies in a folder that does not exist", f"Make it: mkdir -p {path.parent}")
+        raise InputError(f"--out {path}", "lies in a folder that does not exist", f"Make it: mkdir -p {path.parent}")
     return path
 
 

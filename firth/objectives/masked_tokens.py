@@ -164,6 +164,11 @@ def _filled(text: str, guesses: list[list[tuple[str, float]]]) -> Filled:
     return Filled(text, filled, guesses)
 
 
+def exported(part: MaskedTokens, features: Features) -> dict[str, Tensor]:
+    """What other tools are given: logits (B, T, V)."""
+    return {"logits": part.head(features.values)}
+
+
 def fill_in(
     objective, signal, texts: list[str], top: int = 5, numbers: Sequence[int] = ()
 ) -> list[list[list[tuple[str, float]]]]:

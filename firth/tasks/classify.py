@@ -153,6 +153,11 @@ def predict(
     return [_prediction(text, row, part.config.classes, top) for text, row in zip(shown, shares.tolist(), strict=True)]
 
 
+def exported(part: Classify, features: Features) -> dict[str, Tensor]:
+    """What other tools are given: logits (B, L)."""
+    return {"logits": part.logits(features)}
+
+
 def samples_of(signal, lists: Sequence[Sequence[str]]) -> list[Sample]:
     """Samples without labels, a segment for each text of an input."""
     encoded = iter(signal.encode([text for parts in lists for text in parts]))

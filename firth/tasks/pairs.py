@@ -170,6 +170,14 @@ def predict(objective, signal, texts, numbers: Sequence[int] = (), top: int | No
     ]
 
 
+def exported(part: Any, features: Features) -> dict[str, Tensor]:
+    """What other tools are given: logits (B, L); of numbers also number (B,), in the unit of the labels."""
+    found = classify.exported(part, features)
+    if part.config.kind != "number":
+        return found
+    return found | {"number": found["logits"][:, 0] * part.config.scale + part.config.center}
+
+
 def pair(text: str | Sequence[str], place: int) -> tuple[str, str]:
     """The two texts of an input. Raises InputError."""
     parts = text.split("\t") if isinstance(text, str) else list(text)

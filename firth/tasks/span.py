@@ -257,6 +257,12 @@ def predict(objective, signal, texts, numbers: Sequence[int] = (), top: int | No
     ]
 
 
+def exported(part: Span, features: Features) -> dict[str, Tensor]:
+    """What other tools are given: start_logits and end_logits (B, T), also where no answer may begin or end."""
+    starts, ends = part.ends(features.values).unbind(-1)  # (B, T, 2)
+    return {"start_logits": starts, "end_logits": ends}
+
+
 def question_of(text: str | Sequence[str], number: int) -> Asked:
     """Raises InputError for what is no pair."""
     parts = text.split("\t", 1) if isinstance(text, str) else list(text)

@@ -156,8 +156,11 @@ class Tag(Objective):
 
     def logits(self, features: Features, first: Tensor) -> Tensor:
         """(B, T, D), (B, W) -> (B, W, L)."""
-        vectors = pick(features.values, first.clamp(min=0))
-        return self.classifier(self.dropout(self.pool(vectors)))
+        return self.every(pick(features.values, first.clamp(min=0)))
+
+    def every(self, values: Tensor) -> Tensor:
+        """(B, T, D) -> (B, T, L)."""
+        return self.classifier(self.dropout(self.pool(values)))
 
     def loss(self, features: Features, batch: Batch) -> Loss:
         logits, tags = self.logits(features, batch["first"]), batch["tags"]  # (B, W, L), (B, W)
@@ -191,6 +194,11 @@ def predict(
                    [share for _, share in tags])
         for text, words, tags in zip(texts, lists, found, strict=True)
     ]  # fmt: skip
+
+
+def exported(part: Tag, features: Features) -> dict[str, Tensor]:
+    """What other tools are given: logits (B, T, L); those of a word are at its first piece."""
+    return {"logits": part.every(features.values)}
 
 
 class Words(NamedTuple):

@@ -1,0 +1,244 @@
+"""The forms that `firth export` knows: what each says before, what it writes, and what it is compared with afterwards.
+
+Whatever the form, the numbers to be met are those of the model as firth opens and computes it.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from firth.errors import InputError, RunError
+from firth.evaluate.encoder import open_encoder
+from firth.evaluate.predict import heads_in, loaded
+from firth.interop import check, gguf, hf, onnx
+from firth.interop.check import Answer, Checked
+from firth.interop.folder import TYPES, Opened, model_folder, open_folder
+from firth.interop.gguf_read import Read
+from firth.interop.gguf_vocabulary import cut_otherwise, vocabulary_of
+from firth.interop.tensors import read_json, write_json
+from firth.model.encoder import Backbone
+from firth.signal import Batch, Features
+from firth.train.describe import count
+
+# B samples, T steps, D width
+
+
+class Options(NamedTuple):
+    """What a person may say beside the form."""
+
+    precision: str | None = None
+    vectors: bool = False
+    settings: Iterable[str] | Mapping[str, Any] = ()
+
+
+class Form(Protocol):
+    """A model on its way to another tool. Making one opens and refuses; nothing is written before `write`."""
+
+    model: str  # for the plan, as `plan` itself
+    plan: str
+
+    def write(self, out: Path) -> None:
+        """Into a place that is free."""
+
+    def check(self, out: Path) -> Iterator[tuple[str, Checked]]:
+        """(what it was opened with, how far it lies from the model), one after the other. Raises RunError."""
+
+
+# ------------------------------------------------------------------ the model as firth computes it
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A backbone, one head, and the signal that feeds them."""
+
+    opened: Opened
+    name: str  # of the task or objective; vectors
+    backbone: Backbone
+    head: nn.Module
+    signal: Any  # of text
+    exported: Callable[[Features], dict[str, Tensor]]
+
+    @torch.inference_mode()
+    def __call__(self, batch: Batch) -> Answer:
+        features = self.backbone(batch)
+        return {"last_hidden_state": features.values, **self.exported(features)}
+
+    @torch.inference_mode()
+    def outputs(self) -> dict[str, str]:
+        """What is exported, by name, and its size: batch × steps × 300."""
+        short, long = (self.exported(self.backbone(batch)) for batch in check.check_batches(self.signal)[:2])
+        return {name: sizes_of(short[name].shape, long[name].shape) for name in short}
+
+    def __str__(self) -> str:
+        shape, classes = self.opened.shape, self.opened.classes
+        told = f" ({len(classes)} classes)" if classes else ""
+        return f"{shape.name}, {shape.layers} layers × {shape.width}, {self.name}{told}"
+
+
+def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mapping[str, Any] = ()) -> Subject:
+    """The model with its head; vectors, or no head that predicts: the encoder alone. Raises InputError."""
+    opened = open_folder(model)
+    if vectors or next(heads_in(opened), None) is None:
+        encoder = open_encoder(model, settings, "cpu")
+        return Subject(opened, "vectors", encoder.backbone, nn.Identity(), encoder.signal, vectors_of)
+    found = loaded(opened, model, settings, "cpu")
+    if found.exported is None:
+        do = "Say --vectors, for what the encoder gives."
+        raise InputError(model, f"`{found.name}` has nothing that another tool could be given", do)
+    part: Any = found.objective.parts[found.name]
+    backbone: Any = found.objective.backbone
+    return Subject(opened, found.name, backbone, part, found.signal, partial(found.exported, part))
+
+
+def vectors_of(features: Features) -> dict[str, Tensor]:
+    """The vectors of all steps, and what `firth embed` gives: their mean over the tokens, of length 1."""
+    return {"last_hidden_state": features.values, "sentence_embedding": F.normalize(features.mean, dim=-1)}
+
+
+# ------------------------------------------------------------------ the forms
+
+
+class Onnx:
+    """A folder with model.onnx, config.json and the tokenizer."""
+
+    def __init__(self, model: str | Path, options: Options):
+        refuse_option("onnx", options, "precision")
+        check.need("--to onnx", onnx.PACKAGES, "export")
+        subject = self.subject = subject_of(model, options.vectors, options.settings)
+        if subject.backbone.shape.name not in onnx.ENCODERS:
+            what = (
+                f"is of the shape `{subject.backbone.shape.name}`, and ONNX is written of {' and '.join(onnx.ENCODERS)}"
+            )
+            raise InputError(model, what, "Say --to gguf, or --to hf.")
+        self.config = read_json(model_folder(model) / "config.json")
+        given = ", ".join(onnx.names_of(subject.backbone.shape))
+        self.outputs = subject.outputs()
+        shown = ", ".join(f"{name} ({size})" for name, size in self.outputs.items())
+        self.model, self.plan = str(subject), f"ONNX · {given} (batch × steps) → {shown}"
+
+    def write(self, out: Path) -> None:
+        subject, shape = self.subject, self.subject.backbone.shape
+        out.mkdir()
+        subject.backbone.set_attention("sdpa")  # whose graph is the shorter one
+        onnx.write(out / "model.onnx", onnx.Graph(subject.backbone, subject.head, subject.exported), list(self.outputs))
+        subject.signal.save(out, segments=bool(shape.segments))
+        bare = {"architectures": [TYPES[shape.name].architecture(set(), None)]} if subject.name == "vectors" else {}
+        write_json(out / "config.json", self.config | bare)
+
+    def check(self, out: Path) -> Iterator[tuple[str, Checked]]:
+        found = check.compared(self.subject, onnx.Opened(out / "model.onnx"), check.check_batches(self.subject.signal))
+        yield check.installed("onnxruntime"), found
+
+
+class Hf:
+    """A clean copy of the model folder."""
+
+    def __init__(self, model: str | Path, options: Options):
+        refuse_option("hf", options, "precision", "vectors")
+        self.folder, self.subject = model_folder(model), subject_of(model, False, options.settings)
+        names = hf.files_of(self.folder)
+        self.model, self.plan = str(self.subject), f"Hugging Face folder · {', '.join(names)}"
+
+    def write(self, out: Path) -> None:
+        hf.copy(self.folder, out)
+
+    def check(self, out: Path) -> Iterator[tuple[str, Checked]]:
+        again, batches = subject_of(out, False), check.check_batches(self.subject.signal)
+        refuse_other(out, self.subject.opened, again.opened)
+        found = check.compared(self.subject, again, batches)
+        check.refuse_apart(out, found, "firth", limit=0)
+        yield "firth", found
+        if find_spec("transformers"):
+            theirs = hf.Theirs(out, hf.class_of(out))
+            yield check.installed("transformers"), check.compared(self.subject, theirs, batches)
+
+
+class Gguf:
+    """One file, for llama.cpp."""
+
+    def __init__(self, model: str | Path, options: Options):
+        refuse_option("gguf", options, "vectors")
+        check.need("--to gguf", gguf.PACKAGES, "export")
+        self.folder = model_folder(model)
+        self.title = self.folder.parent.name if self.folder.name == "model" else self.folder.name
+        self.sizes = sizes = gguf.sizes_of(self.folder)
+        self.weights = gguf.weights_of(self.folder, sizes)
+        self.precision = gguf.precision_of(options.precision, self.weights)
+        self.vocabulary = vocabulary_of(self.folder, sizes.vocabulary)
+        self.model = f"{gguf.SHAPE}, {sizes.layers} layers × {sizes.width}, {sizes.vocabulary:,} tokens"
+        numbers = count(sum(tensor.numel() for tensor in self.weights.values()))
+        self.plan = f"GGUF · {numbers} weights in {self.precision} · context {sizes.context:,}"
+
+    def write(self, out: Path) -> None:
+        gguf.write(out, self.title, self.weights, self.sizes, self.vocabulary, self.precision)
+
+    def check(self, out: Path) -> Iterator[tuple[str, Checked]]:
+        read, ours = Read(out), causal_model(self.folder)
+        self.refuse_changed(out, read)
+        batches = check.plain_batches(self.sizes.vocabulary, self.sizes.context)
+        round_weights(ours, self.precision)
+        found = check.compared(ours, lambda batch: {"logits": read.logits(batch["tokens"])}, batches)
+        yield f"{check.installed('gguf')}, computed as llama.cpp does", found
+        if find_spec("transformers"):
+            theirs = hf.Theirs(out.parent, "AutoModelForCausalLM", gguf_file=out.name)
+            yield check.installed("transformers"), check.compared(ours, theirs, batches)
+
+    def refuse_changed(self, out: Path, read: Read) -> None:
+        """Raises RunError where the file says something else than the folder, or cuts a text into other tokens."""
+        if found := gguf.changed(read, self.weights, self.sizes, self.vocabulary, self.precision):
+            raise RunError(
+                out, f"`{found[0]}` is read back with another content", "Nothing was kept; please report it."
+            )
+        if texts := cut_otherwise(read.encode, self.folder, self.vocabulary):
+            what = f"its tokenizer cuts `{texts[0]}` into other tokens than the model's"
+            raise RunError(out, what, "Nothing was kept; please report it.")
+
+
+FORMS: dict[str, Callable[[str | Path, Options], Form]] = {"gguf": Gguf, "hf": Hf, "onnx": Onnx}
+
+
+def causal_model(folder: Path) -> Any:
+    """The model that writes on: as firth computes it, or where it has no such shape transformers."""
+    if gguf.SHAPE in TYPES:
+        return subject_of(folder, False)
+    check.need("--to gguf", ("transformers",), "hf")
+    return hf.Theirs(folder, hf.class_of(folder))
+
+
+def round_weights(model: Any, precision: str) -> None:
+    """Matrices as the file holds them."""
+    modules = [model.backbone, model.head] if isinstance(model, Subject) else [model.model]
+    with torch.no_grad():
+        for parameter in (one for module in modules for one in module.parameters()):
+            parameter.copy_(gguf.rounded(parameter, precision))
+
+
+def refuse_option(form: str, options: Options, *others: str) -> None:
+    """Raises InputError for an option of another form."""
+    for name in others:
+        if getattr(options, name):
+            of = next(one for one, own in OWN.items() if name in own)
+            raise InputError(f"--{name}", f"means nothing with --to {form}", f"Leave it out, or say --to {of}.")
+
+
+OWN = {"gguf": ("precision",), "onnx": ("vectors",)}
+
+
+def refuse_other(out: Path, one: Opened, other: Opened) -> None:
+    """Raises RunError where a copy is not what was copied."""
+    same = one.shape == other.shape and one.classes == other.classes and one.state.keys() == other.state.keys()
+    if not (same and all(torch.equal(tensor, other.state[name]) for name, tensor in one.state.items())):
+        raise RunError(out, "the copy is another model than the original", "Nothing was kept; please report it.")
+
+
+def sizes_of(short: Sequence[int], long: Sequence[int]) -> str:
+    """From the sizes of an output for a short and for a long sample."""
+    rest = (f"{one:,}" if one == other else "steps" for one, other in zip(short[1:], long[1:], strict=True))
+    return " × ".join(["batch", *rest])
