@@ -69,8 +69,8 @@ def mixes(data: Path, kept: Path) -> list[Job]:
             name = f"mix-{mix}{'-next-sentence' if ',' in objective else ''}"
             settings = [x for k, v in zip(("mask", "random", "keep"), shares, strict=True)
                         for x in ("--set", f"masked_tokens.{k}_share={v}")]  # fmt: skip
-            command = firth("pretrain", text, "--objective", objective, "--size", "4x256", "--budget", "600steps",
-                            *ONE, "--set", "model.shape=bert", "--out", kept / name, *settings)  # fmt: skip
+            command = firth("pretrain", text, "--objective", objective, "--size", "2x128", "--budget", "1000steps",
+                            *ONE, "--set", "model.shape=modernbert", "--out", kept / name, *settings)  # fmt: skip
             found.append(Job(name, command))
     return found
 
