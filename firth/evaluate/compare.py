@@ -32,7 +32,7 @@ def compare(
     model: str | Path,
     paths: str | Path | Iterable[str | Path],
     task: str = "classify",
-    labels: Sequence[int] = (200,),
+    labels: Sequence[int | None] = (200,),
     seeds: int = FEWEST_SEEDS,
     seed: int = 0,
     arms: Sequence[str] | None = None,
@@ -49,7 +49,8 @@ def compare(
     """Hold the pre-training of `model` (a run or model folder) against the other arms on a labelled task.
 
     paths: labelled files; data.test in settings names the test files, else a fifth is split off by content.
-    labels: numbers of labels, validation included. seeds: how many, from `seed` on; fewer than 3 give no verdict.
+    labels: numbers of labels, validation included; None: all there are. seeds: how many, from `seed` on; fewer than 3
+    give no verdict.
     arms: "random", "pretrained", a name of starts/, or a baseline of the task ("tf-idf"); None: all of these.
     settings: dotted keys of adapt's recipe. models: more run or model folders, an arm each, with their own tokenizers.
     facts: more to tell in the report. begun: what closed-form starts write, where it was computed before.
@@ -121,7 +122,7 @@ def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) 
     return recipe
 
 
-def check(labels: Sequence[int], seeds: int) -> None:
+def check(labels: Sequence[int | None], seeds: int) -> None:
     """Raises InputError where there is nothing to compare."""
     if not labels:
         raise InputError("labels", "no number of labels was given", "Say how many, as in labels=(200,).")
@@ -130,23 +131,25 @@ def check(labels: Sequence[int], seeds: int) -> None:
 
 
 def draws(
-    recipe: Recipe, signal: Signal, labels: Sequence[int], seeds: Iterable[int], control: bool = False
+    recipe: Recipe, signal: Signal, labels: Sequence[int | None], seeds: Iterable[int], control: bool = False
 ) -> Iterable[Drawn]:
     """The labelled data of each seed and number of labels; the test part hangs on the content alone."""
     for seed in seeds:
         for number in labels:
             labelled = open_part(recipe, signal, number, seed)
-            yield Drawn(number, seed, shuffled(labelled, signal, seed) if control else labelled)
+            have = sum(len(labelled.records[part]) for part in ("train", "valid"))
+            yield Drawn(number or have, seed, shuffled(labelled, signal, seed) if control else labelled)
 
 
-def open_part(recipe: Recipe, signal: Signal, labels: int, seed: int) -> Labelled:
-    """So many labels drawn by the seed, and the test part. Raises InputError where nothing is left to test on."""
+def open_part(recipe: Recipe, signal: Signal, labels: int | None, seed: int) -> Labelled:
+    """So many labels drawn by the seed, or all, and the test part. Raises InputError where nothing is left to test."""
     config = filled(recipe, data={"labels": labels}).data
     share = 0.0 if config.test else TEST_SHARE
     labelled = open_labelled(config, signal, seed, test_share=share, task=adaptation.task_of(recipe))
     if not labelled.test:
         raise InputError(", ".join(config.paths), "leaves nothing to test on", "Give a test file: data.test.")
-    refuse_fewer(labelled, labels)
+    if labels is not None:
+        refuse_fewer(labelled, labels)
     return labelled
 
 

@@ -35,7 +35,8 @@ class Kept:
         kept = json.loads(path.read_text(encoding="utf-8"))
         right = None if kept["right"] is None else np.array(kept["right"], float)
         said = kept["predicted"] if kept["right"] is not None else np.array(kept["predicted"], int)
-        return Trial(arm, labels, seed, said, tuple(Point(*one) for one in kept["curve"]), kept["seconds"], right)
+        curve = tuple(Point(*one) for one in kept["curve"])
+        return Trial(arm, labels, seed, said, curve, kept["seconds"], right, kept.get("opening"))
 
     def put(self, trial: Trial) -> Trial:
         """Raises InputError, RunError where nothing can be written."""
@@ -46,6 +47,7 @@ class Kept:
                 "right": None if trial.right is None else trial.right.tolist(),
                 "curve": [list(point) for point in trial.curve],
                 "seconds": trial.seconds,
+                "opening": trial.opening,
             }
             with writing(self.folder):
                 path.parent.mkdir(parents=True, exist_ok=True)
