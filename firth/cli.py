@@ -220,7 +220,7 @@ def adapt(
 @app.command()
 def compare(
     model: Model, data: Data, task: Task = "classify",
-    labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500.")] = "200",
+    labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500,all.")] = "200",
     seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
     arms: Annotated[
         str | None, typer.Option(help="random, pretrained, a start, a baseline; joined by commas.  [default: all]")

@@ -70,6 +70,11 @@ class Objective(nn.Module):
     def backbone(self) -> nn.Module:
         return self._backbone[0]
 
+    @property
+    def adopts(self) -> Mapping[str, str]:
+        """Own tensor → the name under which a model folder may hold its like, where it has none of its own."""
+        return {}
+
     def loss(self, features: Features, batch: Batch) -> Loss:
         """Sums over items and the counts that are in batch.counts."""
         raise NotImplementedError

@@ -28,7 +28,7 @@ def trial(arm: str, labels: int, seed: int, gold: np.ndarray, rate: float | None
         if arm == "tf-idf"
         else tuple(Point(s, 0.69 - (rate - 0.5) * s / 100, 0.5 + s / 500) for s in range(0, 101, 10))
     )
-    return Trial(arm, labels, seed, predicted, curve, seconds=1.5)
+    return Trial(arm, labels, seed, predicted, curve, seconds=1.5, opening=0.7 - rate / 10 if curve else None)
 
 
 def comparison(

@@ -186,6 +186,12 @@ def test_every_arm_begins_at_the_loss_of_knowing_nothing_and_then_they_part(foun
     assert len({trial.curve[-1].loss for trial in neural}) == 6
 
 
+def test_the_first_losses_are_kept(found):
+    comparison, _, _ = found
+    for trial in comparison.trials:
+        assert trial.opening is None if trial.arm == "tf-idf" else abs(trial.opening - math.log(2)) < 0.1
+
+
 def test_facts_are_told(found):
     comparison, _, _ = found
     assert comparison.facts["settings"]["steps"] == 4

@@ -1,6 +1,7 @@
 """What follows from trials: intervals, curves, sentences, JSON; with arms whose truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,6 +82,20 @@ def test_lower_throughout_follows_from_the_curves():
     assert found.lower_throughout("pretrained", "tf-idf", 200) is None
 
 
+def test_where_arms_begin_and_how_soon_one_is_as_good_as_the_other():
+    found = comparison(seeds=2)
+    assert found.opening("pretrained", 200).mean == pytest.approx(0.7 - RATES["pretrained"] / 10)
+    assert found.opening("tf-idf", 200) is None and found.best("tf-idf", 200) is None
+    assert found.best("random", 200)[:2] == (100, pytest.approx(0.59))
+    assert found.reaches("pretrained", "random", 200) == 40  # 0.69 - 0.25 * 40 / 100 = 0.59
+    assert found.reaches("random", "pretrained", 200) is None
+    assert found.reaches("pretrained", "tf-idf", 200) is None
+    told = found.as_dict()
+    assert told["arms"][2]["opening_loss"] == pytest.approx(0.625) and told["arms"][3]["opening_loss"] is None
+    assert told["arms"][0]["lowest_loss"] == [100, pytest.approx(0.59)]
+    assert told["differences"][0]["steps_to_its_lowest_loss"] == 40
+
+
 def test_confusion_sums_seeds_as_scikit_learn_counts():
     found = comparison()
     expected = sum(confusion_matrix(found.gold, trial.predicted) for trial in found.of("random", 200))
@@ -106,6 +121,19 @@ def test_json_is_plain_and_complete(tmp_path):
     assert {curve["arm"] for curve in kept["curves"]} == {"random", "co-occurrence", "pretrained"}
     assert kept["curves"][0]["steps"][0] == 0
     assert kept["facts"] == {"seed": 3}
+
+
+def test_another_model_is_no_proof_that_pre_training_pays():
+    """The verdict says who is better; that pre-training pays is said over what was not pre-trained."""
+    names = {"pretrained": "mask_rate=0.15", "random": "mask_rate=0.4"}
+    found = comparison(seeds=5, items=1000, arms=("pretrained", "random"))
+    trials = [replace(one, arm="mask_rate=0.4") if one.arm == "random" else one for one in found.trials]
+    titles = {"pretrained": "mask_rate=0.15", "mask_rate=0.4": "mask_rate=0.4"}
+    other = Comparison(titles, found.classes, found.gold, trials, rivals=["mask_rate=0.4"])
+    assert other.verdict.startswith("mask_rate=0.15 against mask_rate=0.4 at 200 labels: +")
+    assert ", better (95 % interval +" in other.verdict and "pays" not in other.verdict
+    same = Comparison(names, found.classes, found.gold, found.trials, rivals=["random"])
+    assert same.verdict.startswith("Pre-training pays here: ")
 
 
 def test_one_seed_has_no_interval_in_json():

@@ -10,7 +10,7 @@ from firth.evaluate.verdict import signed
 from firth.report import comparison_page as page
 from firth.report import facts as told
 from firth.report import run_page
-from tests.comparisons import TITLES, comparison
+from tests.comparisons import RATES, TITLES, comparison
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +97,16 @@ def test_differences_hold_the_main_arm_against_every_rival(found):
         "over TF-IDF + logistic regression",
     ]
     assert chart["zero"] is not None
+
+
+def test_the_page_says_where_the_arms_begin_and_how_soon_they_are_good(found):
+    assert page.learning(found, 200) == (
+        "Pre-trained begins with a training loss of 0.625, random initialisation with 0.640 (mean of the first 20 "
+        "steps); the lowest validation loss of random initialisation (0.590, at step 100) is reached after 40 steps."
+    )
+    worse = comparison(rates={**RATES, "pretrained": 0.55})
+    assert page.learning(worse, 200).endswith(" is reached at no step.")
+    assert page.learning(comparison(arms=("tf-idf", "pretrained")), 200) == ""
 
 
 def test_efficiency_needs_two_budgets(found):

@@ -9,12 +9,14 @@ from firth.evaluate.encoder import open_encoder
 from firth.evaluate.vectors import embed, embed_texts
 from firth.evaluate.versus import versus
 from firth.interop.folder import open_folder
-from firth.train.adapt import adapt
+from firth.train import adaptation
+from firth.train.adapt import adapt, request
 from firth.train.pretrain import pretrain
 from tests import runs
 from tests.material import documents
 
 transformers = pytest.importorskip("transformers")
+NOTHING = dict.fromkeys(("task", "start", "labels", "seed", "device"))
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 TEXTS = ["The wide ship meets the tide.", "A dreadful film.", "the old clock"]
 FEW = {"train.steps": 4, "train.batch": 4, "train.evaluate_every": 2, "train.precision": "fp32"}
@@ -94,6 +96,51 @@ def test_transformers_opens_what_came_of_it(gone_on):
     assert open_folder(run).shape.model_copy(update={"dropout": 0.0}) == open_folder(model).shape.model_copy(
         update={"dropout": 0.0}
     )
+
+
+# ------------------------------------------------------------------ the pooler
+
+
+@pytest.fixture(scope="module")
+def pooled(tmp_path_factory):
+    """A headless BERT, which has a pooler."""
+    folder = tmp_path_factory.mktemp("pooled") / "bert"
+    torch.manual_seed(1)
+    transformers.BertModel(configured("bert", len(vocabulary()))[0]).save_pretrained(folder)
+    (folder.parent / "vocab.txt").write_text("\n".join(vocabulary()) + "\n")
+    transformers.BertTokenizerFast(str(folder.parent / "vocab.txt")).save_pretrained(folder)
+    return folder
+
+
+def begun(model, settings=()) -> adaptation.Adaptation:
+    return adaptation.assemble(request(model, [runs.folder() / "reviews.tsv"], settings, None, **NOTHING))
+
+
+def test_a_classifier_takes_the_pooler_along_as_transformers_does(pooled):
+    work = begun(pooled)
+    own = transformers.BertForSequenceClassification.from_pretrained(pooled).bert.pooler.dense
+    dense = work.objective.parts["classify"].pool.dense
+    assert torch.equal(dense.weight, own.weight) and torch.equal(dense.bias, own.bias)
+    assert work.weights.unused == [] and work.weights.new == [
+        "parts.classify.classifier.bias",
+        "parts.classify.classifier.weight",
+    ]
+
+
+def test_what_next_sentence_has_learnt_of_the_first_step_is_taken_along(tmp_path):
+    settings = [*SHORT, "model.shape=bert", "text.vocabulary=300", "data.document=line"]
+    out = tmp_path / "run"
+    pretrain([runs.folder() / "corpus.txt"], "next-sentence,masked-tokens", "1x32", "3steps", out, settings=settings)
+    before = open_folder(out).state["parts.next-sentence.pool.dense.weight"]
+    work = begun(out)
+    assert torch.equal(work.objective.parts["classify"].pool.dense.weight, before)
+    assert "parts.next-sentence.pool.dense.weight" not in work.weights.unused
+    assert "parts.next-sentence.classifier.weight" in work.weights.unused  # tells neighbours apart, not labels
+
+
+def test_without_a_pooler_or_over_the_mean_it_is_new(model):
+    work = begun(model)
+    assert "parts.classify.pool.dense.weight" in work.weights.new
 
 
 # ------------------------------------------------------------------ as MODEL

@@ -64,6 +64,10 @@ def test_targets_are_the_true_tokens_and_the_rest_is_untouched(unit):
         ({"keep_share": 1}, (0, 0, 1)),
         ({"mask_share": 0.5, "random_share": 0.5}, (0.5, 0.5, 0)),
         ({"mask_share": 0.6}, (0.6, 0.2, 0.2)),
+        ({"mix": "80-10-10"}, (0.8, 0.1, 0.1)),
+        ({"mix": "100-0-0"}, (1, 0, 0)),
+        ({"mix": "0-100-0"}, (0, 1, 0)),
+        ({"mix": "0-100-0", "random_share": 1}, (0, 1, 0)),
     ],
 )
 @pytest.mark.parametrize("unit", ["token", "span"])
@@ -166,6 +170,24 @@ def test_shares_that_do_not_sum_to_one_are_refused():
     )
 
 
+SHAPE = "Write three whole numbers that sum to 100: 80-10-10, 100-0-0 (mask only) or 0-100-0 (replace only)."
+
+
+@pytest.mark.parametrize("mix", ["80", "80-10", "80-10-20", "0.8-0.1-0.1", "mask-only", "-80-10-10", "80-10-10-0"])
+def test_a_mix_that_is_none_is_refused(mix):
+    with pytest.raises(InputError) as raised:
+        masked_tokens.Config(mix=mix)
+    assert str(raised.value) == f"masked_tokens.mix = {mix}: is no mask-random-keep in per cent. {SHAPE}"
+
+
+def test_a_mix_beside_another_share_is_refused():
+    with pytest.raises(InputError) as raised:
+        masked_tokens.Config(mix="80-10-10", random_share=1)
+    assert str(raised.value) == (
+        "masked_tokens.mix = 80-10-10: says 0.1, and masked_tokens.random_share 1. Set one of the two."
+    )
+
+
 def test_a_tokenizer_without_mask_is_refused():
     with pytest.raises(InputError) as raised:
         masked_tokens.Config().fill(Facts(frozenset({"tokens"}), vocabulary=9))
@@ -176,8 +198,9 @@ def test_a_tokenizer_without_mask_is_refused():
 
 
 def test_a_filled_config_survives_writing_and_reading():
-    config = contract.config_of("masked-tokens", mask_share=1, unit="word")
-    assert masked_tokens.Config(**config.model_dump()) == config
+    for own in ({"mask_share": 1, "unit": "word"}, {"mix": "0-100-0"}):
+        config = contract.config_of("masked-tokens", **own)
+        assert masked_tokens.Config(**config.model_dump()) == config
     assert config.special_ids == (0, 1, CLS, SEP, MASK)
 
 

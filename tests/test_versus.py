@@ -73,6 +73,13 @@ def test_more_seeds_and_labels_go_on_in_the_same_folder_other_settings_do_not(pl
     )
 
 
+def test_all_labels_are_as_many_as_there_are(place):
+    found = compared(place, "all", arms="tf-idf,pretrained", labels="20,all", seeds=1)
+    assert found.budgets == [20, 96]  # 120 examples less the fifth that is the test part
+    assert (place / "all" / "trials" / "pretrained-96-0.json").exists()
+    assert numbers_of("all,50, 20") == [20, 50, None] and numbers_of("all") == [None]
+
+
 def test_another_model_is_an_arm_with_its_own_tokenizer(place):
     transformers = pytest.importorskip("transformers")
     assert transformers
@@ -168,12 +175,13 @@ def test_a_metric_over_words_weighs_sentences_by_their_length():
 
 def test_trials_come_back_as_they_were(tmp_path):
     kept = Kept(tmp_path / "c", {"task": "x"})
-    classed = Trial("a", 10, 1, np.array([1, 0]), (Point(0, 0.7, 0.5),), 1.5)
+    classed = Trial("a", 10, 1, np.array([1, 0]), (Point(0, 0.7, 0.5),), 1.5, opening=0.69)
     other = Trial("b", 10, 1, ["x", ""], (), 0.5, np.array([0.25, 1.0]))
     for trial in (classed, other):
         kept.put(trial)
     back = kept.get("a", 10, 1)
     assert back.predicted.tolist() == [1, 0] and back.curve == classed.curve and back.right is None
+    assert back.opening == 0.69 and kept.get("b", 10, 1).opening is None
     back = kept.get("b", 10, 1)
     assert back.predicted == ["x", ""] and back.right.tolist() == [0.25, 1.0] and back.seconds == 0.5
     assert kept.get("b", 10, 2) is None and Kept(None, {}).get("a", 10, 1) is None

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -16,7 +16,7 @@ from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import baselines
 from firth.evaluate.baselines import BASELINES, Learn
-from firth.evaluate.comparison import Point, Trial
+from firth.evaluate.comparison import OPENING, Point, Trial
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
 from firth.task import Outcome
@@ -104,12 +104,13 @@ class Neural:
     def __call__(self, drawn: Drawn) -> Trial:
         labelled = encoded(drawn.labelled, self.signal) if self.encodes else drawn.labelled
         work = self.begin(self.recipe_for(drawn), labelled)
-        began = time.perf_counter()
-        adaptation.fit(work, each=self._progress(began))
+        began, opening = time.perf_counter(), list[float]()
+        adaptation.fit(work, each=self._each(began, opening))
         _, outcome = work.score()
         self.last = work
         curve = tuple(point(step, means) for step, means in work.curve)
-        return drawn.trial(self.arm or self.name, outcome, time.perf_counter() - began, curve)
+        trial = drawn.trial(self.arm or self.name, outcome, time.perf_counter() - began, curve)
+        return replace(trial, opening=float(np.mean(opening)))
 
     def recipe_for(self, drawn: Drawn) -> Recipe:
         recipe = filled(self.recipe, model={"start": self.name}, data={"labels": drawn.labels})
@@ -145,10 +146,12 @@ class Neural:
         cost = {f"{self.name} start": self.start_seconds} if self.start_seconds else {}
         return {"settings": settings_of(self.last.recipe), "cost": cost}
 
-    def _progress(self, began: float):
-        """Shows steps of a training that takes long; short ones are told by their result alone."""
+    def _each(self, began: float, opening: list[float]):
+        """Keeps the first losses; shows steps of a training that takes long, short ones are told by their result."""
 
         def each(step, run) -> None:
+            if step.items and len(opening) < OPENING:
+                opening.append(step.loss)
             if time.perf_counter() - began > LONG:
                 self.show.progress(step, run)
 

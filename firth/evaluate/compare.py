@@ -35,7 +35,7 @@ def compare(
     model: str | Path,
     paths: str | Path | Iterable[str | Path],
     task: str = "classify",
-    labels: Sequence[int] = (200,),
+    labels: Sequence[int | None] = (200,),
     seeds: int = FEWEST_SEEDS,
     seed: int = 0,
     arms: Sequence[str] | None = None,
@@ -53,7 +53,8 @@ def compare(
     """Hold the pre-training of `model` (a run or model folder) against the other arms on a labelled task.
 
     paths: labelled files; data.test in settings names the test files, else a fifth is split off by content.
-    labels: numbers of labels, validation included. seeds: how many, from `seed` on; fewer than 3 give no verdict.
+    labels: numbers of labels, validation included; None: all there are. seeds: how many, from `seed` on; fewer than 3
+    give no verdict.
     arms: "random", "pretrained", a name of starts/, or a baseline of the task ("tf-idf"); None: all of these.
     settings: dotted keys of adapt's recipe. models: more run or model folders, an arm each, with their own tokenizers.
     facts: more to tell in the report. begun: what closed-form starts write, where it was computed before.
@@ -68,8 +69,12 @@ def compare(
                       [str(one) for one in models], control)  # fmt: skip
     check(labels, seeds, jobs)
     work = opened(request, show, begun)
+    if None in labels:
+        work.whole = work.count()
+        request = request._replace(whole=work.whole)
+    numbers = [work.whole or 0 if one is None else one for one in labels]
     kept = Kept(Path(out) if out else None, asked(work.recipe, models, control))
-    draws = [(number, one) for one in range(seed, seed + seeds) for number in labels]
+    draws = [(number, one) for one in range(seed, seed + seeds) for number in numbers]
     with prepare.own_threads(), telling_what_is_kept(kept, len(draws) * len(work.arms)):
         if jobs == 1:
             trials, last = run_trials(work.arms, (work.drawn(*draw) for draw in draws), show, kept)
@@ -99,6 +104,7 @@ class Request(NamedTuple):
     models: list[str]
     control: bool
     begun: Mapping[str, str] | None = None  # by start: the file of what it writes, where it was computed before
+    whole: int | None = None  # the number of labels that stands for all
 
 
 @dataclass
@@ -109,12 +115,18 @@ class Work:
     signal: Signal
     arms: dict[str, Arm]
     control: bool
+    whole: int | None = None  # the number of labels that stands for all
     latest: Drawn | None = None
+
+    def count(self) -> int:
+        """How many labels there are beside the test part."""
+        records = open_part(self.recipe, self.signal, None, self.recipe.seed).records
+        return len(records["train"]) + len(records["valid"])
 
     def drawn(self, labels: int, seed: int) -> Drawn:
         """The labelled data of one draw; the test part hangs on the content alone. The latest is kept."""
         if self.latest is None or (self.latest.labels, self.latest.seed) != (labels, seed):
-            labelled = open_part(self.recipe, self.signal, labels, seed)
+            labelled = open_part(self.recipe, self.signal, None if labels == self.whole else labels, seed)
             labelled = shuffled(labelled, self.signal, seed) if self.control else labelled
             self.latest = Drawn(labels, seed, labelled)
         return self.latest
@@ -125,7 +137,8 @@ def opened(request: Request, show: Show, begun: ways.Begun | None = None) -> Wor
     recipe = recipe_of(request.model, request.paths, request.task, request.seed, request.device, request.settings)
     signal, others = adaptation.open_signal(recipe), ways.others(request.models, recipe, show)
     begun = begun or {name: read_file(Path(file)) for name, file in (request.begun or {}).items()}
-    return Work(recipe, signal, ways.arms_of(request.arms, recipe, signal, show, begun) | others, request.control)
+    arms = ways.arms_of(request.arms, recipe, signal, show, begun) | others
+    return Work(recipe, signal, arms, request.control, request.whole)
 
 
 def plain(settings: Iterable[str] | Mapping[str, Any] | None) -> Any:
@@ -175,7 +188,7 @@ def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) 
     return recipe
 
 
-def check(labels: Sequence[int], seeds: int, jobs: int = 1) -> None:
+def check(labels: Sequence[int | None], seeds: int, jobs: int = 1) -> None:
     """Raises InputError where there is nothing to compare, or nobody to do it."""
     if not labels:
         raise InputError("labels", "no number of labels was given", "Say how many, as in labels=(200,).")
@@ -185,14 +198,15 @@ def check(labels: Sequence[int], seeds: int, jobs: int = 1) -> None:
         raise InputError(f"jobs = {jobs}", "no process would train", "Use 1, or as many as there are cores.")
 
 
-def open_part(recipe: Recipe, signal: Signal, labels: int, seed: int) -> Labelled:
-    """So many labels drawn by the seed, and the test part. Raises InputError where nothing is left to test on."""
+def open_part(recipe: Recipe, signal: Signal, labels: int | None, seed: int) -> Labelled:
+    """So many labels drawn by the seed, or all, and the test part. Raises InputError where nothing is left to test."""
     config = filled(recipe, data={"labels": labels}).data
     share = 0.0 if config.test else TEST_SHARE
     labelled = open_labelled(config, signal, seed, test_share=share, task=adaptation.task_of(recipe))
     if not labelled.test:
         raise InputError(", ".join(config.paths), "leaves nothing to test on", "Give a test file: data.test.")
-    refuse_fewer(labelled, labels)
+    if labels is not None:
+        refuse_fewer(labelled, labels)
     return labelled
 
 

@@ -16,6 +16,8 @@ from firth.task import Outcome
 
 # N test items, S seeds, L classes
 
+OPENING = 20  # steps: where an arm begins
+
 
 class Point(NamedTuple):
     """The validation part at one moment of a training: loss in nats per item, accuracy in [0, 1]."""
@@ -36,6 +38,7 @@ class Trial:
     curve: tuple[Point, ...] = ()  # step 0 first; empty for arms without steps
     seconds: float = 0.0
     right: np.ndarray | None = None  # (N,) what each item adds to the metric; None: 1 where predicted is gold
+    opening: float | None = None  # mean training loss of the first OPENING steps
 
     @property
     def area(self) -> float | None:
@@ -120,6 +123,20 @@ class Comparison:
         areas = [trial.area for trial in self.of(arm, labels) if trial.area is not None]
         return mean_interval(areas) if areas else None
 
+    def opening(self, arm: str, labels: int) -> Interval | None:
+        """Mean training loss of the first OPENING steps, over seeds; None for arms without steps."""
+        found = [trial.opening for trial in self.of(arm, labels) if trial.opening is not None]
+        return mean_interval(found) if found else None
+
+    def best(self, arm: str, labels: int) -> Point | None:
+        """Where the mean curve of an arm has its lowest loss."""
+        return min(self.mean_curve(arm, labels), key=lambda point: point.loss, default=None)
+
+    def reaches(self, arm: str, rival: str, labels: int) -> int | None:
+        """The first step at which the arm's mean loss is as low as the rival's ever is; None: never, or no curves."""
+        best = self.best(rival, labels)
+        return next((p.step for p in self.mean_curve(arm, labels) if best and p.loss <= best.loss), None)
+
     def lower_throughout(self, arm: str, rival: str, labels: int) -> bool | None:
         """Whether the arm's mean loss curve lies below the rival's from 10 % of the steps to its own minimum."""
         first, second = self.mean_curve(arm, labels), self.mean_curve(rival, labels)
@@ -166,7 +183,11 @@ class Comparison:
     def verdict(self) -> str:
         """The headline: the main arm against its first rival, at the fewest labels; and who does better than it."""
         rival, labels = self.compared[0], self.budgets[0]
-        headline = verdict(self.difference(self.main, rival, labels), labels, within(self.titles[rival]))
+        found, title = self.difference(self.main, rival, labels), self.titles[rival]
+        pays = title != rival  # another model is called by its name: it, too, was pre-trained
+        headline = (
+            verdict(found, labels, within(title)) if pays else against(found, labels, self.titles[self.main], title)
+        )
         others = {self.titles[name]: self.difference(self.main, name, labels) for name in self.compared[1:]}
         return " ".join([headline, *but(others)])
 
@@ -207,6 +228,8 @@ class Comparison:
             "interval": _ends(found),
             "by_seed": {t.seed: self.score(t) for t in trials},
             "area_under_loss": area.mean if area else None,
+            "opening_loss": opening.mean if (opening := self.opening(arm, labels)) else None,
+            "lowest_loss": list(best)[:2] if (best := self.best(arm, labels)) else None,
             "seconds": float(np.mean([trial.seconds for trial in trials])),
             "confusion": self.confusion(arm, labels).tolist() if self.confused else None,
         }
@@ -221,6 +244,7 @@ class Comparison:
             "interval": _ends(found),
             "seeds": found.seeds,
             "finding": finding(found),
+            "steps_to_its_lowest_loss": self.reaches(self.main, rival, labels),
             "loss_lower_throughout": self.lower_throughout(self.main, rival, labels),
         }
 

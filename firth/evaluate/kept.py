@@ -63,6 +63,7 @@ def plain(trial: Trial) -> dict[str, Any]:
         "right": None if trial.right is None else trial.right.tolist(),
         "curve": [list(point) for point in trial.curve],
         "seconds": trial.seconds,
+        "opening": trial.opening,
     }
 
 
@@ -70,7 +71,8 @@ def trial_of(key: Key, kept: Mapping[str, Any]) -> Trial:
     """The inverse of plain."""
     right = None if kept["right"] is None else np.array(kept["right"], float)
     said = kept["predicted"] if kept["right"] is not None else np.array(kept["predicted"], int)
-    return Trial(*key, said, tuple(Point(*one) for one in kept["curve"]), kept["seconds"], right)
+    curve = tuple(Point(*one) for one in kept["curve"])
+    return Trial(*key, said, curve, kept["seconds"], right, kept.get("opening"))
 
 
 def refuse_place(folder: Path) -> None:

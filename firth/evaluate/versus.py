@@ -19,6 +19,7 @@ from firth.train.pretrain import pretrain
 CONTROLS = ("shuffled-labels",)
 SHUFFLED = "A control: labels are dealt out anew, so that there is nothing to learn, and nothing may be shown."
 MOST = 12  # combinations that --vary may make: a search beyond that should be thought about
+ALL = "all"  # labels
 CHOICES = "Write --vary masked_tokens.mask_rate=0.15,0.3."
 
 
@@ -46,7 +47,7 @@ def versus(
 ) -> Comparison | dict[str, Any]:
     """Compare `model` with the other arms on the labelled files `paths`; the result lies in `out`, with its report.
 
-    labels: numbers of labels in all, "100,500" or a list. arms: as of evaluate.compare; against: more model folders.
+    labels: numbers of labels, "100,500,all" or a list. arms: as of evaluate.compare; against: more model folders.
     vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
     the runs are the arms; "key=a" holds for all of them. control: "shuffled-labels". report: writes the page, or None.
     jobs: processes that share the trials, not the pre-trainings of `vary`.
@@ -91,13 +92,14 @@ def told_of(task: str, paths: Sequence[str | Path], control: str | None, command
     return told | ({"command": command} if command else {})
 
 
-def numbers_of(labels: str | Sequence[int]) -> list[int]:
-    """ "100,500" as numbers, ascending. Raises InputError."""
+def numbers_of(labels: str | Sequence[int]) -> list[int | None]:
+    """ "100,500,all" as numbers, ascending; None: all. Raises InputError."""
     parts = [part.strip().replace("_", "") for part in labels.split(",")] if isinstance(labels, str) else list(labels)
     try:
-        return sorted({int(part) for part in parts})
+        found: list[int | None] = [*sorted({int(part) for part in parts if part != ALL})]
     except ValueError:
         raise InputError(f"--labels {labels}", "is no list of numbers", "Write numbers: --labels 100,500.") from None
+    return [*found, None] if ALL in parts else found
 
 
 def names_of(arms: str | Sequence[str] | None) -> list[str] | None:
@@ -193,7 +195,12 @@ def planned(
     """What would be done; the labelled data is read and checked where there is a model."""
     refuse_place(place)
     trials = len(labels) * seeds
-    plan: dict[str, Any] = {"labels": labels, "seeds": seeds, "out": str(place), "trials of each arm": trials}
+    plan: dict[str, Any] = {
+        "labels": [number or ALL for number in labels],
+        "seeds": seeds,
+        "out": str(place),
+        "trials of each arm": trials,
+    }
     if choices:
         plan["pre-trainings"] = list(choices)
     else:

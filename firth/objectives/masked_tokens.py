@@ -5,7 +5,7 @@ BERT, arXiv 1810.04805, section 3.1 (task 1) and appendix A.1; whole words: the 
 spans: SpanBERT, arXiv 1907.10529, section 3.1; the higher default rate: arXiv 2202.08005, section 3.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from typing import ClassVar, Literal, NamedTuple, Self
 
@@ -39,6 +39,7 @@ class Config(ObjectiveConfig):
     mask_share: float = Field(0.8, ge=0, le=1, description="share of the hidden that become [MASK]")
     random_share: float = Field(0.1, ge=0, le=1, description="share of the hidden that become a random token")
     keep_share: float = Field(0.1, ge=0, le=1, description="share of the hidden that stay as they are")
+    mix: str = Field("", description="all three in one, as per cent: 80-10-10, 100-0-0 (mask only), 0-100-0")
     unit: Literal["token", "word", "span"] = Field("token", description="what is hidden as one")
     span_mean: float = Field(5.0, ge=1, description="words; mean of the geometric span length before span_longest")
     span_longest: int = Field(10, ge=1, description="words; longer spans are cut")
@@ -50,6 +51,8 @@ class Config(ObjectiveConfig):
     @classmethod
     def share_the_rest(cls, values: dict) -> dict:
         given = {name: float(values[name]) for name in SHARES if name in values}
+        if values.get("mix"):
+            return {**values, **shares_of(str(values["mix"]), given)}
         missing = {name: share for name, share in SHARES.items() if name not in given}
         rest = max(1.0 - sum(given.values()), 0.0) if given else 1.0
         return {**values, **{name: rest * share / sum(missing.values()) for name, share in missing.items()}}
@@ -121,6 +124,20 @@ class Config(ObjectiveConfig):
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
+
+
+def shares_of(mix: str, given: Mapping[str, float]) -> dict[str, float]:
+    """80-10-10 as the three shares. given: shares that are set besides. Raises InputError where they are others."""
+    parts = mix.split("-")
+    if len(parts) != len(SHARES) or not all(map(str.isdecimal, parts)) or sum(map(int, parts)) != 100:
+        do = "Write three whole numbers that sum to 100: 80-10-10, 100-0-0 (mask only) or 0-100-0 (replace only)."
+        raise InputError(f"masked_tokens.mix = {mix}", "is no mask-random-keep in per cent", do)
+    shares = {name: int(part) / 100 for name, part in zip(SHARES, parts, strict=True)}
+    other = [name for name, share in given.items() if abs(share - shares[name]) > 1e-6]
+    if other:
+        what = f"says {shares[other[0]]:g}, and masked_tokens.{other[0]} {given[other[0]]:g}"
+        raise InputError(f"masked_tokens.mix = {mix}", what, "Set one of the two.")
+    return shares
 
 
 class MaskedTokens(Objective):

@@ -3,7 +3,7 @@
 from math import isnan
 from typing import Any
 
-from firth.evaluate.comparison import Comparison, within
+from firth.evaluate.comparison import OPENING, Comparison, within
 from firth.evaluate.statistics import FEWEST_SEEDS, Interval
 from firth.evaluate.verdict import finding, signed
 from firth.report import facts as told
@@ -14,7 +14,7 @@ def content(comparison: Comparison) -> dict[str, Any]:
     """Everything templates/comparison.html asks for."""
     facts = comparison.facts
     return {
-        "title": "Does pre-training pay? " + comparison.verdict.split(":")[0],
+        "title": f"{comparison.verdict.split(':')[0]} (firth)",
         "eyebrow": facts.get("subject") or "firth: does pre-training pay on this data?",
         "tone": tone(comparison),
         "verdict": comparison.verdict,
@@ -53,7 +53,24 @@ def budget(comparison: Comparison, labels: int) -> dict[str, Any]:
     ]
     charts = [chart for chart in curves if chart] + [accuracies(comparison, labels), differences(comparison, labels)]
     title = f"With {labels:,} labels in all"
-    return {"title": title, "labels": labels, "table": table(comparison, labels), "charts": charts}
+    told = {"table": table(comparison, labels), "learning": learning(comparison, labels)}
+    return {"title": title, "labels": labels, "charts": charts, **told}
+
+
+def learning(comparison: Comparison, labels: int) -> str:
+    """Where the main arm and its first rival begin, and how soon the one is as good as the other ever is."""
+    main, rival = comparison.main, comparison.compared[0]
+    openings, best = [comparison.opening(arm, labels) for arm in (main, rival)], comparison.best(rival, labels)
+    if None in openings or best is None:
+        return ""
+    own, other = (f"{one.mean:.3f}" for one in openings if one)
+    title, step = within(comparison.titles[rival]), comparison.reaches(main, rival, labels)
+    soon = f"after {step:,} steps" if step is not None else "at no step"
+    lowest = f"the lowest validation loss of {title} ({best.loss:.3f}, at step {best.step:,})"
+    return (
+        f"{comparison.titles[main]} begins with a training loss of {own}, {title} with {other} (mean of the first "
+        f"{OPENING} steps); {lowest} is reached {soon}."
+    )
 
 
 def seeds_of(comparison: Comparison) -> str:

@@ -4,7 +4,7 @@ Loss: the sum over samples of -log p(label | sample), in nats, over their number
 BERT's fine-tuning, arXiv 1810.04805, section 4.1; label smoothing: arXiv 1512.00567, section 7.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -86,6 +86,12 @@ class Classify(Objective):
     def facts(self) -> dict[str, Any]:
         """What a reader of the model folder must know besides the weights; keys of Config are read back from it."""
         return {"pooling": self.pooling}
+
+    @property
+    def adopts(self) -> Mapping[str, str]:
+        """What next sentence has learnt to make of the first step, as BertForSequenceClassification takes it along."""
+        names = [name for name, _ in self.pool.named_parameters()] if self.pooling == "first" else []
+        return {f"pool.{name}": f"parts.next-sentence.pool.{name}" for name in names}
 
     @staticmethod
     def _pooling(config: Settings, shape: str) -> str:

