@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from firth.errors import InputError, RunError
 from firth.evaluate.encoder import open_encoder
@@ -24,10 +24,14 @@ from firth.interop.gguf_read import Read
 from firth.interop.gguf_vocabulary import cut_otherwise, vocabulary_of
 from firth.interop.tensors import read_json, write_json
 from firth.model.encoder import Backbone
+from firth.objective import Composed
 from firth.signal import Batch, Features
+from firth.train.build import describe_model
 from firth.train.describe import count
 
 # B samples, T steps, D width
+
+VECTORS = "vectors"  # in place of the name of a head
 
 
 class Options(NamedTuple):
@@ -56,14 +60,17 @@ class Form(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """A backbone, one head, and the signal that feeds them."""
+    """An encoder with one head or none, and the signal that feeds it."""
 
     opened: Opened
     name: str  # of the task or objective; vectors
-    backbone: Backbone
-    head: nn.Module
+    objective: Composed
     signal: Any  # of text
     exported: Callable[[Features], dict[str, Tensor]]
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.objective.backbone  # type: ignore[return-value]
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Answer:
@@ -77,9 +84,8 @@ class Subject:
         return {name: sizes_of(short[name].shape, long[name].shape) for name in short}
 
     def __str__(self) -> str:
-        shape, classes = self.opened.shape, self.opened.classes
-        told = f" ({len(classes)} classes)" if classes else ""
-        return f"{shape.name}, {shape.layers} layers × {shape.width}, {self.name}{told}"
+        classes = f" ({len(self.opened.classes)} classes)" if self.opened.classes else ""
+        return f"{describe_model(self.opened.shape, self.objective)} · {self.name}{classes}"
 
 
 def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mapping[str, Any] = ()) -> Subject:
@@ -87,14 +93,13 @@ def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mappi
     opened = open_folder(model)
     if vectors or next(heads_in(opened), None) is None:
         encoder = open_encoder(model, settings, "cpu")
-        return Subject(opened, "vectors", encoder.backbone, nn.Identity(), encoder.signal, vectors_of)
+        return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, vectors_of)
     found = loaded(opened, model, settings, "cpu")
     if found.exported is None:
         do = "Say --vectors, for what the encoder gives."
         raise InputError(model, f"`{found.name}` has nothing that another tool could be given", do)
-    part: Any = found.objective.parts[found.name]
-    backbone: Any = found.objective.backbone
-    return Subject(opened, found.name, backbone, part, found.signal, partial(found.exported, part))
+    exported = partial(found.exported, found.objective.parts[found.name])
+    return Subject(opened, found.name, found.objective, found.signal, exported)
 
 
 def vectors_of(features: Features) -> dict[str, Tensor]:
@@ -127,9 +132,9 @@ class Onnx:
         subject, shape = self.subject, self.subject.backbone.shape
         out.mkdir()
         subject.backbone.set_attention("sdpa")  # whose graph is the shorter one
-        onnx.write(out / "model.onnx", onnx.Graph(subject.backbone, subject.head, subject.exported), list(self.outputs))
+        onnx.write(out / "model.onnx", onnx.Graph(subject.objective, subject.exported), list(self.outputs))
         subject.signal.save(out, segments=bool(shape.segments))
-        bare = {"architectures": [TYPES[shape.name].architecture(set(), None)]} if subject.name == "vectors" else {}
+        bare = {"architectures": [TYPES[shape.name].architecture(set(), None)]} if subject.name == VECTORS else {}
         write_json(out / "config.json", self.config | bare)
 
     def check(self, out: Path) -> Iterator[tuple[str, Checked]]:
@@ -214,9 +219,9 @@ def causal_model(folder: Path) -> Any:
 
 def round_weights(model: Any, precision: str) -> None:
     """Matrices as the file holds them."""
-    modules = [model.backbone, model.head] if isinstance(model, Subject) else [model.model]
+    module = model.objective if isinstance(model, Subject) else model.model
     with torch.no_grad():
-        for parameter in (one for module in modules for one in module.parameters()):
+        for parameter in module.parameters():
             parameter.copy_(gguf.rounded(parameter, precision))
 
 
