@@ -4,6 +4,7 @@ Whatever the form, the numbers to be met are those of the model as firth opens a
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -14,9 +15,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from firth import find
 from firth.errors import InputError, RunError
 from firth.evaluate.encoder import open_encoder
-from firth.evaluate.predict import heads_in, loaded
+from firth.evaluate.predict import head_of, load
 from firth.interop import check, gguf, hf, onnx
 from firth.interop.check import Answer, Checked
 from firth.interop.folder import TYPES, Opened, model_folder, open_folder
@@ -91,15 +93,24 @@ class Subject:
 def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mapping[str, Any] = ()) -> Subject:
     """The model with its head; vectors, or no head that predicts: the encoder alone. Raises InputError."""
     opened = open_folder(model)
-    if vectors or next(heads_in(opened), None) is None:
+    head = None if vectors else head_in(opened)
+    if head is None:
         encoder = open_encoder(model, settings, "cpu")
         return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, vectors_of)
-    found = loaded(opened, model, settings, "cpu")
-    if found.exported is None:
-        do = "Say --vectors, for what the encoder gives."
-        raise InputError(model, f"`{found.name}` has nothing that another tool could be given", do)
-    exported = partial(found.exported, found.objective.parts[found.name])
-    return Subject(opened, found.name, found.objective, found.signal, exported)
+    name, kind = head
+    exported = getattr(find.find(kind, name), "exported", None)
+    if exported is None:
+        what = f"`{name}` has nothing that another tool could be given"
+        raise InputError(model, what, "Say --vectors, for what the encoder gives.")
+    found = load(model, settings, "cpu")
+    return Subject(opened, name, found.objective, found.signal, partial(exported, found.objective.parts[name]))
+
+
+def head_in(opened: Opened) -> tuple[str, str] | None:
+    """(name, kind) of the part that predicts."""
+    with suppress(InputError):
+        return head_of(opened, "")
+    return None
 
 
 def vectors_of(features: Features) -> dict[str, Tensor]:
