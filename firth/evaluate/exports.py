@@ -21,7 +21,7 @@ from firth.evaluate.encoder import open_encoder
 from firth.evaluate.predict import head_of, load
 from firth.interop import check, gguf, hf, onnx
 from firth.interop.check import Answer, Checked
-from firth.interop.folder import TYPES, Opened, model_folder, open_folder
+from firth.interop.folder import TYPES, Opened, model_folder, open_folder, open_shape
 from firth.interop.gguf_read import Read
 from firth.interop.gguf_vocabulary import cut_otherwise, vocabulary_of
 from firth.interop.tensors import read_json, write_json
@@ -127,15 +127,13 @@ class Onnx:
     def __init__(self, model: str | Path, options: Options):
         refuse_option("onnx", options, "precision")
         check.need("--to onnx", onnx.PACKAGES, "export")
-        subject = self.subject = subject_of(model, options.vectors, options.settings)
-        if subject.backbone.shape.name not in onnx.ENCODERS:
-            what = (
-                f"is of the shape `{subject.backbone.shape.name}`, and ONNX is written of {' and '.join(onnx.ENCODERS)}"
-            )
+        shape = open_shape(model)
+        if shape.name not in onnx.ENCODERS:
+            what = f"is of the shape `{shape.name}`, and ONNX is written of {' and '.join(onnx.ENCODERS)}"
             raise InputError(model, what, "Say --to gguf, or --to hf.")
         self.config = read_json(model_folder(model) / "config.json")
-        given = ", ".join(onnx.names_of(subject.backbone.shape))
-        self.outputs = subject.outputs()
+        subject = self.subject = subject_of(model, options.vectors, options.settings)
+        given, self.outputs = ", ".join(onnx.names_of(shape)), subject.outputs()
         shown = ", ".join(f"{name} ({size})" for name, size in self.outputs.items())
         self.model, self.plan = str(subject), f"ONNX · {given} (batch × steps) → {shown}"
 
