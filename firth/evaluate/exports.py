@@ -220,8 +220,8 @@ FORMS: dict[str, Callable[[str | Path, Options], Form]] = {"gguf": Gguf, "hf": H
 
 def causal_model(folder: Path) -> Any:
     """The model that writes on: as firth computes it, or where it has no such shape transformers."""
-    if gguf.SHAPE in TYPES:
-        return subject_of(folder, False)
+    if gguf.SHAPE in TYPES and (subject := subject_of(folder, False)).name != VECTORS:
+        return subject
     check.need("--to gguf", ("transformers",), "hf")
     return hf.Theirs(folder, hf.class_of(folder))
 
