@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV   ?= .venv
 TORCH  ?= torch==2.13.0
+LLAMA  ?= 3.22.1
 BIN    := $(VENV)/bin
 JOBS   ?= 2
 
@@ -22,13 +23,19 @@ $(VENV)/measure: $(VENV)/full
 	$(BIN)/python -m pip install --quiet -e ".[benchmark,browser]"
 	touch $@
 
+$(VENV)/node: $(VENV)/full   # llama.cpp for the slow tests, where npm is there
+	mkdir -p $@
+	-npm install --silent --prefix $@ --ignore-scripts --omit=optional node-llama-cpp@$(LLAMA) \
+	  @node-llama-cpp/$$(node -p "process.platform + '-' + process.arch")@$(LLAMA)
+	touch $@
+
 demo: $(VENV)/base      ## pre-train, adapt, compare on real reviews: under two minutes on two cores
 	$(BIN)/firth demo
 
 test: $(VENV)/full      ## the fast suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS)
 
-test-slow: $(VENV)/measure   ## real data (FIRTH_DATA), kills, full disks, the browser
+test-slow: $(VENV)/measure $(VENV)/node   ## real data (FIRTH_DATA), kills, full disks, the browser, llama.cpp
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow
 
 check: $(VENV)/full     ## format, lint, types (import directions are a test of their own)

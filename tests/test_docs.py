@@ -1,5 +1,6 @@
 """Documents are executed: every command of the README and the pages runs, on small data, from top to bottom."""
 
+import ast
 import os
 import re
 import shlex
@@ -16,7 +17,17 @@ from tests.house import ROOT
 from tests.labelled_files import write_pairs, write_questions, write_tags
 from tests.material import documents, write_labels
 
-TASKS = ["classify", "tag", "pairs", "span", "score", "compare", "embed", "company"]  # pages that begin with a model
+TASKS = [
+    "classify",
+    "tag",
+    "pairs",
+    "span",
+    "score",
+    "compare",
+    "embed",
+    "company",
+    "export",
+]  # pages that begin with a model
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
 SMALL = "--size 1x32 --set text.vocabulary=300 --set text.context=32 --set data.held_out=0.2 --set train.batch=4"
@@ -115,6 +126,16 @@ def test_the_python_of_the_readme_runs(desk):
     code = code.replace('task="classify")', 'task="classify", settings=["train.steps=4"], out="runs/adapted")')
     done = run(f"{sys.executable} -c {shlex.quote(code)}", desk)
     assert re.search(r"^(positive|negative) 0\.\d+", done.stdout, re.M)
+
+
+def test_the_python_of_the_page_on_export_runs(trained, tmp_path):
+    """After its commands, without firth."""
+    place = shutil.copytree(trained, tmp_path / "desk", ignore=shutil.ignore_patterns("cache"))
+    page = blocks(ROOT / "docs" / "export.md")
+    run(command(small(page[0][1].splitlines()[0])), place)
+    code = next(text for kind, text in page if kind == "python")
+    assert "firth" not in code
+    assert len(ast.literal_eval(run(f"{sys.executable} -c {shlex.quote(code)}", place).stdout)) == 5
 
 
 def test_the_targets_that_the_readme_names_exist():

@@ -4,6 +4,7 @@ Whatever the form, the numbers to be met are those of the model as firth opens a
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -12,22 +13,27 @@ from typing import Any, NamedTuple, Protocol
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from firth import find
 from firth.errors import InputError, RunError
 from firth.evaluate.encoder import open_encoder
-from firth.evaluate.predict import heads_in, loaded
+from firth.evaluate.predict import head_of, load
 from firth.interop import check, gguf, hf, onnx
 from firth.interop.check import Answer, Checked
-from firth.interop.folder import TYPES, Opened, model_folder, open_folder
+from firth.interop.folder import TYPES, Opened, model_folder, open_folder, open_shape
 from firth.interop.gguf_read import Read
 from firth.interop.gguf_vocabulary import cut_otherwise, vocabulary_of
 from firth.interop.tensors import read_json, write_json
 from firth.model.encoder import Backbone
+from firth.objective import Composed
 from firth.signal import Batch, Features
+from firth.train.build import describe_model
 from firth.train.describe import count
 
 # B samples, T steps, D width
+
+VECTORS = "vectors"  # in place of the name of a head
 
 
 class Options(NamedTuple):
@@ -56,14 +62,17 @@ class Form(Protocol):
 
 @dataclass(frozen=True)
 class Subject:
-    """A backbone, one head, and the signal that feeds them."""
+    """An encoder with one head or none, and the signal that feeds it."""
 
     opened: Opened
     name: str  # of the task or objective; vectors
-    backbone: Backbone
-    head: nn.Module
+    objective: Composed
     signal: Any  # of text
     exported: Callable[[Features], dict[str, Tensor]]
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.objective.backbone  # type: ignore[return-value]
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Answer:
@@ -77,24 +86,31 @@ class Subject:
         return {name: sizes_of(short[name].shape, long[name].shape) for name in short}
 
     def __str__(self) -> str:
-        shape, classes = self.opened.shape, self.opened.classes
-        told = f" ({len(classes)} classes)" if classes else ""
-        return f"{shape.name}, {shape.layers} layers × {shape.width}, {self.name}{told}"
+        classes = f" ({len(self.opened.classes)} classes)" if self.opened.classes else ""
+        return f"{describe_model(self.opened.shape, self.objective)} · {self.name}{classes}"
 
 
 def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mapping[str, Any] = ()) -> Subject:
     """The model with its head; vectors, or no head that predicts: the encoder alone. Raises InputError."""
     opened = open_folder(model)
-    if vectors or next(heads_in(opened), None) is None:
+    head = None if vectors else head_in(opened)
+    if head is None:
         encoder = open_encoder(model, settings, "cpu")
-        return Subject(opened, "vectors", encoder.backbone, nn.Identity(), encoder.signal, vectors_of)
-    found = loaded(opened, model, settings, "cpu")
-    if found.exported is None:
-        do = "Say --vectors, for what the encoder gives."
-        raise InputError(model, f"`{found.name}` has nothing that another tool could be given", do)
-    part: Any = found.objective.parts[found.name]
-    backbone: Any = found.objective.backbone
-    return Subject(opened, found.name, backbone, part, found.signal, partial(found.exported, part))
+        return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, vectors_of)
+    name, kind = head
+    exported = getattr(find.find(kind, name), "exported", None)
+    if exported is None:
+        what = f"`{name}` has nothing that another tool could be given"
+        raise InputError(model, what, "Say --vectors, for what the encoder gives.")
+    found = load(model, settings, "cpu")
+    return Subject(opened, name, found.objective, found.signal, partial(exported, found.objective.parts[name]))
+
+
+def head_in(opened: Opened) -> tuple[str, str] | None:
+    """(name, kind) of the part that predicts."""
+    with suppress(InputError):
+        return head_of(opened, "")
+    return None
 
 
 def vectors_of(features: Features) -> dict[str, Tensor]:
@@ -111,15 +127,13 @@ class Onnx:
     def __init__(self, model: str | Path, options: Options):
         refuse_option("onnx", options, "precision")
         check.need("--to onnx", onnx.PACKAGES, "export")
-        subject = self.subject = subject_of(model, options.vectors, options.settings)
-        if subject.backbone.shape.name not in onnx.ENCODERS:
-            what = (
-                f"is of the shape `{subject.backbone.shape.name}`, and ONNX is written of {' and '.join(onnx.ENCODERS)}"
-            )
+        shape = open_shape(model)
+        if shape.name not in onnx.ENCODERS:
+            what = f"is of the shape `{shape.name}`, and ONNX is written of {' and '.join(onnx.ENCODERS)}"
             raise InputError(model, what, "Say --to gguf, or --to hf.")
         self.config = read_json(model_folder(model) / "config.json")
-        given = ", ".join(onnx.names_of(subject.backbone.shape))
-        self.outputs = subject.outputs()
+        subject = self.subject = subject_of(model, options.vectors, options.settings)
+        given, self.outputs = ", ".join(onnx.names_of(shape)), subject.outputs()
         shown = ", ".join(f"{name} ({size})" for name, size in self.outputs.items())
         self.model, self.plan = str(subject), f"ONNX · {given} (batch × steps) → {shown}"
 
@@ -127,9 +141,9 @@ class Onnx:
         subject, shape = self.subject, self.subject.backbone.shape
         out.mkdir()
         subject.backbone.set_attention("sdpa")  # whose graph is the shorter one
-        onnx.write(out / "model.onnx", onnx.Graph(subject.backbone, subject.head, subject.exported), list(self.outputs))
+        onnx.write(out / "model.onnx", onnx.Graph(subject.objective, subject.exported), list(self.outputs))
         subject.signal.save(out, segments=bool(shape.segments))
-        bare = {"architectures": [TYPES[shape.name].architecture(set(), None)]} if subject.name == "vectors" else {}
+        bare = {"architectures": [TYPES[shape.name].architecture(set(), None)]} if subject.name == VECTORS else {}
         write_json(out / "config.json", self.config | bare)
 
     def check(self, out: Path) -> Iterator[tuple[str, Checked]]:
@@ -206,17 +220,17 @@ FORMS: dict[str, Callable[[str | Path, Options], Form]] = {"gguf": Gguf, "hf": H
 
 def causal_model(folder: Path) -> Any:
     """The model that writes on: as firth computes it, or where it has no such shape transformers."""
-    if gguf.SHAPE in TYPES:
-        return subject_of(folder, False)
+    if gguf.SHAPE in TYPES and (subject := subject_of(folder, False)).name != VECTORS:
+        return subject
     check.need("--to gguf", ("transformers",), "hf")
     return hf.Theirs(folder, hf.class_of(folder))
 
 
 def round_weights(model: Any, precision: str) -> None:
     """Matrices as the file holds them."""
-    modules = [model.backbone, model.head] if isinstance(model, Subject) else [model.model]
+    module = model.objective if isinstance(model, Subject) else model.model
     with torch.no_grad():
-        for parameter in (one for module in modules for one in module.parameters()):
+        for parameter in module.parameters():
             parameter.copy_(gguf.rounded(parameter, precision))
 
 

@@ -1,8 +1,7 @@
 """`firth predict`: what a trained model says about new inputs, streamed: labels, or words for [MASK].
 
 What a prediction is, is the business of the objective or task whose head lies in the model folder: its file offers
-`predict(objective, signal, texts, numbers, top) -> list`, one item per text; and `exported(part, features) -> dict`,
-the tensors that another tool is given, by the names of transformers.
+`predict(objective, signal, texts, numbers, top) -> list`, one item per text.
 """
 
 import sys
@@ -11,8 +10,6 @@ from dataclasses import dataclass
 from itertools import chain, islice
 from pathlib import Path
 from typing import IO, Any
-
-from torch import Tensor
 
 from firth import find
 from firth.data.files import FORMATS, expand
@@ -45,7 +42,6 @@ class Loaded:
     signal: Signal
     classes: tuple[str, ...]
     answer: Callable[..., list[Any]]  # `predict` of the method's file
-    exported: Callable[..., dict[str, Tensor]] | None = None  # `exported` of that file: what other tools are given
 
     @property
     def reads(self) -> Callable[[Record], Text] | None:
@@ -90,11 +86,7 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     for a model without a head that predicts.
     """
     refuse_unfinished(folder)
-    return loaded(open_folder(folder), folder, settings, device)
-
-
-def loaded(opened: Opened, folder, settings: Iterable[str] | Mapping[str, Any], device: str) -> Loaded:
-    """`load` of a folder whose weights are read already."""
+    opened = open_folder(folder)
     name, kind = head_of(opened, folder)
     recipe = Recipe(device=device, signal=opened.facts.get("signal", "text"), model=Model(source=str(folder)))
     recipe = apply_settings(recipe, settings)
@@ -102,22 +94,16 @@ def loaded(opened: Opened, folder, settings: Iterable[str] | Mapping[str, Any], 
     objective = compose(opened, name, module, signal)
     fill(objective, opened, folder)
     objective.eval().to(build.device_of(recipe))
-    return Loaded(name, objective, signal, opened.classes, module.predict, getattr(module, "exported", None))
+    return Loaded(name, objective, signal, opened.classes, module.predict)
 
 
-def heads_in(opened: Opened) -> Iterator[tuple[str, str]]:
-    """(name, kind) of the parts that predict."""
+def head_of(opened: Opened, folder) -> tuple[str, str]:
+    """(name, kind) of the part that predicts. Raises InputError."""
     parts = {name.split(".")[1] for name in opened.state if name.startswith("parts.")}
     for kind in KINDS:
         for name in sorted(parts & set(find.names(kind))):
             if hasattr(find.find(kind, name), "predict"):
-                yield name, kind
-
-
-def head_of(opened: Opened, folder) -> tuple[str, str]:
-    """The first of them. Raises InputError where there is none."""
-    if found := next(heads_in(opened), None):
-        return found
+                return name, kind
     raise InputError(
         folder, "has no head that predicts", f"Adapt it first: firth adapt {folder} LABELS.tsv --task classify."
     )

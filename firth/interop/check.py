@@ -102,8 +102,8 @@ def apart(one: Tensor, other: Tensor, pad: Tensor | None = None) -> float:
 
 
 def greatest(differences: Iterable[float]) -> float:
-    """NaN where one is."""
-    return float(np.max([*differences]))
+    """NaN where one is; 0 of none."""
+    return float(np.max([*differences], initial=0.0))
 
 
 def refuse_apart(place: object, checked: Checked, of: str, limit: float = CLOSE) -> None:

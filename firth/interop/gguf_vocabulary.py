@@ -16,6 +16,7 @@ from firth.interop.tensors import read_json
 
 NORMAL, CONTROL, USER_DEFINED, UNUSED = 1, 3, 4, 5  # kinds of tokens there
 ROLES = {"bos_token": "bos", "eos_token": "eos", "unk_token": "unk", "pad_token": "pad"}
+NEVER = "ÿ ÿ"  # the letters of byte 255, which no text holds: a file without a pair is not read
 BYTE_LEVEL = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
 OTHER = "Say --to hf, or train with text.tokenizer=bpe."
 PLAIN: dict[str, Any] = {
@@ -72,7 +73,7 @@ def vocabulary_of(folder: Path, rows: int) -> Vocabulary:
     if characters:
         merges = list(dict.fromkeys(pair for letter in characters_in(tree) for pair in joined(letters(letter))))
     names, kinds = spelled(tree, rows, characters)
-    return Vocabulary(names, kinds, merges, special, begins, ends, tree["model"].get("unk_token") or "")
+    return Vocabulary(names, kinds, merges or [NEVER], special, begins, ends, tree["model"].get("unk_token") or "")
 
 
 def unsupported(tree: Mapping[str, Any]) -> list[str]:

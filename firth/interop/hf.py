@@ -1,6 +1,8 @@
 """A model folder handed on: the files that belong to it, and what transformers makes of them."""
 
 import shutil
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -65,9 +67,10 @@ class Theirs:
 
         transformers.logging.set_verbosity_error()
         transformers.logging.disable_progress_bar()
-        model, told = getattr(transformers, name).from_pretrained(
-            str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True, **options
-        )
+        with redirect_stderr(StringIO()):  # bars
+            model, told = getattr(transformers, name).from_pretrained(
+                str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True, **options
+            )
         self.model, self.segments = model.eval(), bool(getattr(model.config, "type_vocab_size", 0))
         if missing := sorted(told["missing_keys"]):
             what = f"transformers finds no weights for `{missing[0]}` and begins them at random"

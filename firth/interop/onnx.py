@@ -18,6 +18,7 @@ from firth.interop.check import Answer
 from firth.model.encoder import Backbone
 from firth.model.positions import Rotary, Turn
 from firth.model.shape import Shape
+from firth.objective import Composed
 from firth.signal import Batch, Features
 
 # B samples, T steps
@@ -39,9 +40,13 @@ class Angles(Rotary):
 class Graph(nn.Module):
     """What is traced: tensors in, tensors out."""
 
-    def __init__(self, backbone: Backbone, head: nn.Module, scores: Scores):
+    def __init__(self, objective: Composed, scores: Scores):
         super().__init__()
-        self.backbone, self.head, self.scores = backbone, head, scores
+        self.objective, self.scores = objective, scores
+
+    @property
+    def backbone(self) -> Backbone:
+        return self.objective.backbone  # type: ignore[return-value]
 
     def forward(
         self, input_ids: Tensor, attention_mask: Tensor, token_type_ids: Tensor | None = None
