@@ -1,7 +1,8 @@
-"""Labelled files of the toy language for the tasks beyond classify: tags, pairs, questions."""
+"""Labelled files of the toy language for what lies beyond classify: tags, pairs, questions, choices."""
 
 import json
 import random
+import zipfile
 from pathlib import Path
 
 from tests.material import TOPICS, VERBS
@@ -63,4 +64,31 @@ def write_questions(folder: Path, count: int = 60, seed: int = 0, name: str = "q
     paragraphs = [question(source, number, **options) for number in range(count)]
     path = Path(folder) / name
     path.write_text(json.dumps({"version": "1.1", "data": [{"title": "toy", "paragraphs": paragraphs}]}), "utf-8")
+    return path
+
+
+def write_minimal_pairs(folder: Path, count: int = 20, seed: int = 0, name: str = "blimp.zip") -> Path:
+    """A zip as BLiMP's, two paradigms: the verb after a noun, and the order of article and noun."""
+    source = random.Random(seed)
+    path = Path(folder) / name
+    with zipfile.ZipFile(path, "w") as archive:
+        for paradigm in ("verb_form", "word_order"):
+            rows = [{**minimal_pair(paradigm, source), "UID": paradigm, "linguistics_term": paradigm.split("_")[0]}
+                    for _ in range(count)]  # fmt: skip
+            archive.writestr(f"blimp/{paradigm}.jsonl", "".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def minimal_pair(paradigm: str, source: random.Random) -> dict[str, str]:
+    noun, verb = source.choice(TOPICS["sea"][0]), source.choice(VERBS)
+    bad = f"The {noun} {verb[:-1]} it." if paradigm == "verb_form" else f"{noun.title()} the {verb} it."
+    return {"sentence_good": f"The {noun} {verb} it.", "sentence_bad": bad}
+
+
+def write_choices(folder: Path, count: int = 20, seed: int = 0, name: str = "choices.jsonl") -> Path:
+    source = random.Random(seed)
+    rows = [{"prompt": f"The {source.choice(TOPICS['farm'][0])}", "choices": [source.choice(VERBS), "the"], "answer": 0}
+            for _ in range(count)]  # fmt: skip
+    path = Path(folder) / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path

@@ -214,11 +214,14 @@ def test_losses_follow_the_recorded_trace(names):
 
 def settings_table(name: str) -> str:
     """The recipe table of a method as Markdown: its own fields that are told, then those that all have."""
-    shared, fields = ObjectiveConfig.model_fields, contract.main_class(name).Config.model_fields
+    config = contract.module_of(name).Config
+    shared, fields = ObjectiveConfig.model_fields, config.model_fields
     rows = ["| setting | default | what it is |", "|---|---|---|"]
-    for key in [*(k for k in fields if k not in shared and fields[k].description), *shared]:
+    own = [key for key in fields if key not in shared and fields[key].description]
+    for key in [*own, *(shared if getattr(config, "learns", True) else ())]:
         told = fields[key].description or ""
-        default = "from the data" if re.search(r"\bfilled\b", told) else f"`{fields[key].default}`"
+        value = str(fields[key].get_default(call_default_factory=True)).replace("\n", r"\n")
+        default = "from the data" if re.search(r"\bfilled\b", told) else f"`{value}`"
         what = told.removeprefix("filled: ").replace("; filled:", ":").removesuffix("; filled")
         kind = fields[key].annotation
         choices = f" ({', '.join(f'`{c}`' for c in get_args(kind))})" if get_origin(kind) is Literal else ""
@@ -226,7 +229,7 @@ def settings_table(name: str) -> str:
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize("name", contract.methods())
+@pytest.mark.parametrize("name", [*find.names("objectives"), *find.names("tasks")])
 def test_the_page_of_a_method_lists_its_settings(name):
     """FIRTH_GOLDEN=write writes the table into the page."""
     page, marks = DOCS / f"{name}.md", ("<!-- settings -->\n", "\n<!-- /settings -->")

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from tests.house import ROOT
-from tests.labelled_files import write_pairs, write_questions, write_tags
+from tests.labelled_files import write_choices, write_minimal_pairs, write_pairs, write_questions, write_tags
 from tests.material import documents, write_labels
 
 TASKS = [
@@ -28,6 +28,7 @@ TASKS = [
     "company",
     "export",
 ]  # pages that begin with a model
+ALONE = ["in-context", "prompt", "minimal-pairs"]  # pages that need no model
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
 SMALL = "--size 1x32 --set text.vocabulary=300 --set text.context=32 --set data.held_out=0.2 --set train.batch=4"
@@ -62,6 +63,8 @@ def laid(folder: Path) -> Path:
     write_tags(folder, 10, seed=1, name="test.conllu")
     write_pairs(folder, 60)
     write_questions(folder, 30)
+    write_minimal_pairs(folder)
+    write_choices(folder)
     return folder
 
 
@@ -114,6 +117,16 @@ def test_a_page_on_a_task_runs_from_top_to_bottom(name, trained, tmp_path, monke
     assert lines
     for line in map(small, lines):
         typed(line)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_page_without_a_model_runs_from_top_to_bottom(name, desk, monkeypatch):
+    monkeypatch.chdir(desk)
+    found = blocks(ROOT / "docs" / f"{name}.md")
+    for line in (line for kind, text in found if kind == "sh" for line in text.splitlines()):
+        typed(line)
+    done = run(f"{sys.executable} -c {shlex.quote(''.join(text for kind, text in found if kind == 'python'))}", desk)
+    assert done.stdout.strip()
 
 
 def test_the_python_of_the_readme_runs(desk):

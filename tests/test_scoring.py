@@ -284,3 +284,16 @@ def test_the_treebank_against_itself():
     path = REAL / "ud_ewt" / "test.conllu.gz"
     found = score(path, path, "tag")
     assert (found["items"], found["sentences"], found["accuracy"]) == (25094, 2077, 1.0)
+
+
+# ------------------------------------------------------------------ prompts
+
+
+def test_written_answers_match_exactly_and_need_be_no_label(tmp_path):
+    gold, said = tmp_path / "gold.tsv", tmp_path / "said.jsonl"
+    gold.write_text("text\tlabel\na\tpositive\nb\tnegative\nc\tpositive\nd\tnegative\n")
+    written = ["positive ", "Negative", "", "negative"]
+    said.write_text("".join(json.dumps({"text": t, "label": w}) + "\n" for t, w in zip("abcd", written, strict=True)))
+    found = score(gold, said, "prompt")
+    assert (found["items"], found["accuracy"], found["labels"]) == (4, 0.5, 0.5)
+    assert score(gold, said, "prompt", classes=["Negative"])["labels"] == 0.75

@@ -61,7 +61,7 @@ def check(paths: Iterable[str], text: str | None = None, label: str | None = Non
     readings = {part: read(expand(files, problems), text, label, document, labelled=sure, problems=problems)
                 for part, files in given.items()}  # fmt: skip
     made = all(file.made for reading in readings.values() for file in reading.files)
-    visit = Visit(problems, sure or readings["train"].label_column is not None, in_words=not made)
+    visit = Visit(problems, sure or readings["train"].label_column is not None, made)
     duplicates = count(visit.texts(readings))
     if not visit.lengths.documents:
         _nothing(problems, given)
@@ -87,11 +87,11 @@ def _look_at_labels(records: list[Record], sure: bool, problems: Problems) -> No
 class Visit:
     """One pass over all records, every inspector at work."""
 
-    def __init__(self, problems: Problems, keep_labels: bool, in_words: bool = True):
-        """in_words: the texts are in some language, which made ones are not."""
-        self.problems, self.keep_labels = problems, keep_labels
+    def __init__(self, problems: Problems, keep_labels: bool, made: bool = False):
+        """made: the texts are made up, in no language and of no words that a tokenizer would find."""
+        self.problems, self.keep_labels, self.made = problems, keep_labels, made
         self.lengths, self.leaks = Lengths(), Leaks()
-        self.inspectors: list[Inspector] = [self.lengths, Classes(), Boilerplate()] + [Languages()] * in_words
+        self.inspectors: list[Inspector] = [self.lengths, Classes(), Boilerplate()] + [Languages()] * (not made)
         self.labelled: list[Record] = []  # without their texts: for the check of labels
 
     def texts(self, readings: dict[str, Reading]) -> Iterator[str]:
@@ -114,7 +114,12 @@ class Visit:
     def facts(self, readings: dict[str, Reading]) -> dict[str, Any]:
         first = readings["train"]
         found: dict[str, Any] = {"files": sum(len(reading.files) for reading in readings.values()), "unit": first.unit}
-        found |= {"running": first.running, "text_column": first.text_column, "label_column": first.label_column}
+        found |= {
+            "running": first.running,
+            "made": self.made,
+            "text_column": first.text_column,
+            "label_column": first.label_column,
+        }
         for inspector in self.inspectors:
             found |= inspector.facts()
         leaks = self.problems.counts[BOTH]
@@ -147,7 +152,7 @@ def _suggestion(given: dict[str, list[str]], facts: dict[str, Any]) -> tuple[str
         extra = "".join(f" --{part} {shlex.join(given[part])}" for part in ("valid", "test") if part in given)
         size = facts["documents"]
         return f"firth adapt MODEL {paths}{extra}", f"MODEL is a pre-trained run; {size:,} labelled examples"
-    tokens = TOKENS_PER_WORD * facts["words"]
+    tokens = facts["characters"] if facts["made"] else TOKENS_PER_WORD * facts["words"]
     minutes = min(max(4 * tokens / SPEED / 60, 1), 60)
     budget = next(limit for limit in (1, 2, 5, 10, 20, 40, 60) if minutes <= limit)
     passes = budget * 60 * SPEED / max(tokens, 1)

@@ -2,7 +2,7 @@
 
 classify, pairs: accuracy, macro-F1, Matthews (scikit-learn's); many labels: micro- and macro-F1; numbers: Pearson and
 Spearman (scipy's). tag: accuracy over words, and span F1 (seqeval's default) where the tags are BIO. span: exact match
-and F1 (SQuAD's evaluation scripts).
+and F1 (SQuAD's evaluation scripts). prompt: exact match of what was written, and the share that is a label at all.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -28,6 +28,7 @@ from firth.evaluate.prediction_files import (
     refuse_unknown,
 )
 from firth.functional import answers, metrics, spans
+from firth.tasks import prompt
 from firth.tasks.tag import TAGS, WORDS
 
 LABELS = ("label", "labels", "class", "gold", "category", "sentiment", "target")
@@ -171,6 +172,18 @@ def refuse_strangers(predicted: Sequence[str], rows: Sequence[Row], gold: Iterab
         raise InputError(rows[place].where, f"the {noun} `{label}` is not in {name}", hint)
 
 
+def score_written(gold: str | Path, predictions: str | Path, options: Options) -> dict[str, Any]:
+    """Exact match of written answers; one that is no label at all, or empty, is wrong, and no error."""
+    true, said = open_rows(gold), open_rows(predictions)
+    columns = _columns(true, said, options)
+    rows = align(true, said)
+    right = [label_of(cell(row, columns[0])) for row, _ in rows]
+    written = [label_of(row.fields.get(columns[1]) or "") for _, row in rows]
+    known = {*right, *options.classes}
+    labels = sum(one in known for one in written)
+    return prompt.judged(right, written) | {"labels": labels / len(rows)}
+
+
 def score_tags(gold: str | Path, predictions: str | Path, options: Options) -> dict[str, Any]:
     true, said = open_rows(gold), open_rows(predictions)
     column = find_column(true, "--label", options.label, TAGS)
@@ -270,6 +283,7 @@ def _answer(row: Row, column: str) -> str:
 TASKS: dict[str, Callable[[str | Path, str | Path, Options], dict[str, Any]]] = {
     "classify": score_classes,
     "pairs": score_pairs,
+    "prompt": score_written,
     "tag": score_tags,
     "span": score_answers,
 }

@@ -152,8 +152,10 @@ def question(family: Family, number: int, draw: Draw, held_out: bool | None) -> 
     return Question(family.name, tuple(pairs), words(query[0])[0], tuple(options), answer)
 
 
-def _rivals(family: Family, key: np.ndarray, draw: Draw, held_out: bool | None):
-    """A member, neighbours of it that all answer a query differently, the query, and the key; None: too few."""
+def _rivals(
+    family: Family, key: np.ndarray, draw: Draw, held_out: bool | None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+    """A member and neighbours of it that all answer a query differently, the query, and the key; None: too few."""
     first = members(family, key, draw, held_out)
     one, two = uniform(draw, key, "near", 2, CANDIDATES, NEAR)[0]
     near = family.near(np.repeat(first, CANDIDATES, 0), one)
