@@ -148,7 +148,7 @@ def test_several_missing_packages_are_named_together(monkeypatch):
 
 def test_batches_have_short_long_uneven_and_paired_samples():
     found = check.check_batches(text())
-    assert [tuple(batch["tokens"].shape) for batch in found] == [(1, 3), (1, 24), (4, 24), (3, 20)]
+    assert [tuple(batch["tokens"].shape) for batch in found] == [(1, 3), (1, 24), (4, 24), (3, 21)]
     assert ["pad" in batch for batch in found] == [False, False, True, True]
     assert found[3]["segments"].max() == 1 and "segments" not in found[2]
     again = check.check_batches(text())
@@ -201,6 +201,11 @@ def test_outputs_as_long_as_the_batch_are_known_by_their_lengths():
 
     found = compared(ours, theirs, batches((1, 2), (2, 3)))
     assert found == Checked(0.5, ("steps", "sample"), 2, (1, 2), (2, 3))
+
+
+def test_an_output_of_one_number_for_each_text_is_compared_too():
+    found = compared(*(lambda batch: {"number": batch["tokens"][:, 0].double()},) * 2, batches((1, 2), (2, 3)))
+    assert found.outputs == ("number",) and found.difference == 0
 
 
 def test_what_is_no_number_is_never_near():

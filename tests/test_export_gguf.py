@@ -348,25 +348,23 @@ def test_a_key_is_missing(copied):
     assert refused(copied).startswith("M/config.json: has no `intermediate_size`. ")
 
 
-def test_the_formula_is_that_of_the_architecture_in_double_precision(file):
-    """One step, one layer at a time, written out in NumPy: no rotation at step 0."""
+def test_the_formula_is_that_of_the_architecture(file):
+    """One step, written out in NumPy and double precision: nothing is turned at step 0, and nothing else is attended to."""
     read = Read(file)
-    x = np.array(read.weight("token_embd")[7], np.float64)
 
-    def normed(values, name, layer=None):
-        return (
-            values
-            / np.sqrt((values**2).mean() + read.number("attention.layer_norm_rms_epsilon"))
-            * np.array(read.weight(name, layer), np.float64)
-        )
+    def weight(name, layer=None) -> np.ndarray:
+        return read.weight(name, layer).double().numpy()
 
+    def normed(values, name, layer=None) -> np.ndarray:
+        epsilon = read.number("attention.layer_norm_rms_epsilon")
+        return values / np.sqrt((values**2).mean() + epsilon) * weight(name, layer)
+
+    x = weight("token_embd")[7]
     for layer in range(2):
-        map_of = {name: np.array(read.weight(name, layer), np.float64) for name in
-                  ("attn_v", "attn_output", "ffn_gate", "ffn_up", "ffn_down")}  # fmt: skip
-        value = (map_of["attn_v"] @ normed(x, "attn_norm", layer)).reshape(2, 8).repeat(2, axis=0).reshape(-1)
-        x = x + map_of["attn_output"] @ value
+        value = (weight("attn_v", layer) @ normed(x, "attn_norm", layer)).reshape(2, 8).repeat(2, axis=0).reshape(-1)
+        x = x + weight("attn_output", layer) @ value
         inner = normed(x, "ffn_norm", layer)
-        gate = map_of["ffn_gate"] @ inner
-        x = x + map_of["ffn_down"] @ (gate / (1 + np.exp(-gate)) * (map_of["ffn_up"] @ inner))
-    expected = np.array(read.weight("output"), np.float64) @ normed(x, "output_norm")
+        gate = weight("ffn_gate", layer) @ inner
+        x = x + weight("ffn_down", layer) @ (gate / (1 + np.exp(-gate)) * (weight("ffn_up", layer) @ inner))
+    expected = weight("output") @ normed(x, "output_norm")
     np.testing.assert_allclose(read.logits(torch.tensor([[7]]))[0, 0].numpy(), expected, atol=1e-4)

@@ -78,7 +78,9 @@ def compared(ours: Run, theirs: Run, batches: Sequence[Batch]) -> Checked:
     """Both models on all batches; outputs that only one of them has are left aside."""
     answers = [(batch, ours(batch), theirs(batch)) for batch in batches]
     names = [name for name in answers[0][1] if name in answers[0][2]]
-    uneven = {name for name in names if len({one[name].shape[1] for _, one, _ in answers}) > 1}  # as long as the batch
+    uneven = {
+        name for name in names if len({one[name].shape[1:2] for _, one, _ in answers}) > 1
+    }  # as long as the batch
     differences = [
         apart(one[name], other[name], batch.get("pad") if name in uneven else None)
         for batch, one, other in answers
