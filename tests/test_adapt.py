@@ -242,7 +242,7 @@ def test_unknown_start_and_task():
         runs.quick_adapt("unused", task="clasify")
     assert (
         str(caught.value)
-        == "tasks `clasify`: no such name. Did you mean `classify`? There is: classify, pairs, span, tag."
+        == "tasks `clasify`: no such name. Did you mean `classify`? There is: classify, pairs, prompt, span, tag."
     )
 
 

@@ -10,7 +10,7 @@ from tests.test_bad_input import firth, refused
 
 CHECK = "Check the name."
 PLACE = "Choose another place with --out."
-TASKS = "There is: classify, pairs, span, tag."
+TASKS = "There is: classify, pairs, prompt, span, tag."
 ARMS = "There is: random, pretrained, co-occurrence, tf-idf."
 FOLDER = "Give a run folder, or a folder with config.json and model.safetensors."
 
@@ -115,7 +115,7 @@ SCORE = {
     ("gold.csv", "said.csv"): "said.csv:4:1: the label `mixed` is not in gold.csv.\n"
     "There is: `bad`, `good`. If `mixed` may be predicted: --classes mixed",
     ("gold.csv", "said.csv", "--task", "tags"): "--task tags: has no score.\n"
-    "Did you mean `tag`? There is: classify, pairs, tag, span.",
+    "Did you mean `tag`? There is: classify, pairs, prompt, tag, span.",
     ("gold.csv", "said.csv", "--label", "labl"): "gold.csv: has no column `labl`.\n"
     "Did you mean `label`? --label can be `id`, `label`.",
     ("gold.csv", "said.csv", "--predicted", "guess"): "said.csv: has no column `guess`.\n"

@@ -46,7 +46,11 @@ def small(line: str) -> str:
     """The same command at a size for a test: a few steps of a tiny model. Nothing else is changed."""
     line = re.split(r"\s+# ", line)[0].rstrip()
     verb = line.removeprefix("firth ").partition(" ")[0]
-    own = " --vary size=1x32 --vary text.vocabulary=300 --vary text.context=32" if verb == "compare" else f" {SMALL}"
+    own = (
+        " --vary size=1x32 --vary text.vocabulary=300 --vary text.context=32 --vary data.held_out=0.2"
+        if verb == "compare"
+        else f" {SMALL}"
+    )
     budget = f"--budget 4steps{own}"
     line = re.sub(r"--budget \S+", budget, line)
     return line + " --set train.steps=4 --set train.batch=4" if verb in ("adapt", "compare") else line

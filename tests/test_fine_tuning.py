@@ -311,7 +311,7 @@ def test_a_kept_comparison_of_another_encoder_is_refused(tmp_path):
 
 
 def test_a_comparison_tells_how_the_encoder_was_fine_tuned():
-    from firth.evaluate.compare import settings_of
+    from firth.evaluate.arms import settings_of
 
     plain = settings_of(asked())
     assert not {"encoder", "layer decay", "blocks drawn anew"} & set(plain)

@@ -128,7 +128,7 @@ def test_a_classifier_takes_the_pooler_along_as_transformers_does(pooled):
 
 
 def test_what_next_sentence_has_learnt_of_the_first_step_is_taken_along(tmp_path):
-    settings = [*SHORT, "model.shape=bert", "text.vocabulary=300", "data.document=line"]
+    settings = [*SHORT, "model.shape=bert", "text.vocabulary=300", "data.document=line", "data.held_out=0.2"]
     out = tmp_path / "run"
     pretrain([runs.folder() / "corpus.txt"], "next-sentence,masked-tokens", "1x32", "3steps", out, settings=settings)
     before = open_folder(out).state["parts.next-sentence.pool.dense.weight"]
