@@ -43,7 +43,7 @@ class Numbers:
     adapt_batch: int = 32
     adapt_lr: float = 5e-4
     adapt_embedding_lr: float = 0.3
-    adapt_evaluations: int = 6
+    adapt_evaluations: int = 4
     # data
     held_back: int = 1500  # short reviews in the test part, and in the development part
     watched: int = 300  # further short reviews that the curves are drawn on, and nothing is chosen by
@@ -146,6 +146,7 @@ def pretrained(out: Path, texts: reviews.Files, numbers: Numbers, seed: int, dev
         "train.steps": numbers.steps,
         "train.batch": numbers.batch,
         "train.evaluate_every": max(1, numbers.steps // numbers.evaluations),
+        "train.evaluate_samples": 128,
         "optimizer.lr": numbers.lr,
         "optimizer.embedding_lr": numbers.embedding_lr,
         "masked_tokens.mask_rate": numbers.mask_rate,
