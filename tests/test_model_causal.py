@@ -1,5 +1,7 @@
 """Causal shapes: no step sees a later one or another document; keys and values that are kept give the same numbers."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -54,7 +56,7 @@ def test_blocks_cover_all_steps():
     for steps in (1, 64, 65, 300, 600, 1025):
         found = list(blocks(steps))
         assert found[0][0] == 0 and found[-1][1] == steps
-        assert all(one[1] == other[0] for one, other in zip(found, found[1:], strict=False))
+        assert all(one[1] == other[0] for one, other in pairwise(found))
 
 
 def test_dropout_of_causal_attention_keeps_the_mean_and_has_the_gradient_of_what_was_dropped():
@@ -171,6 +173,14 @@ def test_the_last_step_alone_may_be_kept_while_the_cache_fills():
     one = model({"tokens": rows[:, :19]}, keep=last, cache=cache).values
     two = model({"tokens": rows[:, 19:]}, cache=cache).values
     assert_close(torch.cat([one, two], 1), model({"tokens": rows}).values[:, -2:], **exact)
+
+
+@pytest.mark.parametrize("name", CAUSAL)
+def test_kept_steps_of_padded_rows_while_the_cache_fills(name):
+    model, (rows, pad) = backbone(CAUSAL[name]), padded("left")
+    keep = torch.tensor([[7, 8]] * 3)
+    found = model({"tokens": rows, "pad": pad}, keep=keep, cache=Cache(3)).values
+    assert_close(found, model({"tokens": rows, "pad": pad}, cache=Cache(3)).values[:, 7:], **exact)
 
 
 def test_windows_keep_no_cache():

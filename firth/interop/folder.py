@@ -32,7 +32,12 @@ class Opened:
     unused: list[str]  # tensors nobody here has a place for, under the folder's own names
     classes: tuple[str, ...] = ()  # names of the labels, in index order, where it is a classifier
     facts: dict[str, Any] = field(default_factory=dict)  # what save_folder was told
-    parts: frozenset[str] = frozenset()  # the objectives and tasks whose heads are there
+    implied: frozenset[str] = frozenset()  # objectives whose heads are there without a tensor of their own
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The objectives and tasks whose heads are there."""
+        return self.implied | {name.split(".")[1] for name in self.state if name.startswith("parts.")}
 
 
 def save_folder(
@@ -125,9 +130,8 @@ def open_folder(folder) -> Opened:
     named = task in ("classify", "pairs", "tag")
     classes = class_names(config) if named else tuple(told.get("classes") or ())
     facts = (pooling_of(config) if named else {}) | told
-    parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
-    parts |= {"next-token"} if shape.tied and ends_with(config, CAUSAL) else set()
-    return Opened(shape, state, sorted(unused), classes, facts, frozenset(parts))
+    implied = {"next-token"} if shape.tied and ends_with(config, CAUSAL) else set()
+    return Opened(shape, state, sorted(unused), classes, facts, frozenset(implied))
 
 
 def ends_with(config: Mapping[str, Any], ends: tuple[str, ...]) -> bool:

@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from firth.interop.bert import ACTIVATIONS
 from firth.interop import llama
+from firth.interop.bert import ACTIVATIONS
 from firth.interop.llama import OUTPUT, ends
 from firth.interop.places import Place, whole
 from firth.model.shape import Shape

@@ -10,8 +10,8 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 class Shape(BaseModel):
     """One encoder's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
 
-    BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2: Radford
-    et al. 2019, section 2.3.
+    BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
+    Radford et al. 2019, section 2.3.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
