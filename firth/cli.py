@@ -331,18 +331,30 @@ def predict(
     model: Model,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
     top: Annotated[int, typer.Option(help="How many guesses to print.")] = 5,
+    tokens: Annotated[int | None, typer.Option(help="Writing on: so many tokens at most.  [default: 100]")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Writing on: 0 is always the likeliest.  [default: 0.8]")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Writing on: only so many tokens, the likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Writing on: only the likeliest with this share.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Writing on: only with this share of the likeliest.")] = None,
+    repetition: Annotated[float | None, typer.Option(help="Writing on: above 1 is against repeating.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Writing on: end before this text (repeatable).")] = None,
+    choice: Annotated[list[str] | None, typer.Option(help="Writing on: one of these texts (repeatable).")] = None,
     text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Labels, tags, answers, or words for [MASK]; a table on a terminal, JSON lines when piped."""
+    """Labels, tags, answers, words for [MASK], a text written on; readable on a terminal, JSON lines when piped."""
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.predict import predict as run
 
-        show.predictions(
-            run(model, inputs, top=top, text=text, config=config, settings=settings or [], seed=seed,
-                device=device, dry_run=dry_run),
-            out,
+        found = run(
+            model, inputs, top=top, text=text, config=config, settings=settings or [], seed=seed, device=device,
+            dry_run=dry_run, pieces=show.live and not (as_json or out), tokens=tokens, temperature=temperature,
+            top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, stop=tuple(stop or ()),
+            choice=tuple(choice or ()),
         )  # fmt: skip
+        show.predictions(found, out)
 
 
 @app.command()

@@ -34,6 +34,11 @@ class ObjectiveConfig(BaseModel):
     reads: ClassVar[frozenset[str]] = frozenset()  # batch keys read by prepare and loss
     adds: ClassVar[frozenset[str]] = frozenset()  # batch keys (and counts) written by arrange and prepare
     terms: ClassVar[tuple[str, ...]] = ()  # names of the loss terms = names in batch.counts
+    shape: ClassVar[str | None] = None  # of model/sizes.py, that goes with it where nobody named one
+    uses: ClassVar[tuple[str, ...]] = (
+        "firth adapt {} LABELS.tsv --task classify",
+    )  # commands on a run, the next first
+    opens: ClassVar[str] = "AutoModel"  # the class of transformers that takes its model folder
 
     weight: float = Field(1.0, ge=0, description="factor of this objective's terms in the loss")
 
@@ -60,6 +65,7 @@ class Objective(nn.Module):
     Config: ClassVar[type[ObjectiveConfig]] = ObjectiveConfig
     compares_samples: ClassVar[bool] = False  # True for SimCLR and kin: accumulation is refused
     all_steps: ClassVar[bool] = True  # False: the vectors at batch["keep"] are enough
+    causal: ClassVar[bool | None] = None  # True: no step may see later ones; False: all must; None: as the shape has it
 
     def __init__(self, config: ObjectiveConfig, backbone: nn.Module):
         super().__init__()
@@ -84,7 +90,7 @@ class Objective(nn.Module):
         return self.loss(self.encode(batch), batch)
 
     def encode(self, batch: Batch, layers: bool = False) -> Features:
-        return _encode(self.backbone, batch, self.all_steps, layers)
+        return _encode(self.backbone, batch, self.all_steps, layers, self.causal)
 
     def after_step(self, progress: float) -> None:
         """Schedules and moving averages; progress in [0, 1]."""
@@ -99,6 +105,7 @@ class Composed(nn.Module):
         self.backbone = backbone
         self.parts = nn.ModuleDict(dict(parts))
         self.compares_samples = any(p.compares_samples for p in parts.values())
+        self.causal = next((p.causal for p in parts.values() if p.causal is not None), None)
 
     @property
     def objectives(self) -> list[Objective]:
@@ -110,7 +117,7 @@ class Composed(nn.Module):
         return [part.config for part in self.objectives]
 
     def encode(self, batch: Batch, layers: bool = False) -> Features:
-        return _encode(self.backbone, batch, any(part.all_steps for part in self.objectives), layers)
+        return _encode(self.backbone, batch, any(part.all_steps for part in self.objectives), layers, self.causal)
 
     def forward(self, batch: Batch) -> Loss:
         """Sums and counts of all parts; weights are applied by the loop through `weights`."""
@@ -170,11 +177,18 @@ def refuse_uncomposable(parts: Mapping[str, Objective]) -> None:
             f"`{own[0]}` makes its own passes through the encoder and cannot share one",
             f"Run `--objective {own[0]}` alone.",
         )
+    sights = {part.causal: name for name, part in parts.items() if part.causal is not None}
+    if len(sights) > 1:
+        raise InputError(
+            f"objective `{','.join(parts)}`",
+            f"`{sights[True]}` must not see what comes later, and `{sights[False]}` must: one pass cannot be both",
+            f"Run `--objective {sights[True]}` alone.",
+        )
 
 
-def _encode(backbone: nn.Module, batch: Batch, all_steps: bool, layers: bool) -> Features:
+def _encode(backbone: nn.Module, batch: Batch, all_steps: bool, layers: bool, causal: bool | None) -> Features:
     keep = None if all_steps or layers else batch.get("keep")
-    features = backbone(batch, keep=keep, layers=layers)
+    features = backbone(batch, keep=keep, layers=layers, causal=causal)
     features.kept = keep is not None
     return features
 

@@ -28,12 +28,14 @@ class Table(BaseModel):
 class Model(Table):
     """Architecture and where its weights begin."""
 
-    shape: Literal["modernbert", "bert"] = "modernbert"
+    shape: Literal["modernbert", "bert", "llama", "gpt2"] | None = None  # None: what goes with the objective
     size: str | None = None  # a name of model/sizes.py or layers x width such as 4x256; None: chosen by the plan
     layers: int | None = Field(None, ge=1)  # filled
     width: int | None = Field(None, ge=1)  # filled
     heads: int | None = Field(None, ge=1)  # filled
     intermediate: int | None = Field(None, ge=1)  # filled
+    key_heads: int | None = Field(None, ge=1)  # filled; heads of keys and values, shared by the queries
+    tied: bool | None = None  # filled; the output map over the vocabulary is the token embedding
     dropout: float | None = Field(None, ge=0, lt=1)  # None: 0 for pre-training, the shape's own for adapting
     source: str | None = None  # --from: a model folder to go on from
     start: str = "co-occurrence"  # a file of starts/, or "random"
@@ -241,7 +243,8 @@ def _store(tree: dict, tables: dict, key: str, value: Any) -> None:
 
 def _describe(field) -> str:
     """ "one of `wsd`, `cosine`", or the name of the type."""
-    choices = get_args(field.annotation)
+    choices = [inner for choice in get_args(field.annotation) for inner in get_args(choice) or [choice]]
+    choices = [choice for choice in choices if choice is not type(None)] if str in map(type, choices) else choices
     if choices and all(isinstance(choice, str) for choice in choices):
         return f"one of {', '.join(f'`{choice}`' for choice in choices)}"
     kind = str(getattr(field.annotation, "__name__", field.annotation)) if not choices else str(field.annotation)

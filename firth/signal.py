@@ -45,6 +45,8 @@ class Batch(dict[str, Tensor]):
     Text: tokens (B, T) int64; pad (B, T) bool, True where there is no token; special (B, T) bool, True at tokens
     that are never hidden ([CLS], [SEP], padding); word (B, T) int64, number of the word in the row (-1 at special);
     segments (B, T) int64 where samples have two parts; key (B,) int64 (the bits of the uint64 key);
+    bytes (B, T) int64, how many bytes of text a token stands for; documents (B, T) int64: steps of other numbers are
+    not attended to; position (B, T) int64: the place of each step, where that is not its number in the row;
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
     """
 
@@ -71,12 +73,26 @@ class Facts(NamedTuple):
     pad_id: int = -1
     special_ids: tuple[int, ...] = ()  # never drawn as replacements
     classes: tuple[str, ...] = ()  # names of the labels, in index order, where the data is labelled
+    end_id: int = -1  # stands after each text, and so before the next, where rows are cut from a stream of texts
+    infill_ids: tuple[
+        int, ...
+    ] = ()  # stand before the beginning, the middle and the end of a text (fill in the middle)
 
 
 class SignalConfig(BaseModel):
     """The recipe table of a signal, named after its file."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def suited(cls, needs: frozenset[str]) -> dict[str, Any]:
+        """The keys that go with objectives of these needs, where nobody set them."""
+        return {}
+
+    @property
+    def in_words(self) -> bool:
+        """Whether its units are words, pieces of words, or the like, which keep company."""
+        return True
 
 
 class Signal:

@@ -37,7 +37,8 @@ class ToySignal(Signal):
     @property
     def facts(self) -> Facts:
         offers = frozenset({"tokens", "sentences", "partner", "words", "labels"})
-        return Facts(offers, VOCABULARY, MASK, PAD, (PAD, 1, CLS, SEP, MASK), ("bad", "good", "so-so"))
+        classes = ("bad", "good", "so-so")
+        return Facts(offers, VOCABULARY, MASK, PAD, (PAD, 1, CLS, SEP, MASK), classes, end_id=SEP)
 
     def stack(self, samples: list[Sample]) -> Batch:
         rows = [np.concatenate([[CLS], *(np.append(part, SEP) for part in s.parts)]).astype(np.int64) for s in samples]
@@ -130,9 +131,14 @@ def methods() -> list[str]:
 
 def cases() -> list[tuple[str, ...]]:
     """Each method alone; all composable objectives together, in both orders; a task with an objective."""
-    shared = tuple(name for name in find.names("objectives") if main_class(name).forward is Objective.forward)
+    shared = tuple(name for name in find.names("objectives") if shares_a_pass(name))
     mixed = [(shared[0], name) for name in learnt_tasks() if main_class(name).forward is Objective.forward]
     return [*((name,) for name in methods()), shared, shared[::-1], *mixed]
+
+
+def shares_a_pass(name: str) -> bool:
+    """With objectives that look to both sides."""
+    return main_class(name).forward is Objective.forward and main_class(name).causal is not True
 
 
 def build(
@@ -172,6 +178,16 @@ def counts_of(batches: list[Batch]) -> dict[str, int]:
 def sums(objective: Composed, batch: Batch) -> dict[str, float]:
     loss = objective(batch)
     return {name: term.sum.item() for name, term in (loss.terms | loss.metrics).items()}
+
+
+class Counted(Draw):
+    """A draw that counts how often it is asked, over all of them."""
+
+    asked = 0
+
+    def bits(self, keys, purpose, count):
+        Counted.asked += 1
+        return super().bits(keys, purpose, count)
 
 
 class Watched(Batch):

@@ -5,7 +5,7 @@ from torch import nn
 
 from firth.model.embedding import TokenEmbedding
 from firth.model.encoder import Backbone
-from firth.model.heads import PoolHead, TokenHead
+from firth.model.heads import OutputMap, PoolHead, TokenHead
 from firth.model.init import initialise
 from firth.model.shape import Shape
 from firth.model.sizes import shape_of
@@ -35,6 +35,15 @@ def backbone(shape: Shape, dtype=torch.float64) -> Backbone:
     return shaken(Backbone(shape, TokenEmbedding(shape)), shape).to(dtype)
 
 
+CAUSAL = {
+    "llama": small("llama", key_heads=4),
+    "llama-grouped": small("llama", key_heads=2, tied=False, rope_global=500_000.0),
+    "llama-wide-heads": small("llama", key_heads=1, head_size=10),
+    "gpt2": small("gpt2"),
+    "gpt2-untied": small("gpt2", tied=False, activation="relu"),
+}
+
+
 class Part(nn.Module):
     """A stand-in for an objective: modules by name."""
 
@@ -53,6 +62,7 @@ class Whole(nn.Module):
         made = {
             "masked-tokens": lambda: Part(head=TokenHead(shape, self.backbone.embed.word.weight)),
             "next-sentence": lambda: Part(pool=PoolHead(shape), classifier=nn.Linear(shape.width, 2)),
+            "next-token": lambda: Part(head=OutputMap(shape, self.backbone.embed.word.weight)),
             "classify": lambda: Part(pool=PoolHead(shape), classifier=nn.Linear(shape.width, classes)),
         }
         self.parts = nn.ModuleDict({name: made[name]() for name in parts})

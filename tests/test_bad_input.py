@@ -138,8 +138,8 @@ OPTIONS = {
     "--budget 1.2.3m": f"--budget 1.2.3m: is neither a time nor an amount of training.\n{FORM}",
     "--budget 9999999999999999h": f"--budget 9999999999999999h: is neither a time nor an amount of training.\n{FORM}",
     "--objective masked-token": "objectives `masked-token`: no such name.\n"
-    "Did you mean `masked-tokens`? There is: masked-tokens, next-sentence.",
-    "--objective classify": "objectives `classify`: no such name.\nThere is: masked-tokens, next-sentence.",
+    "Did you mean `masked-tokens`? There is: masked-tokens, next-sentence, next-token.",
+    "--objective classify": "objectives `classify`: no such name.\nThere is: masked-tokens, next-sentence, next-token.",
     "--size huge": "size `huge`: is neither a name nor layers x width.\n"
     "Write for instance 4x256, or one of tiny, mini, small, medium, base, large.",
     "--size 0x32": "size `0x32`: is neither a name nor layers x width.\n"
@@ -201,7 +201,9 @@ def test_a_number_out_of_its_limits(place, monkeypatch, setting):
 
 
 WORDS = {
-    "model.shape=gpt": "--set: `model.shape` cannot be `gpt`.\n`model.shape` is one of `modernbert`, `bert`.",
+    "model.shape=gpt": (
+        "--set: `model.shape` cannot be `gpt`.\n`model.shape` is one of `modernbert`, `bert`, `llama`, `gpt2`."
+    ),
     "model.start=foo": "model.start = foo: no such start.\nThere is: random, co-occurrence.",
     "signal=image": "signals `image`: no such name.\nThere is: text.",
     "nonsense": "--set nonsense: has no `=`.\nWrite key=value, as in --set train.batch=32.",

@@ -132,7 +132,7 @@ def test_rows(tmp_path):
     assert windows.lengths.max() <= 17 and len(windows) == len(windows.lengths)
     with pytest.raises(InputError) as error:
         corpus.train("columns")
-    assert str(error.value) == "rows = 'columns': there are no such rows. Say packed or documents."
+    assert str(error.value) == "rows = 'columns': there are no such rows. Say packed, stream or documents."
 
 
 class Line:

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from firth.functional import losses
-from firth.functional.losses import IGNORE, count_right, cross_entropy_sum
+from firth.functional.losses import IGNORE, count_right, cross_entropy_sum, linear_cross_entropy_sum
 
 
 def example(rows=37, classes=211, dtype=torch.float64, seed=0):
@@ -87,3 +87,42 @@ def test_no_gradient_is_asked_of_evaluation():
     with torch.inference_mode():
         ours, _ = cross_entropy_sum(logits, targets)
     assert ours.item() == pytest.approx(F.cross_entropy(logits, targets, reduction="sum").item())
+
+
+@pytest.mark.parametrize("classes", [7, 3000])
+@pytest.mark.parametrize("items", [0, 1, 5, 1500])
+def test_the_loss_of_a_map_is_that_of_its_logits(items, classes):
+    noise = torch.Generator().manual_seed(items)
+    values = torch.randn(items, 6, dtype=torch.float64, generator=noise, requires_grad=True)
+    rows = torch.randn(classes, 6, dtype=torch.float64, generator=noise, requires_grad=True)
+    targets = torch.randint(0, classes, (items,), generator=noise)
+    wanted, right = cross_entropy_sum(values @ rows.T, targets)
+    found, hits = linear_cross_entropy_sum(values, rows, targets)
+    torch.testing.assert_close(found, wanted)
+    assert int(hits) == int(right)
+    both = ((0.3 * loss) for loss in (found, wanted))
+    one, two = (torch.autograd.grad(loss, (values, rows)) for loss in both)
+    torch.testing.assert_close(one, two)
+
+
+def test_the_loss_of_a_map_in_bf16_is_near_that_in_fp32():
+    noise = torch.Generator().manual_seed(0)
+    values, rows = (torch.randn(size, 64, generator=noise) * 0.3 for size in (500, 900))
+    targets = torch.randint(0, 900, (500,), generator=noise)
+    exact = [one.requires_grad_() for one in (values, rows)]
+    half = [one.detach().bfloat16().requires_grad_() for one in exact]
+    wanted, found = (linear_cross_entropy_sum(*pair, targets)[0] for pair in (exact, half))
+    assert found.dtype == torch.float32 and found.item() == pytest.approx(wanted.item(), rel=2e-3)
+    wanted.backward(), found.backward()
+    assert half[1].grad.dtype == torch.bfloat16
+    torch.testing.assert_close(half[1].grad.float(), exact[1].grad, rtol=0.1, atol=0.05)
+
+
+def test_without_a_gradient_none_is_made():
+    values, rows = torch.randn(4, 3), torch.randn(5, 3)
+    with torch.no_grad():
+        loss, _ = linear_cross_entropy_sum(values.requires_grad_(), rows, torch.arange(4))
+    assert not loss.requires_grad
+    only = linear_cross_entropy_sum(values.detach(), rows.requires_grad_(), torch.arange(4))[0]
+    only.backward()
+    assert rows.grad is not None

@@ -100,11 +100,11 @@ def test_no_config(tmp_path):
     assert refused(tmp_path) == f"M: holds no config.json. {GIVE}"
 
 
-@pytest.mark.parametrize("kind", ["gpt2", None])
+@pytest.mark.parametrize("kind", ["t5", None])
 def test_unsupported_type(saved, kind):
     edit(saved, model_type=kind)
     assert refused(saved) == (
-        f"M/config.json: model_type `{kind}` is not supported. firth opens bert and modernbert models."
+        f"M/config.json: model_type `{kind}` is not supported. firth opens bert, modernbert, llama and gpt2 models."
     )
 
 

@@ -52,19 +52,19 @@ def test_tables_grow_and_stay():
 def test_splitting_heads(parts, rotary):
     values = numbers(2, 5, parts * 3 * 4)
     turn = Rotary(4, 100.0)(5, values) if rotary else None
-    split = split_heads(values, parts, 3, turn)
+    split = split_heads(values, (3,) * parts, turn)
     expected = list(values.view(2, 5, parts, 3, 4).permute(2, 0, 3, 1, 4))
     for part in range(max(1, parts - 1) if rotary else 0):
         expected[part] = rotated(expected[part], 100.0)
     for one, other in zip(split, expected, strict=True):
         assert one.is_contiguous()
         close(one, other, rtol=1e-6, atol=1e-6)
-    assert torch.autograd.gradcheck(lambda x: split_heads(x, parts, 3, turn), (values,))
+    assert torch.autograd.gradcheck(lambda x: split_heads(x, (3,) * parts, turn), (values,))
 
 
 def test_joining_heads_undoes_splitting():
     values = numbers(2, 5, 12)
-    close(join_heads(split_heads(values, 1, 3, None)[0]), values)
+    close(join_heads(split_heads(values, (3,), None)[0]), values)
 
 
 @pytest.mark.parametrize("attend", [plain, sdpa])

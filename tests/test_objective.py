@@ -42,7 +42,7 @@ class Backbone(nn.Module):
         self.scale = nn.Parameter(torch.ones(()))
         self.passes, self.kept = 0, "unset"
 
-    def forward(self, batch, keep=None, layers=False):
+    def forward(self, batch, keep=None, layers=False, causal=None):
         self.passes, self.kept = self.passes + 1, keep
         return Features(values=self.scale * batch["key"].float()[:, None, None])
 

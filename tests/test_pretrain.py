@@ -79,8 +79,8 @@ def test_a_run_leaves_everything_a_person_keeps(corpus, tmp_path):
     rows = read_metrics(folder.metrics)
     assert [row["step"] for row in rows if "held_out" in row] == [0, 6, 12]
     assert [row["step"] for row in rows if "lr" in row] == list(range(1, 13))
-    assert len((folder.samples / "fills-12.txt").read_text().splitlines()) == 5
-    assert "[MASK]" in (folder.samples / "fills-0.txt").read_text()
+    assert len((folder.samples / "step-12.txt").read_text().splitlines()) == 5
+    assert "[MASK]" in (folder.samples / "step-0.txt").read_text()
     assert "Plan" in folder.log.read_text() and "held-out" in folder.log.read_text()
 
 

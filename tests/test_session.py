@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 from firth import distributed
 from firth.errors import InputError, Interrupted, RunError
 from firth.functional.random import Draw
+from firth.objectives import masked_tokens
+from firth.objectives.masked_tokens import Blank
 from firth.recipe import Recipe, Train, with_table
 from firth.signal import Sample
-from firth.train import card, describe, fills, session
+from firth.train import card, describe, session
 from firth.train.budget import Budget, Clock
-from firth.train.fills import Blank, Fills
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, read_metrics
 from firth.train.run import Step
+from firth.train.samples import Samples, texts
 from tests import contract
 
 RECIPE = with_table(Recipe(train=Train(steps=20)), "masked_tokens", {"vocabulary": 40})
@@ -80,13 +82,7 @@ def test_two_terms_stand_side_by_side():
     assert card.describe_metrics(metrics) == "next sentence loss 0.50 · 75.0 % right · masked tokens loss 3.00"
 
 
-# ------------------------------------------------------------------ fills
-
-
-def numbers(count: int, length: int = 40) -> list[Sample]:
-    """Windows of the toy signal; its words are numbers, so no sentence of letters is in them."""
-    source = np.random.default_rng(0)
-    return [contract.window(source, length, key) for key in range(count)]
+# ------------------------------------------------------------------ samples
 
 
 class Words:
@@ -108,47 +104,51 @@ class Windows:
         return [Sample((np.array([index]),), int(index)) for index in indices]
 
 
+def blanks(seed: int, count: int) -> list[Blank]:
+    return masked_tokens.tries(Words(), texts(Words(), Windows(), Draw(seed)), Draw(seed), count)
+
+
 def test_a_blank_hides_one_longer_word_of_a_whole_sentence():
-    found = fills.blanks(Words(), Windows(), Draw(0), 2)
+    found = blanks(0, 2)
     assert len(found) == 2
     for blank in found:
-        assert blank.text.count("[MASK]") == 1 and len(blank.truth) >= fills.LONG
+        assert blank.text.count("[MASK]") == 1 and len(blank.truth) >= masked_tokens.LONG
         whole = blank.text.replace("[MASK]", blank.truth)
         assert whole == "The grey ship carries seven old captains home ."
 
 
 def test_blanks_hang_on_the_seed_alone():
-    drawn = {tuple(fills.blanks(Words(), Windows(), Draw(seed), 3)) for seed in (1, 1, 2, 3, 4)}
+    drawn = {tuple(blanks(seed, 3)) for seed in (1, 1, 2, 3, 4)}
     assert 1 < len(drawn) <= 4
 
 
 def test_sentences_of_numbers_have_no_blank():
-    class Numbers:
-        def __len__(self):
-            return 4
-
-        def get(self, indices, draw):
-            return numbers(1)
-
-    assert fills.blanks(contract.SIGNAL, Numbers(), Draw(0), 5) == []
+    assert masked_tokens.tries(contract.SIGNAL, iter(["5 6 7 8 9 10 11 12"] * 4), Draw(0), 5) == []
 
 
-def test_a_fill_reads_as_a_line():
+def test_a_blank_reads_as_a_line():
     blank = Blank("the ship [MASK] the tide .", "carries")
-    text = fills.line(blank, [("follows", 0.311), ("meets", 0.2)])
+    text = masked_tokens.line(blank, [("follows", 0.311), ("meets", 0.2)])
     assert text == "the ship [MASK] the tide . · follows 31 %, meets 20 % · truth: carries"
 
 
-def test_fills_are_written_by_step(tmp_path):
-    made = Fills(RECIPE, Words(), Windows(), tmp_path / "samples", count=2)
-    made.fill_in = lambda objective, signal, texts, top: [[[("ship", 0.5)] * top] for _ in texts]
+def guessing(monkeypatch, *guesses: tuple[str, float]) -> None:
+    """The same guesses for each blank, without a model."""
+    monkeypatch.setattr(
+        masked_tokens, "fill_in", lambda objective, signal, texts, top: [[list(guesses)] for _ in texts]
+    )
+
+
+def test_samples_are_written_by_step(tmp_path, monkeypatch):
+    guessing(monkeypatch, ("ship", 0.5), ("sea", 0.25))
+    made = Samples(RECIPE, Words(), Windows(), tmp_path / "samples", count=2)
     lines = made.write(40, None)
-    assert (tmp_path / "samples" / "fills-40.txt").read_text().splitlines() == lines
-    assert len(lines) == 2 and all("ship 50 %, ship 50 %, ship 50 %" in line for line in lines)
+    assert (tmp_path / "samples" / "step-40.txt").read_text().splitlines() == lines
+    assert len(lines) == 2 and all("ship 50 %, sea 25 %" in line for line in lines)
 
 
-def test_an_objective_that_fills_nothing_in_writes_nothing(tmp_path):
-    made = Fills(Recipe(objective=("next-sentence",)), Words(), Windows(), tmp_path / "samples")
+def test_an_objective_that_shows_nothing_writes_nothing(tmp_path):
+    made = Samples(Recipe(objective=("next-sentence",)), Words(), Windows(), tmp_path / "samples")
     assert made.write(1, None) == [] and not (tmp_path / "samples").exists()
 
 
@@ -165,7 +165,7 @@ def diary_of(path, job, show: Recorded | None = None) -> session.Diary:
     work = session.Work(RECIPE, Budget("steps", 20), Clock(), show or Recorded(), path)
     work.signal, work.held_out = Words(), Windows()
     diary = session.Diary(work, folder, job)
-    diary.fills.fill_in = lambda objective, signal, texts, top: [[[("x", 1.0)]] for _ in texts]
+    diary.samples.module = SimpleNamespace(shown=lambda objective, signal, tries: ["x · truth: y" for _ in tries])
     return diary
 
 
@@ -202,7 +202,7 @@ def test_an_evaluation_has_perplexity_and_samples(tmp_path):
     diary.close()
     [row] = read_metrics(diary.folder.metrics)
     assert row["held_out"] == HELD_OUT | {"masked_tokens_perplexity": pytest.approx(np.exp(3.0))}
-    assert (diary.folder.samples / "fills-0.txt").exists()
+    assert (diary.folder.samples / "step-0.txt").exists()
     log = diary.folder.log.read_text()
     assert "step 0 of 20: held-out masked tokens loss 3.00 · 10.0 % right" in log and "truth:" in log
 

@@ -213,7 +213,8 @@ def bare(before, normalizer=None) -> Tokenizer:
         (pre_tokenizers.ByteLevel(add_prefix_space=True), None, None),
         (pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False), None, None),
         (pre_tokenizers.Metaspace(), None, None),
-        (None, None, None),
+        (None, None, _chunks.BYTES),  # joins nothing: each character is a token
+        (None, normalizers.NFC(), None),
     ],
 )
 def test_chunks_are_cut_only_where_that_is_exact(before, normalizer, pattern):

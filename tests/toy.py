@@ -30,7 +30,7 @@ class Backbone(nn.Module):
         self.norm = nn.LayerNorm(WIDTH)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, batch, keep=None, layers=False) -> Features:
+    def forward(self, batch, keep=None, layers=False, causal=None) -> Features:
         return Features(self.dropout(self.norm(torch.tanh(self.hidden(self.embed(batch["tokens"]))))))
 
 

@@ -13,7 +13,7 @@ from firth.data.config import Data
 from firth.data.records import Problems
 from firth.data.shards import Shard, token_type
 from firth.data.source import Source
-from firth.data.windows import DocumentRows, PackedRows
+from firth.data.windows import DocumentRows, PackedRows, StreamRows
 from firth.errors import InputError
 from firth.signal import Finding, Signal, SignalConfig
 
@@ -34,7 +34,8 @@ class Corpus:
         self.fingerprint, self.paths = fingerprint, paths
 
     def train(self, rows: str = "packed", context: int | None = None, partner: bool = False) -> Source:
-        """rows "packed": no padding, across documents; "documents": windows of one document, with sentence starts."""
+        """rows "packed": no padding, across documents; "documents": windows of one document, with sentence starts;
+        "stream": as packed, without special tokens of its own, and with the token after each row."""
         return self._source("train", rows, context, partner)
 
     def held_out(self, rows: str = "packed", context: int | None = None, partner: bool = False) -> Source:
@@ -55,9 +56,11 @@ class Corpus:
         context = context or self.signal.config.context
         if rows == "packed":
             return PackedRows(self.shard(split), context)
+        if rows == "stream":
+            return StreamRows(self.shard(split), context)
         if rows == "documents":
             return DocumentRows(self.shard(split), context, partner)
-        raise InputError(f"rows = {rows!r}", "there are no such rows", "Say packed or documents.")
+        raise InputError(f"rows = {rows!r}", "there are no such rows", "Say packed, stream or documents.")
 
 
 def open_corpus(

@@ -42,6 +42,34 @@ class PackedRows:
         return [Sample((row,), key) for row, key in zip(rows, keys, strict=True)]
 
 
+class StreamRows:
+    """The documents' stream cut every C = context tokens, each row with the token after it, for guessing.
+
+    A separator stands before the first document, too; so each token of the stream is guessed once, and read once.
+    """
+
+    lengths = None  # all rows are equally long
+
+    def __init__(self, shard: Shard, context: int):
+        self.shard, self.size = shard, _room(context, 0)
+
+    def __len__(self) -> int:
+        return -(-len(self.shard.tokens) // self.size)
+
+    def get(self, indices: np.ndarray, draw: Draw | None = None) -> list[Sample]:
+        """key = (hash of the document of the first token that is guessed, number of the row)."""
+        indices = np.asarray(indices, np.int64)
+        starts = indices * self.size
+        documents = np.searchsorted(self.shard.offsets, starts, side="right") - 1
+        keys = combine(self.shard.hashes[documents], indices).tolist()
+        return [Sample((self._row(start),), key) for start, key in zip(starts.tolist(), keys, strict=True)]
+
+    def _row(self, start: int) -> np.ndarray:
+        """int32 (C + 1,), fewer in the last row: the token before `start`, and C from there on."""
+        row = self.shard.tokens[max(start - 1, 0) : start + self.size].astype(np.int32)
+        return row if start else np.concatenate([np.array([self.shard.separator], np.int32), row])
+
+
 class DocumentRows:
     """Each document of n tokens cut evenly into ceil(n / L) windows, with the sentence starts in each.
 

@@ -61,7 +61,7 @@ class Encoder:
     @property
     def room(self) -> int:
         """Tokens of a text that are looked at, special ones left out."""
-        return self.signal.config.context - 2
+        return self.signal.config.context - self.signal.length(Sample((np.empty(0, np.int32),), key=0))
 
     def batch(self, ids: Sequence[np.ndarray]) -> Batch:
         """Token ids of each text → [CLS] … [SEP], padded, on the device."""
@@ -96,7 +96,8 @@ class Encoder:
         for places in batches([len(one.ids) for one in found], self.budget):
             features = self.features([found[i].ids for i in places], layers=True)
             assert features.layers is not None
-            parts = [(found[i].first + 1, found[i].last + 1) for i in places]  # [CLS] stands before
+            before = self.signal.lead
+            parts = [(found[i].first + before, found[i].last + before) for i in places]
             for layer, values in enumerate([*features.layers[:-1], features.values]):
                 vectors[layer, places] = means(values, parts).cpu().numpy()
         return vectors

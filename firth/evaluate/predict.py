@@ -1,7 +1,8 @@
-"""`firth predict`: what a trained model says about new inputs, streamed: labels, or words for [MASK].
+"""`firth predict`: what a trained model says about new inputs, streamed: labels, words for [MASK], a text written on.
 
 What a prediction is, is the business of the objective or task whose head lies in the model folder: its file offers
-`predict(objective, signal, texts, numbers, top) -> list`, one item per text.
+`predict(objective, signal, texts, numbers, top) -> list`, one item per text. A method that writes offers `stream`, too,
+which gives the same in pieces as they come, and takes options on writing in place of `top`.
 """
 
 import sys
@@ -42,6 +43,7 @@ class Loaded:
     signal: Signal
     classes: tuple[str, ...]
     answer: Callable[..., list[Any]]  # `predict` of the method's file
+    pieces: Callable[..., Iterator[Any]] | None = None  # its `stream`, where it writes
 
     @property
     def reads(self) -> Callable[[Record], Text] | None:
@@ -49,20 +51,39 @@ class Loaded:
         config = getattr(self.objective.parts[self.name], "config", None)
         return config.inputs if isinstance(config, TaskConfig) and config.fielded else None
 
-    def predict(self, texts: Text | Iterable[Text], top: int | None = None) -> Iterator[Any]:
+    def predict(self, texts: Text | Iterable[Text], top: int | None = None, **writing) -> Iterator[Any]:
         """One prediction per text, in the order of the texts, while they are still being read.
 
         A text may be several, where the task takes several: question and document, two sentences, words.
         At most AHEAD texts are held; texts of like length share a batch. top: how many labels or words are named
-        (None: the method's own choice). Raises InputError for a text that the method cannot answer.
+        (None: the method's own choice). writing: how a text is written on, such as tokens=50, temperature=0.
+        Raises InputError for a text that the method cannot answer.
         """
         source = iter([texts] if isinstance(texts, str) else texts)
-        done, ahead = 0, FIRST
+        options, done, ahead = self.options(top, writing), 0, FIRST
         while chunk := list(islice(source, ahead)):
-            yield from self._chunk(chunk, done, {} if top is None else {"top": top})
+            yield from self._chunk(chunk, done, options)
             done, ahead = done + len(chunk), min(2 * ahead, AHEAD)
 
-    def _chunk(self, texts: list[Text], done: int, options: dict[str, int]) -> list[Any]:
+    def stream(self, texts: Iterable[str], **writing) -> Iterator[Any]:
+        """Each text, and then what is written to it, piece by piece; only of a method that writes."""
+        assert self.pieces is not None
+        options = self.options(None, writing)
+        for number, text in enumerate(texts, 1):
+            yield text
+            yield from self.pieces(self.objective, self.signal, [text], numbers=[number], **options)
+
+    def options(self, top: int | None, writing: Mapping[str, Any]) -> dict[str, Any]:
+        """What the method is asked for. Raises InputError for writing where it answers otherwise."""
+        given = {name: value for name, value in writing.items() if value not in (None, ())}
+        if self.pieces is not None:
+            return given
+        if odd := next((name for name in given if name != "seed"), None):
+            what = f"is for a model that writes on; this one answers with {self.name.replace('-', ' ')}"
+            raise InputError(f"--{odd.replace('_', '-')}", what, "Leave it out.")
+        return {} if top is None else {"top": top}
+
+    def _chunk(self, texts: list[Text], done: int, options: dict[str, Any]) -> list[Any]:
         """Answers in order; the longest batch goes first, so that what does not fit memory shows at once."""
         order = sorted(range(len(texts)), key=lambda i: -length(texts[i]))
         answers: dict[int, Any] = {}
@@ -94,14 +115,13 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     objective = compose(opened, name, module, signal)
     fill(objective, opened, folder)
     objective.eval().to(build.device_of(recipe))
-    return Loaded(name, objective, signal, opened.classes, module.predict)
+    return Loaded(name, objective, signal, opened.classes, module.predict, getattr(module, "stream", None))
 
 
 def head_of(opened: Opened, folder) -> tuple[str, str]:
     """(name, kind) of the part that predicts. Raises InputError."""
-    parts = {name.split(".")[1] for name in opened.state if name.startswith("parts.")}
     for kind in KINDS:
-        for name in sorted(parts & set(find.names(kind))):
+        for name in sorted(opened.parts & set(find.names(kind))):
             if hasattr(find.find(kind, name), "predict"):
                 return name, kind
     raise InputError(
@@ -137,12 +157,15 @@ def predict(
     seed: int | None = None,
     device: str | None = None,
     dry_run: bool = False,
+    pieces: bool = False,
+    **writing,
 ) -> Iterator[Any]:
     """Predictions for texts, for the texts in files, and for the lines of a pipe (`-`), streamed in their order.
 
-    text: name of the text column in tables; tasks that read several have their own. config, seed: nothing here depends
-    on them. dry_run: only the model and the inputs are checked. Raises InputError at once for a model or file that
-    cannot be read.
+    text: name of the text column in tables; tasks that read several have their own. config: nothing here depends on it,
+    and on the seed only what is written. dry_run: only the model and the inputs are checked. pieces: what is written
+    comes in pieces, as `Loaded.stream` gives them. writing: tokens, temperature, top_k, top_p, min_p, repetition, stop,
+    choice. Raises InputError at once for a model or file that cannot be read.
     """
     given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
@@ -150,21 +173,31 @@ def predict(
     if top is not None and top < 1:
         raise InputError(f"--top {top}", "asks for no guess", "Ask for one or more.")
     for one in given:
-        refuse_input(one)
+        refuse_input(one, empty=True)
     loaded = load(model, settings, device or "auto")
-    sources = [source_of(one, text, loaded.reads) for one in given]
+    writes = loaded.pieces is not None
+    sources = [source_of(one, text, loaded.reads, empty=writes) for one in given]
     texts = (one for source in sources for one in source)
-    return iter(()) if dry_run else loaded.predict(texts, top)
+    how = writing | {"seed": seed}
+    loaded.options(top, how)
+    if dry_run:
+        return iter(())
+    return loaded.stream(texts, **how) if pieces and writes else loaded.predict(texts, top, **how)
 
 
-def source_of(given: str, column: str | None = None, reads: Callable[[Record], Text] | None = None) -> Iterable[Any]:
+def source_of(
+    given: str,
+    column: str | None = None,
+    reads: Callable[[Record], Text] | None = None,
+    empty: bool = False,
+) -> Iterable[Any]:
     """The texts that one input stands for: lines of standard input, texts of a file or folder, or itself.
 
-    reads: makes the input of a row of a table; None: the text column is the input.
+    reads: makes the input of a row of a table; None: the text column is the input. empty: an empty text is one, too.
     """
     if given == "-":
         return lines(sys.stdin)
-    refuse_input(given)
+    refuse_input(given, empty)
     if not looks_like_a_file(given):
         return [given]
     files = expand([given])
@@ -175,9 +208,9 @@ def source_of(given: str, column: str | None = None, reads: Callable[[Record], T
     return chain(texts, map(reads, read(tables, rows=True)) if tables else ())
 
 
-def refuse_input(given: str) -> None:
+def refuse_input(given: str, empty: bool = False) -> None:
     """Raises InputError for what is empty, no UTF-8, or has the form of a file name and is not there."""
-    if given == "-":
+    if given == "-" or (empty and not given.strip()):
         return
     if not given.strip():
         raise InputError("INPUT", "is empty", "Give a text in quotes, a file, or - for a pipe.")
@@ -187,13 +220,21 @@ def refuse_input(given: str) -> None:
 
 def looks_like_a_file(given: str) -> bool:
     """True for what is there. Raises InputError for what has the form of a file name and is not there."""
-    if len(given) < 1024 and "\n" not in given and Path(given).exists():
+    if given and len(given) < 1024 and "\n" not in given and is_there(given):
         return True
     path = Path(given) if len(given) < 1024 and not any(sign.isspace() for sign in given) else None
     if path is None or path.suffix.lower() not in {*FORMATS, ".gz", ".zip"} - {""}:
         return False
     near = did_you_mean(path.name, [p.name for p in path.parent.glob("*")] if path.parent.is_dir() else [])
     raise InputError(given, "no such file", f"{near}Put a text in quotes if it is one, with a space in it.")
+
+
+def is_there(given: str) -> bool:
+    """False, too, for a text that is no possible file name."""
+    try:
+        return Path(given).exists()
+    except OSError:
+        return False
 
 
 def lines(stream: IO[str]) -> Iterator[str]:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from firth.interop.places import SHARED, Place, whole
 from firth.model.shape import Shape
 from firth.model.sizes import BERT
 
+NAMES = SHARED
 PREFIX = "bert."
 TANH = ("gelu_new", "gelu_pytorch_tanh")
 ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "silu": "silu"} | dict.fromkeys(TANH, "gelu_tanh")
@@ -20,14 +22,14 @@ EMBED = {
     "embeddings.LayerNorm": "backbone.embed.norm",
 }
 BLOCK = {  # theirs in encoder.layer.N, ours in backbone.encoder.blocks.N; several of theirs are one of ours, row on row
-    "attention.self.query": ("attention.qkv", 0, 3),
-    "attention.self.key": ("attention.qkv", 1, 3),
-    "attention.self.value": ("attention.qkv", 2, 3),
-    "attention.output.dense": ("attention.out", 0, 1),
-    "attention.output.LayerNorm": ("attention_norm", 0, 1),
-    "intermediate.dense": ("mlp.inner", 0, 1),
-    "output.dense": ("mlp.outer", 0, 1),
-    "output.LayerNorm": ("mlp_norm", 0, 1),
+    "attention.self.query": Place("attention.qkv", 0, (1, 1, 1)),
+    "attention.self.key": Place("attention.qkv", 1, (1, 1, 1)),
+    "attention.self.value": Place("attention.qkv", 2, (1, 1, 1)),
+    "attention.output.dense": Place("attention.out"),
+    "attention.output.LayerNorm": Place("attention_norm"),
+    "intermediate.dense": Place("mlp.inner"),
+    "output.dense": Place("mlp.outer"),
+    "output.LayerNorm": Place("mlp_norm"),
 }
 HEADS = {
     "cls.predictions.transform.dense": "parts.masked-tokens.head.dense",
@@ -51,15 +53,20 @@ CLASSES = {
 POOLER = {"bert.pooler.dense": "parts.next-sentence.pool.dense"}
 
 
-def modules(shape: Shape, task: str | None) -> dict[str, tuple[str, int, int]]:
-    """Their module → (ours, which of how many row blocks of ours it is)."""
-    pairs = {PREFIX + theirs: (ours, 0, 1) for theirs, ours in EMBED.items()}
+def modules(shape: Shape, task: str | None) -> dict[str, Place]:
+    """Their module → its place among ours."""
+    places = whole({PREFIX + theirs: ours for theirs, ours in EMBED.items()})
     for layer in range(shape.layers):
-        for theirs, (ours, index, count) in BLOCK.items():
-            pairs[f"{PREFIX}encoder.layer.{layer}.{theirs}"] = (f"backbone.encoder.blocks.{layer}.{ours}", index, count)
+        for theirs, place in BLOCK.items():
+            ours = f"backbone.encoder.blocks.{layer}.{place.module}"
+            places[f"{PREFIX}encoder.layer.{layer}.{theirs}"] = place._replace(module=ours)
     own = {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else POOLER
-    heads = HEADS | own
-    return pairs | {theirs: (ours, 0, 1) for theirs, ours in heads.items()}
+    return places | whole(HEADS | own)
+
+
+def constant(name: str) -> bool:
+    """True for a tensor that follows from config.json, or that changes nothing."""
+    return name.removeprefix(PREFIX) in CONSTANT
 
 
 def theirs_of(name: str) -> str:

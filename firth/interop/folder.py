@@ -11,20 +11,15 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from firth.errors import InputError
-from firth.interop import bert, modernbert
+from firth.interop import bert, gpt2, llama, modernbert
+from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
 from firth.model.embedding import TokenEmbedding
 from firth.model.encoder import Backbone
 from firth.model.shape import Shape
 
-TYPES: dict[str, ModuleType] = {"bert": bert, "modernbert": modernbert}
-COMMON = {  # config.json → Shape, the same for all types
-    "num_hidden_layers": "layers",
-    "hidden_size": "width",
-    "num_attention_heads": "heads",
-    "vocab_size": "vocabulary",
-    "max_position_embeddings": "positions",
-}
+TYPES: dict[str, ModuleType] = {"bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2}
+CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 CLASSES = {"ForSequenceClassification": "classify", "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}
 
 
@@ -37,6 +32,12 @@ class Opened:
     unused: list[str]  # tensors nobody here has a place for, under the folder's own names
     classes: tuple[str, ...] = ()  # names of the labels, in index order, where it is a classifier
     facts: dict[str, Any] = field(default_factory=dict)  # what save_folder was told
+    implied: frozenset[str] = frozenset()  # objectives whose heads are there without a tensor of their own
+
+    @property
+    def parts(self) -> frozenset[str]:
+        """The objectives and tasks whose heads are there."""
+        return self.implied | {name.split(".")[1] for name in self.state if name.startswith("parts.")}
 
 
 def save_folder(
@@ -46,7 +47,8 @@ def save_folder(
     classes: tuple[str, ...] = (),
     facts: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write a model that `transformers` opens: AutoModelForMaskedLM, …ForSequenceClassification with parts.classify.
+    """Write a model that `transformers` opens: AutoModelForMaskedLM, …ForSequenceClassification with parts.classify,
+    AutoModelForCausalLM where the shape is causal.
 
     state: a Composed objective's state_dict. classes: label names in index order. facts: plain values to keep;
     `pooling` ("first" or "mean") and `cls_token_id`, `sep_token_id`, … go where transformers looks for them.
@@ -54,7 +56,7 @@ def save_folder(
     """
     folder, facts = Path(folder), dict(facts or {})
     folder.mkdir(parents=True, exist_ok=True)
-    form, parts = TYPES[shape.name], {name.split(".")[1] for name in state if name.startswith("parts.")}
+    form, parts = TYPES[shape.name], parts_in(state, shape)
     task = next((name for name in sorted(parts) if name in form.TASKS), None)
     theirs, rest = to_theirs(state, shape, task)
     if task == "span":
@@ -65,6 +67,23 @@ def save_folder(
     config = {"architectures": [form.architecture(parts, task)], "dtype": kind, **common(shape)}
     names = classes or numbered(state, task) if task and task != "span" else ()
     write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": facts})
+    write_ends(folder, shape, facts)
+
+
+def parts_in(state: Mapping[str, Tensor], shape: Shape) -> set[str]:
+    """The parts of a state_dict; that of next tokens has no tensor where its output map is the embedding."""
+    parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
+    return parts | ({"next-token"} if shape.causal and shape.tied else set())
+
+
+def write_ends(folder: Path, shape: Shape, facts: Mapping[str, Any]) -> None:
+    """generation_config.json of a shape that writes on: where a text begins and ends, and what fills up a batch; and
+    the tokens that are never written."""
+    end = facts.get("eos_token_id")
+    if shape.causal and end is not None:
+        found = {"bos_token_id": facts.get("bos_token_id", end), "eos_token_id": end, "pad_token_id": end}
+        never = {"suppress_tokens": facts["suppress_tokens"]} if facts.get("suppress_tokens") else {}
+        write_json(folder / "generation_config.json", found | never)
 
 
 def write_rest(path: Path, rest: Mapping[str, Tensor]) -> None:
@@ -75,7 +94,7 @@ def write_rest(path: Path, rest: Mapping[str, Tensor]) -> None:
 
 
 def common(shape: Shape) -> dict[str, Any]:
-    own = {theirs: getattr(shape, ours) for theirs, ours in COMMON.items()}
+    own = {theirs: getattr(shape, ours) for theirs, ours in TYPES[shape.name].NAMES.items()}
     fixed = {"initializer_range": 0.02, "tie_word_embeddings": True}
     return {**own, "intermediate_size": shape.intermediate, "pad_token_id": shape.pad_id, **fixed}
 
@@ -111,7 +130,13 @@ def open_folder(folder) -> Opened:
     named = task in ("classify", "pairs", "tag")
     classes = class_names(config) if named else tuple(told.get("classes") or ())
     facts = (pooling_of(config) if named else {}) | told
-    return Opened(shape, state, sorted(unused), classes, facts)
+    implied = {"next-token"} if shape.tied and ends_with(config, CAUSAL) else set()
+    return Opened(shape, state, sorted(unused), classes, facts, frozenset(implied))
+
+
+def ends_with(config: Mapping[str, Any], ends: tuple[str, ...]) -> bool:
+    """Whether a class that the folder names ends like that."""
+    return any(str(name).endswith(ends) for name in config.get("architectures") or ())
 
 
 def task_in(config: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
@@ -153,14 +178,17 @@ def shape_from(config: Mapping[str, Any], where: Path) -> Shape:
     """The shape that a config.json describes. Raises InputError."""
     kind = config.get("model_type")
     if kind not in TYPES:
-        raise InputError(where, f"model_type `{kind}` is not supported", f"firth opens {' and '.join(TYPES)} models.")
-    missing = [key for key in COMMON if key not in config]
+        *most, last = TYPES
+        raise InputError(
+            where, f"model_type `{kind}` is not supported", f"firth opens {', '.join(most)} and {last} models."
+        )
+    missing = [key for key in TYPES[kind].NAMES if key not in config]
     if missing:
         raise InputError(where, f"has no `{missing[0]}`", "Copy it again from where the model came from.")
     if unsupported := TYPES[kind].unsupported(config):
         raise InputError(where, f"{', '.join(unsupported)} is not supported", "Use a model without it.")
     try:
-        given = {ours: config[theirs] for theirs, ours in COMMON.items()}
+        given = {ours: config[theirs] for theirs, ours in TYPES[kind].NAMES.items()}
         return Shape(**{"name": kind, **given, **TYPES[kind].fields_of(config)})
     except ValidationError as error:
         what = f"describes no model: {error.errors()[0]['msg']}"
@@ -171,17 +199,17 @@ def to_theirs(
     state: Mapping[str, Tensor], shape: Shape, task: str | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Tensors under the names of transformers, and under our own those that have none there."""
-    places: dict[str, list[tuple[str, int, int]]] = {}
-    for their_module, (our_module, index, count) in TYPES[shape.name].modules(shape, task).items():
-        places.setdefault(our_module, []).append((their_module, index, count))
+    places: dict[str, list[tuple[str, Place]]] = {}
+    for their_module, place in TYPES[shape.name].modules(shape, task).items():
+        places.setdefault(place.module, []).append((their_module, place))
     theirs: dict[str, Tensor] = {}
     rest: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, _, leaf = name.rpartition(".")
         if module not in places:
             rest[name] = tensor
-        for their_module, index, count in places.get(module, ()):
-            theirs[f"{their_module}.{leaf}"] = tensor if count == 1 else tensor.chunk(count)[index].clone()
+        for their_module, place in places.get(module, ()):
+            theirs[f"{their_module}.{leaf}"] = place.take(tensor)
     return theirs, rest
 
 
@@ -195,22 +223,22 @@ def to_ours(
     for name, tensor in tensors.items():
         full = form.theirs_of(name)
         module, _, leaf = full.rpartition(".")
-        if full in form.TIED or full.removeprefix(form.PREFIX) in form.CONSTANT:
-            unused += [] if tied or full in form.CONSTANT else [name]
+        if form.constant(full) or (full in form.TIED and shape.tied):
+            unused += [] if tied or form.constant(full) else [name]
         elif module in places:
-            ours, index, _ = places[module]
-            pieces.setdefault(f"{ours}.{leaf}", {})[index] = tensor
+            place = places[module]
+            pieces.setdefault(f"{place.module}.{leaf}", {})[place.part] = place.turn(tensor)
         else:
             unused.append(name)
-    counts = {ours: count for ours, _, count in places.values()}
+    counts = {place.module: len(place.rows) for place in places.values()}
     return {name: join(name, parts, counts[name.rpartition(".")[0]], folder) for name, parts in pieces.items()}, unused
 
 
-def join(name: str, parts: Mapping[int, Tensor], count: int, folder: Path) -> Tensor:
+def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tensor:
     """Row blocks as one tensor. Raises InputError where one is missing."""
     if len(parts) < count:
         raise InputError(folder, f"lacks a part of `{name}`", "Copy the weights again from where the model came from.")
-    return parts[0] if count == 1 else torch.cat([parts[index] for index in range(count)])
+    return joined(parts)
 
 
 def check_sizes(state: Mapping[str, Tensor], shape: Shape, folder: Path) -> None:

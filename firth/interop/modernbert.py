@@ -4,10 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from firth.interop.bert import ACTIVATIONS, CLASSES
+from firth.interop.places import SHARED, Place, whole
 from firth.model.shape import Shape
 
+NAMES = SHARED
 PREFIX = "model."
-CONSTANT: tuple[str, ...] = ()
 TIED = ("decoder.weight",)
 SPECIAL = ("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id")
 
@@ -33,15 +34,20 @@ CLASSIFIER = {  # the same names as the head of masked tokens: a folder holds on
 TASKS = dict.fromkeys(("classify", "pairs", "tag"), CLASSIFIER)  # part → its modules, in the class that holds it
 
 
-def modules(shape: Shape, task: str | None) -> dict[str, tuple[str, int, int]]:
-    """Their module → (ours, which of how many row blocks of ours it is)."""
+def modules(shape: Shape, task: str | None) -> dict[str, Place]:
+    """Their module → its place among ours."""
     pairs = {PREFIX + theirs: ours for theirs, ours in EMBED.items()}
     for layer in range(shape.layers):
         for theirs, ours in BLOCK.items():
             pairs[f"{PREFIX}layers.{layer}.{theirs}"] = f"backbone.encoder.blocks.{layer}.{ours}"
     pairs[f"{PREFIX}final_norm"] = "backbone.encoder.norm"
     pairs |= {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else HEADS
-    return {theirs: (ours, 0, 1) for theirs, ours in pairs.items()}
+    return whole(pairs)
+
+
+def constant(name: str) -> bool:
+    """True for a tensor that follows from config.json: none here."""
+    return False
 
 
 def theirs_of(name: str) -> str:

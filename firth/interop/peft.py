@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from firth.interop.folder import TYPES
+from firth.interop.places import Place
 from firth.interop.tensors import write_file, write_json
 from firth.model.low_rank import adapters
 from firth.model.shape import Shape
@@ -20,8 +21,8 @@ KINDS = {"classify": "SEQ_CLS", "pairs": "SEQ_CLS", "tag": "TOKEN_CLS", "span": 
 
 def parts_of(shape: Shape) -> int:
     """How many maps of transformers the map to query, key and value is there: 3, or 1 where it is fused there, too."""
-    count = (count for ours, _, count in TYPES[shape.name].modules(shape, None).values() if ours.endswith(".qkv"))
-    return next(count)
+    places = TYPES[shape.name].modules(shape, None).values()
+    return next(len(place.rows) for place in places if place.module.endswith(".qkv"))
 
 
 def save_adapter(folder, shape: Shape, state: Mapping[str, Tensor], task: str, source: str) -> None:
@@ -35,7 +36,8 @@ def save_adapter(folder, shape: Shape, state: Mapping[str, Tensor], task: str, s
     known = task if task in form.TASKS else None
     places = form.modules(shape, known)
     tensors = lowest(places, state, "" if known else form.PREFIX)
-    heads = {theirs: ours for theirs, (ours, _, _) in places.items() if known and ours.startswith(f"parts.{task}.")}
+    heads = {theirs: place.module for theirs, place in places.items()
+             if known and place.module.startswith(f"parts.{task}.")}  # fmt: skip
     for theirs, ours in heads.items():
         tensors |= {f"{PREFIX}{theirs}.{leaf}": state[f"{ours}.{leaf}"]
                     for leaf in ("weight", "bias") if f"{ours}.{leaf}" in state}  # fmt: skip
@@ -45,14 +47,14 @@ def save_adapter(folder, shape: Shape, state: Mapping[str, Tensor], task: str, s
     write_json(folder / "adapter_config.json", config(shape.name, rank, source, sorted(heads), KINDS.get(known or "")))
 
 
-def lowest(places: Mapping[str, tuple[str, int, int]], state: Mapping[str, Tensor], drop: str) -> dict[str, Tensor]:
+def lowest(places: Mapping[str, Place], state: Mapping[str, Tensor], drop: str) -> dict[str, Tensor]:
     """A and B of each of their maps. drop: what a headless model leaves out before its names."""
     found = {name: (down, up) for name, down, up in adapters(dict(state))}
     tensors: dict[str, Tensor] = {}
-    for theirs, (ours, part, _) in places.items():
-        if ours in found:
-            (down, up), name = found[ours], PREFIX + theirs.removeprefix(drop)
-            tensors |= {f"{name}.lora_A.weight": down[part], f"{name}.lora_B.weight": up[part]}
+    for theirs, place in places.items():
+        if place.module in found:
+            (down, up), name = found[place.module], PREFIX + theirs.removeprefix(drop)
+            tensors |= {f"{name}.lora_A.weight": down[place.part], f"{name}.lora_B.weight": up[place.part]}
     return tensors
 
 

@@ -8,12 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from firth.errors import InputError, did_you_mean
+from firth.model.cache import Past
+from firth.model.causal import causal
 from firth.model.dropping import keep_mask
 from firth.model.features import pick
 from firth.model.positions import Turn, turned
 from firth.model.shape import Shape
 
-# B samples, T steps, K kept steps, H heads, C values of a head, D = H * C width
+# B samples, T steps, K kept steps, H heads, G heads of keys and values (H where not said), C values of a head, D width
 
 KINDS = ("plain", "sdpa")  # two matmuls and a softmax; or torch's fused kernel
 
@@ -23,41 +25,64 @@ class Where(NamedTuple):
 
     mask: Tensor | None = None  # (B, 1, 1, T) or (B or 1, 1, T, T), added to the scores: 0, or very negative
     turn: Turn | None = None  # rotary angles
+    causal: bool = False  # later steps are hidden; by the mask, too, where there is one
 
 
 class Attention(nn.Module):
     def __init__(self, shape: Shape):
         super().__init__()
-        self.heads, self.head_width, self.dropout = shape.heads, shape.head_width, shape.dropout
-        self.qkv = nn.Linear(shape.width, 3 * shape.width, bias=shape.bias)
-        self.out = nn.Linear(shape.width, shape.width, bias=shape.bias)
+        self.heads, self.groups, self.dropout = shape.heads, shape.groups, shape.dropout
+        self.inner = shape.heads * shape.head_width
+        self.qkv = nn.Linear(shape.width, self.inner + 2 * shape.groups * shape.head_width, bias=shape.bias)
+        self.out = nn.Linear(self.inner, shape.width, bias=shape.bias)
         self.kind = "plain"
 
-    def forward(self, values: Tensor, where: Where, keep: Tensor | None = None) -> Tensor:
-        """(B, T, D) -> (B, T, D), or (B, K, D): what the steps at keep (B, K) gather from all steps."""
+    def forward(self, values: Tensor, where: Where, keep: Tensor | None = None, past: Past | None = None) -> Tensor:
+        """(B, T, D) -> (B, T, D), or (B, K, D): what the steps at keep (B, K) gather from all steps.
+
+        past: keys and values of the steps before, which are attended to and grow by those of `values`.
+        """
         query, key, value = self.project(values, where.turn) if keep is None else self.some(values, where.turn, keep)
-        mask = where.mask if keep is None else mask_at(where.mask, keep)
+        if past is not None:
+            key, value = past.add(key, value)
+        if keep is not None:
+            later = where.causal and where.mask is None
+            where = Where(later_than(keep, key.shape[2], query) if later else mask_at(where.mask, keep))
         chance = self.dropout if self.training else 0.0
-        attend = plain if self.kind == "plain" else sdpa
-        return self.out(join_heads(attend(query, key, value, mask, chance)))
+        return self.out(join_heads(attend(self.kind, query, key, value, where, chance)))
 
     def project(self, values: Tensor, turn: Turn | None) -> tuple[Tensor, ...]:
-        """(B, T, D) -> queries, keys, values (B, H, T, C)."""
-        return split_heads(self.qkv(values), 3, self.heads, turn)
+        """(B, T, D) -> queries (B, H, T, C), keys and values (B, G, T, C)."""
+        return split_heads(self.qkv(values), (self.heads, self.groups, self.groups), turn)
 
     def some(self, values: Tensor, turn: Turn | None, keep: Tensor) -> tuple[Tensor, ...]:
-        """(B, T, D) -> queries (B, H, K, C) at the kept steps, keys and values (B, H, T, C) at all."""
-        width, weight, bias = values.shape[-1], whole(self.qkv), self.qkv.bias
+        """(B, T, D) -> queries (B, H, K, C) at the kept steps, keys and values (B, G, T, C) at all."""
+        width, weight, bias = self.inner, whole(self.qkv), self.qkv.bias
         first, rest = (None, None) if bias is None else (bias[:width], bias[width:])
-        queries = F.linear(pick(values, keep), weight[:width], first)  # (B, K, D)
-        others = F.linear(values, weight[width:], rest)  # (B, T, 2D)
-        query = split_heads(queries, 1, self.heads, None if turn is None else turn.at(keep))
-        return (*query, *split_heads(others, 2, self.heads, turn))
+        queries = F.linear(pick(values, keep), weight[:width], first)  # (B, K, H * C)
+        others = F.linear(values, weight[width:], rest)  # (B, T, 2 * G * C)
+        query = split_heads(queries, (self.heads,), None if turn is None else turn.at(keep))
+        return (*query, *split_heads(others, (self.groups, self.groups), turn))
 
 
 def whole(linear: nn.Linear) -> Tensor:
     """(O, I): the matrix of a linear map, adapters included."""
     return linear.weight if type(linear) is nn.Linear else cast(Any, linear).whole()
+
+
+def attend(kind: str, query: Tensor, key: Tensor, value: Tensor, where: Where, dropout: float = 0.0) -> Tensor:
+    """(B, H, K, C), (B, G, T, C) × 2 -> (B, H, K, C), computed the way `kind` says."""
+    if where.causal and kind == "plain":
+        return causal(query, key, value, where.mask, dropout)
+    shared = query.shape[1] // key.shape[1]
+    if shared > 1 and query.shape[2] == 1:  # one step: the queries of a key are as good as steps
+        grouped = query.view(query.shape[0], -1, shared, query.shape[3])
+        return attend(kind, grouped, key, value, where, dropout).view(query.shape)
+    if shared > 1:
+        key, value = (one.repeat_interleave(shared, 1) for one in (key, value))
+    if kind == "plain":
+        return plain(query, key, value, where.mask, dropout)
+    return sdpa(query, key, value, where.mask, dropout, where.causal and where.mask is None)
 
 
 def plain(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
@@ -100,9 +125,11 @@ class _Plain(torch.autograd.Function):
         )
 
 
-def sdpa(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float = 0.0) -> Tensor:
+def sdpa(
+    query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float = 0.0, causal: bool = False
+) -> Tensor:
     """The same by torch's fused kernel, which never holds all scores at once."""
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    return F.scaled_dot_product_attention(query, key, value, mask, dropout, is_causal=causal)
 
 
 def check_kind(kind: str) -> str:
@@ -118,33 +145,40 @@ def join_heads(values: Tensor) -> Tensor:
     return values.transpose(1, 2).flatten(2)
 
 
-def split_heads(values: Tensor, parts: int, heads: int, turn: Turn | None) -> tuple[Tensor, ...]:
-    """(B, T, parts * H * C) -> parts × (B, H, T, C), contiguous; all but the values (the last of 2 or 3) turned."""
-    return _SplitHeads.apply(values, parts, heads, turn)
+def split_heads(values: Tensor, heads: tuple[int, ...], turn: Turn | None) -> tuple[Tensor, ...]:
+    """(B, T, sum of heads * C) -> for each number (B, heads, T, C), contiguous; all but the values (the last of 2 or 3)
+    turned."""
+    return _SplitHeads.apply(values, heads, turn)
 
 
 class _SplitHeads(torch.autograd.Function):
     """Splitting, turning and reordering with few passes each way; autograd alone makes twice as many."""
 
     @staticmethod
-    def forward(ctx, values: Tensor, parts: int, heads: int, turn: Turn | None):
-        split = values.view(*values.shape[:2], parts, heads, -1).permute(2, 0, 3, 1, 4)  # (parts, B, H, T, C)
-        ctx.turns = [turn if parts == 1 or part < parts - 1 else None for part in range(parts)]
+    def forward(ctx, values: Tensor, heads: tuple[int, ...], turn: Turn | None):
+        split = values.view(*values.shape[:2], sum(heads), -1).transpose(1, 2).split(heads, 1)  # (B, heads, T, C) each
+        ctx.turns = [turn if len(heads) == 1 or part < len(heads) - 1 else None for part in range(len(heads))]
+        ctx.heads = heads
         return tuple(_ordered(part, turn) for part, turn in zip(split, ctx.turns, strict=True))
 
     @staticmethod
     def backward(ctx, *grads: Tensor):
-        batch, heads, steps, head_width = grads[0].shape
-        out = grads[0].new_empty(batch, steps, len(grads), heads, head_width)
-        for place, grad, turn in zip(out.permute(2, 0, 3, 1, 4), grads, ctx.turns, strict=True):
+        batch, _, steps, head_width = grads[0].shape
+        out = grads[0].new_empty(batch, steps, sum(ctx.heads), head_width)
+        for place, grad, turn in zip(out.transpose(1, 2).split(ctx.heads, 1), grads, ctx.turns, strict=True):
             place.copy_(grad if turn is None else _ordered(grad, turn, back=True))
-        return out.view(batch, steps, -1), None, None, None
+        return out.view(batch, steps, -1), None, None
 
 
 def _ordered(values: Tensor, turn: Turn | None, back: bool = False) -> Tensor:
     """(B, H, T, C), contiguous, and turned where there are angles."""
     values = values.contiguous()
     return values if turn is None else turned(values, turn, back)
+
+
+def later_than(keep: Tensor, steps: int, like: Tensor) -> Tensor:
+    """The additive mask that hides what is later than the queries at keep (B, K): (B, 1, K, T)."""
+    return additive(torch.arange(steps, device=keep.device) > keep[:, None, :, None], like)
 
 
 def mask_at(mask: Tensor | None, keep: Tensor) -> Tensor | None:
@@ -155,18 +189,39 @@ def mask_at(mask: Tensor | None, keep: Tensor) -> Tensor | None:
     return rows.gather(2, keep[:, None, :, None].expand(-1, 1, -1, mask.shape[-1]))
 
 
-def build_mask(pad: Tensor | None, steps: int, reach: int | None, like: Tensor) -> Tensor | None:
-    """The additive mask against padding (B, T) and, with `reach`, against steps farther than that; None: no mask.
+def build_mask(
+    pad: Tensor | None,
+    steps: int,
+    reach: int | None,
+    like: Tensor,
+    causal: bool = False,
+    documents: Tensor | None = None,
+    before: int = 0,
+) -> Tensor | None:
+    """The additive mask against padding (B, before + T), steps farther than `reach`, steps of other documents (B, T)
+    and later ones (causal); None: no mask, or a causal one alone, which kernels make better themselves.
+
+    before: steps seen earlier, which the queries attend to as well.
+    """
+    hidden = None if pad is None else pad[:, None, None, :]  # (B, 1, 1, S)
+    place = torch.arange(before + steps, device=like.device)
+    if reach is not None and steps > reach + 1:
+        hidden = _or(hidden, ((place[before:, None] - place[None]).abs() > reach)[None, None])  # (1, 1, T, S)
+    if documents is not None:
+        hidden = _or(hidden, (documents[:, :, None] != documents[:, None, :])[:, None])  # (B, 1, T, T)
+    if causal and steps > 1 and (hidden is not None or before):
+        hidden = _or(hidden, (place[None] > place[before:, None])[None, None])  # (1, 1, T, S)
+    return None if hidden is None else additive(hidden, like)
+
+
+def _or(one: Tensor | None, other: Tensor) -> Tensor:
+    return other if one is None else one | other
+
+
+def additive(hidden: Tensor, like: Tensor) -> Tensor:
+    """bool -> 0, or very negative where hidden, in the dtype of `like`.
 
     The lowest finite number and not -inf: a padded step whose whole window is padding must not become NaN.
     """
-    hidden = None if pad is None else pad[:, None, None, :]  # (B, 1, 1, T)
-    if reach is not None and steps > reach + 1:
-        place = torch.arange(steps, device=like.device)
-        far = ((place[:, None] - place[None]).abs() > reach)[None, None]  # (1, 1, T, T)
-        hidden = far if hidden is None else hidden | far
-    if hidden is None:
-        return None
-    return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(
-        hidden, torch.finfo(like.dtype).min
-    )
+    lowest = torch.finfo(like.dtype).min
+    return torch.zeros(hidden.shape, dtype=like.dtype, device=like.device).masked_fill_(hidden, lowest)

@@ -22,22 +22,24 @@ class TokenEmbedding(nn.Module):
         self.word = table(shape.vocabulary, shape.width)
         self.position = table(shape.positions, shape.width) if shape.position_kind == "learned" else None
         self.segment = table(shape.segments, shape.width) if shape.segments else None
-        self.norm = norm_of(shape)
+        self.norm: nn.Module = norm_of(shape) if shape.embed_norm else nn.Identity()
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
-        """batch["tokens"] (B, T), batch["segments"] (B, T) where there are any -> (B, T, D).
+        """batch["tokens"] (B, T); "segments", "position" (B, T) where there are any -> (B, T, D).
 
         Raises InputError where a sample is longer than the learned positions.
         """
         x = self.word(batch["tokens"])  # (B, T, D)
-        for added in (self.places(x.shape[1]), self.parts(batch.get("segments"))):
+        for added in (self.places(x.shape[1], batch.get("position")), self.parts(batch.get("segments"))):
             x = x if added is None else x + added
         return drop(self.norm(x), self.dropout, self.training)
 
-    def places(self, steps: int) -> Tensor | None:
-        """(T, D)"""
+    def places(self, steps: int, position: Tensor | None = None) -> Tensor | None:
+        """(T, D), or with the place of each step (B, T) -> (B, T, D)."""
         if self.position is None:
             return None
+        if position is not None:
+            return self.position(position)
         if steps > self.position.num_embeddings:
             raise InputError(
                 "text.context",

@@ -29,6 +29,25 @@ class TokenHead(nn.Module):
         return F.linear(self.norm(activate(self.dense(values), self.activation)), self._embedding[0], self.bias)
 
 
+class OutputMap(nn.Module):
+    """The output map over the vocabulary alone: the token embedding, or where the shape is not tied its own rows."""
+
+    def __init__(self, shape: Shape, embedding_weight: nn.Parameter):
+        super().__init__()
+        own = None if shape.tied else nn.Parameter(torch.zeros(shape.vocabulary, shape.width))
+        self.register_parameter("weight", own)
+        self._embedding = (embedding_weight,)
+
+    @property
+    def rows(self) -> Tensor:
+        """(V, D)"""
+        return self._embedding[0] if self.weight is None else self.weight
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(…, D) -> logits (…, V)"""
+        return F.linear(values, self.rows)
+
+
 class PoolHead(nn.Module):
     """One vector per sample, ready for a classifier. BERT: dense, tanh. ModernBERT: dense, activation, norm."""
 

@@ -9,14 +9,17 @@ from torch import Tensor
 
 
 class Turn(NamedTuple):
-    """The angles, each (T, C/2) or (B, 1, K, C/2), to be broadcast over heads."""
+    """The angles, each (T, C/2), or (B, 1, K, C/2) where rows have their own, to be broadcast over heads."""
 
     cosine: Tensor
     sine: Tensor
 
     def at(self, keep: Tensor) -> "Turn":
         """(B, K) -> the angles of the kept steps, (B, 1, K, C/2)."""
-        return Turn(self.cosine[keep][:, None], self.sine[keep][:, None])
+        if self.cosine.dim() == 2:
+            return Turn(self.cosine[keep][:, None], self.sine[keep][:, None])
+        chosen = keep[:, None, :, None].expand(-1, -1, -1, self.cosine.shape[-1])
+        return Turn(self.cosine.gather(2, chosen), self.sine.gather(2, chosen))
 
 
 class Rotary:

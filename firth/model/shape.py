@@ -1,6 +1,6 @@
 """The switches of an encoder: every field that decides which weights there are and what is computed with them."""
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -10,15 +10,20 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 class Shape(BaseModel):
     """One encoder's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
 
-    BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1.
+    BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
+    Radford et al. 2019, section 2.3.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["bert", "modernbert"]
+    name: Literal["bert", "modernbert", "llama", "gpt2"]
     layers: int = Field(gt=0)
     width: int = Field(gt=0, description="length of every step's vector")
     heads: int = Field(gt=0)
+    key_heads: int = Field(
+        0, ge=0, description="heads of keys and values, shared by the queries; 0: one for each query"
+    )
+    head_size: int = Field(0, ge=0, description="values of a head; 0: width / heads")
     intermediate: int = Field(gt=0, description="length of the vector inside the MLP, after gating")
     vocabulary: int = Field(gt=0, description="number of token ids")
     positions: int = Field(gt=0, description="longest sample, in steps; a limit where positions are learned")
@@ -26,10 +31,14 @@ class Shape(BaseModel):
     dropout: float = Field(0.0, ge=0, lt=1, description="share of embedded, attended and MLP values set to zero")
     pad_id: int = 0
 
+    causal: bool = False  # a step attends to itself and to earlier ones only
+    tied: bool = True  # the output map over the vocabulary is the token embedding (arXiv 1608.05859)
+    norm_kind: Literal["layer", "rms"] = "layer"  # rms: arXiv 1910.07467
     norm_placement: Literal["pre", "post"] = "pre"  # before each part, or after its residual sum
     norm_bias: bool = False
     norm_epsilon: float = 1e-5
-    first_norm: bool = False  # pre: normalise before the first attention too, though the embedding is normalised
+    embed_norm: bool = True  # normalise the embedding
+    first_norm: bool = False  # pre: normalise before the first attention too, though the embedding may be normalised
     bias: bool = False  # of the linear maps in attention and MLP
     head_bias: bool = False  # of the dense map of the heads
     activation: Activation = "gelu"
@@ -40,16 +49,36 @@ class Shape(BaseModel):
     window: int = 128  # steps; a local layer sees window // 2 steps to each side
     global_every: int = Field(1, gt=0, description="every n-th layer, the first included, is global; 1: all are")
 
+    @model_validator(mode="before")
+    @classmethod
+    def leave_out_what_follows(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Equal architectures are equal values."""
+        heads, size = values.get("heads"), values.get("head_size", 0)
+        own = {"key_heads": 0} if values.get("key_heads") == heads else {}
+        return {**values, **own, **({"head_size": 0} if heads and size * heads == values.get("width") else {})}
+
     @model_validator(mode="after")
     def heads_divide_width(self) -> Self:
         even = 2 if self.position_kind == "rotary" else 1
-        if self.width % (self.heads * even):
+        if (self.head_size or self.width) % (even if self.head_size else self.heads * even):
             raise ValueError(f"width {self.width} does not divide into {self.heads} heads of even length")
+        return self
+
+    @model_validator(mode="after")
+    def queries_divide_into_key_heads(self) -> Self:
+        if self.heads % self.groups:
+            raise ValueError(f"{self.heads} heads do not divide into {self.groups} heads of keys")
         return self
 
     @property
     def head_width(self) -> int:
-        return self.width // self.heads
+        """Values of a head."""
+        return self.head_size or self.width // self.heads
+
+    @property
+    def groups(self) -> int:
+        """Heads of keys and values; heads // groups queries share one (arXiv 2305.13245)."""
+        return self.key_heads or self.heads
 
     def is_local(self, layer: int) -> bool:
         """True where the layer attends to a window only."""

@@ -29,7 +29,26 @@ BERT = {
     "position_kind": "learned",
 }
 MODERNBERT: dict = {}  # the defaults of Shape
-SHAPES = {"bert": BERT, "modernbert": MODERNBERT}
+LLAMA = {
+    "causal": True,
+    "norm_kind": "rms",
+    "embed_norm": False,
+    "first_norm": True,
+    "activation": "silu",
+    "rope_global": 10_000.0,
+}
+GPT2 = {
+    "causal": True,
+    "dropout": 0.1,
+    "norm_bias": True,
+    "embed_norm": False,
+    "first_norm": True,
+    "bias": True,
+    "activation": "gelu_tanh",
+    "gated": False,
+    "position_kind": "learned",
+}
+SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "llama": LLAMA, "gpt2": GPT2}
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -59,6 +78,10 @@ def shape_of(name: str, size: str | None, vocabulary: int, positions: int = 128,
     made |= {"positions": positions, "heads": heads_for(width), "intermediate": intermediate_for(name, width)}
     made |= SHAPES[name] | {key: value for key, value in own.items() if value is not None}
     _check_heads(width, made["heads"])
+    if name == "llama":
+        made.setdefault("key_heads", key_heads_for(made["heads"]))
+    _check_key_heads(name, made["heads"], made.get("key_heads", 0))
+    _check_tied(name, made.get("tied", True))
     return Shape(**made)
 
 
@@ -70,9 +93,14 @@ def heads_for(width: int) -> int:
     return heads
 
 
+def key_heads_for(heads: int) -> int:
+    """Two queries share a key, where they divide."""
+    return heads if heads % 2 else heads // 2
+
+
 def intermediate_for(name: str, width: int) -> int:
-    """BERT: 4 × width. Gated: 2/3 of that, so that there are as many weights, to the nearest multiple of 64."""
-    return 4 * width if name == "bert" else max(64, 64 * round(8 * width / 3 / 64))
+    """4 × width. Gated: 2/3 of that, so that there are as many weights, to the nearest multiple of 64."""
+    return 4 * width if not SHAPES[name].get("gated", True) else max(64, 64 * round(8 * width / 3 / 64))
 
 
 def _check_heads(width: int, heads: int) -> None:
@@ -82,3 +110,19 @@ def _check_heads(width: int, heads: int) -> None:
             f"does not divide into {heads} heads of even length",
             f"Set model.heads to a number that divides {width // 2}, or take a width that is a multiple of 64.",
         )
+
+
+def _check_key_heads(name: str, heads: int, key_heads: int) -> None:
+    where = f"model.key_heads = {key_heads}"
+    if key_heads not in (0, heads) and name != "llama":
+        do = "Leave it out, or set model.shape = llama."
+        raise InputError(where, f"in the shape {name}, each of its {heads} heads has keys of its own", do)
+    if key_heads and heads % key_heads:
+        do = f"Set model.key_heads to a number that divides {heads}."
+        raise InputError(where, f"{heads} heads do not divide into it", do)
+
+
+def _check_tied(name: str, tied: bool) -> None:
+    if not tied and not SHAPES[name].get("causal"):
+        do = "Leave it out, or set model.shape = llama or gpt2."
+        raise InputError("model.tied = false", f"the output map of the shape {name} is its embedding", do)

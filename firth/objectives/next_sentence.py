@@ -31,6 +31,7 @@ class Config(ObjectiveConfig):
     reads: ClassVar[frozenset[str]] = frozenset({"next_sentence", "keep"})
     adds: ClassVar[frozenset[str]] = frozenset({"next_sentence", "keep"})
     terms: ClassVar[tuple[str, ...]] = ("next_sentence",)
+    shape: ClassVar[str | None] = "bert"  # it has segments
 
     mode: Literal["next", "order"] = Field("next", description="other text in second place, or the two parts swapped")
     share: float = Field(0.5, ge=0, le=1, description="share of the pairs that are not in their true order")

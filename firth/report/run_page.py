@@ -76,8 +76,8 @@ def shown(key: str, value: float) -> str:
 def charts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A chart for the loss and for each term or metric, training and held-out in one; then the learning rate."""
     names = ["loss", *_names(rows)]
-    names = [name for name in names if name != "loss" or len([n for n in names if not _share(n)]) != 2]
-    found = [chart(rows, name, words(name).capitalize(), "share right" if _share(name) else "nats") for name in names]
+    names = [name for name in names if name != "loss" or len([n for n in names if unit(n) == "nats"]) != 2]
+    found = [chart(rows, name, words(name).capitalize(), unit(name)) for name in names]
     return [one for one in [*found, chart(rows, "lr", "Learning rate", "per step")] if one]
 
 
@@ -142,6 +142,11 @@ def _names(rows: list[dict[str, Any]]) -> list[str]:
         if isinstance(row.get(key, 0.0), int | float)
     ]
     return [key for key in dict.fromkeys(seen) if key not in NO_CURVES and not key.endswith("perplexity")]
+
+
+def unit(name: str) -> str:
+    """Of a term or a metric."""
+    return "share right" if _share(name) else "bits" if name.startswith("bits_") else "nats"
 
 
 def _share(name: str) -> bool:

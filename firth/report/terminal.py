@@ -103,10 +103,25 @@ class Terminal:
         piped = self.as_json or out or not self.live
         with opened(out) if out else nullcontext(stdout) as file:
             for one in found:
+                if isinstance(one, str) or hasattr(one, "last"):
+                    self.piece(one)
+                    continue
                 text = json.dumps(plain(one), ensure_ascii=False) if piped else None
                 file.write(text + "\n") if text else self.console.print(prediction_line(one))
         if out:
             self.line("Saved", str(out))
+
+    def piece(self, one: Any) -> None:
+        """A text that is written on, and then what is written, as it comes."""
+        self.console.print(
+            escape(one if isinstance(one, str) else one.text), end="", style="bold" * isinstance(one, str)
+        )
+        last = getattr(one, "last", None)
+        if last is not None:
+            self.console.print()
+            if last.unread:
+                self.note(f"(the first {last.unread:,} tokens were beyond the context, and not read)")
+        self.out.flush()
 
     def error(self, error: FirthError) -> None:
         """Where, what, what to do; no traceback."""
@@ -253,6 +268,8 @@ def prediction_line(one: Any) -> str:
     value = plain(one)
     if "tags" in value:
         return escape(" ".join(f"{word}/{tag}" for word, tag in zip(value["words"], value["tags"], strict=True)))
+    if "written" in value:
+        return f"[bold]{escape(value['text'])}[/]{escape(value['written'])}"
     if "answer" in value:
         share = f"[bold]{escape(value['answer'] or 'no answer')}[/] {100 * value['probability']:5.1f} %"
         return f"{share}  {escape(value['text'])}"

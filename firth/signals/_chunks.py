@@ -40,8 +40,16 @@ def pattern_of(tokenizer: Tokenizer) -> re.Pattern | None:
     before, normalizer = _rules(tokenizer)
     if before.get("type") == "BertPreTokenizer" and normalizer.get("type") in (None, "BertNormalizer"):
         return WORDS
+    if not before and _joins_nothing(tokenizer) and normalizer.get("type") in (None, "Lowercase"):
+        return BYTES
     byte_level = before.get("type") == "ByteLevel" and not before["add_prefix_space"] and before.get("use_regex", True)
     return BYTES if byte_level and normalizer.get("type") in (None, "NFC", "Lowercase") else None
+
+
+def _joins_nothing(tokenizer: Tokenizer) -> bool:
+    """Whether the model is byte pair encoding without pairs: each character is a token."""
+    model = json.loads(tokenizer.to_str())["model"]
+    return model["type"] == "BPE" and not model["merges"] and not model["fuse_unk"]
 
 
 def _rules(tokenizer: Tokenizer) -> tuple[dict, dict]:

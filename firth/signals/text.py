@@ -1,14 +1,15 @@
 """Text as a signal: a tokenizer trained on the user's own text or taken from a model folder; tokens into batches.
 
 WordPiece: Devlin et al. 2019, arXiv 1810.04805, section 3 (vocabulary as in Schuster & Nakajima 2012).
-Byte-level BPE: Radford et al. 2019, section 2.2. Input form: [CLS] first part [SEP], or [CLS] first [SEP] second [SEP].
+Byte-level BPE: Radford et al. 2019, section 2.2. Input form, as the objective needs it: [CLS] first part [SEP], [CLS]
+first [SEP] second [SEP], or a stream of texts with <|endoftext|> after each.
 """
 
 import json
 from collections.abc import Iterable
 from itertools import pairwise
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -20,25 +21,28 @@ from firth.errors import InputError
 from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
 from firth.signals import _tokenizers
 from firth.signals._chunks import BATCH, ChunkEncoder, Flat, batches_by_length
+from firth.signals._frames import FRAMES, INFILL, check_roles, frame_of, roles_of, sizes_of, stack_stream
 
-ROLES = {  # names of special tokens in tokenizer_config.json and what they are called where the file is silent
-    "pad_token": ("[PAD]", "<pad>", "<|padding|>"),
-    "unk_token": ("[UNK]", "<unk>"),
-    "cls_token": ("[CLS]", "<s>", "<|endoftext|>"),
-    "sep_token": ("[SEP]", "</s>", "<|endoftext|>"),
-    "mask_token": ("[MASK]", "<mask>"),
-}
 LARGE = 8192  # a vocabulary asked for beyond this must be reached, at least by half
 
 
 class Config(SignalConfig):
     """The table `text`."""
 
-    tokenizer: Literal["wordpiece", "bpe", "source"] = "wordpiece"  # source: as in the model folder of --from
-    vocabulary: int = Field(8192, ge=16, le=1_000_000, description="entries, special tokens included")
+    tokenizer: Literal["wordpiece", "bpe", "characters", "bytes", "source"] = "wordpiece"  # source: of --from MODEL
+    frame: Literal["pair", "stream"] = "pair"  # [CLS] a [SEP] b [SEP], or texts one after the other; by the objective
+    vocabulary: int = Field(8192, ge=16, le=1_000_000, description="entries, special tokens included; at most")
     lowercase: bool = True  # upper case and (WordPiece) accents are dropped, as in BERT uncased
     min_frequency: int = Field(2, ge=1, description="times a pair of pieces must occur to be joined (training)")
     context: int = Field(128, ge=8, description="tokens per sample, special ones included")
+
+    @classmethod
+    def suited(cls, needs: frozenset[str]) -> dict[str, Any]:
+        return {"tokenizer": "bpe", "frame": "stream", "lowercase": False} if "stream" in needs else {}
+
+    @property
+    def in_words(self) -> bool:
+        return self.tokenizer not in ("characters", "bytes")
 
 
 TextConfig = Config  # inside the class, Config is the class attribute
@@ -68,12 +72,16 @@ class Text(Signal):
         tokenizer.no_truncation()
         tokenizer.no_padding()
         self.tokenizer, self.config = tokenizer, config
-        self.roles = roles or {role: names[0] for role, names in ROLES.items()}
-        self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id = (self._id(role) for role in ROLES)
+        self.frame = FRAMES[config.frame]
+        self.roles = roles or roles_of(tokenizer, {}, self.frame)
+        self.pad_id, self.unk_id, self.cls_id, self.mask_id = map(self._id, ("pad_token", "unk_token", "cls_token",
+                                                                              "mask_token"))  # fmt: skip
+        self.sep_id = self._id("eos_token" if config.frame == "stream" else "sep_token")  # what ends a text
         self.encoder = ChunkEncoder(tokenizer)
         self.vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
         self._never_hidden = self._table({self.pad_id, self.cls_id, self.sep_id})
         self._begins, self._closes = _word_tables(tokenizer, self.vocabulary)
+        self._sizes = sizes_of(tokenizer, self.vocabulary)
 
     @classmethod
     def fit(cls, texts: Iterable[str], config: TextConfig) -> Self:
@@ -85,7 +93,7 @@ class Text(Signal):
                 "Give one with --from, or set text.tokenizer = wordpiece.",
             )
         tokenizer = _tokenizers.train(
-            texts, config.tokenizer, config.vocabulary, config.lowercase, config.min_frequency
+            texts, config.tokenizer, config.vocabulary, config.lowercase, config.min_frequency, FRAMES[config.frame]
         )
         _check_size(tokenizer.get_vocab_size(), config)
         return cls(tokenizer, config)  # as it was asked for: the key of the packed corpus hangs on it
@@ -96,12 +104,16 @@ class Text(Signal):
 
     @property
     def facts(self) -> Facts:
+        infill = tuple(number for name in INFILL if (number := self.tokenizer.token_to_id(name)) is not None)
+        special = {self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id, *infill} - {-1}
         return Facts(
-            offers=frozenset({"tokens", "sentences", "partner", "words"}),
+            offers=self.frame.offers,
             vocabulary=self.vocabulary,
             mask_id=self.mask_id,
             pad_id=self.pad_id,
-            special_ids=tuple(sorted({self.pad_id, self.unk_id, self.cls_id, self.sep_id, self.mask_id} - {-1})),
+            special_ids=tuple(sorted(special)),
+            end_id=self.sep_id if self.config.frame == "stream" else -1,
+            infill_ids=infill if len(infill) == len(INFILL) else (),
         )
 
     def encode_flat(self, texts: list[str]) -> Flat:
@@ -120,6 +132,11 @@ class Text(Signal):
             for (first, last), (begin, end) in zip(pairwise(flat.offsets), breaks, strict=True):
                 encoded.append(Encoded(flat.ids[first:last], flat.breaks[begin:end]))
         return encoded
+
+    def prompt(self, text: str) -> np.ndarray:
+        """int32 (n,): the ids of a text to be written on, special tokens as the tokenizer puts them; never empty."""
+        ids = self.tokenizer.encode(text).ids or [self.sep_id]
+        return np.array(ids, np.int32)
 
     def encode_offsets(self, texts: list[str]) -> list[Pieces]:
         """Token ids of each text with the characters they stand for."""
@@ -146,10 +163,21 @@ class Text(Signal):
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
 
     def length(self, sample: Sample) -> int:
-        return min(self.config.context, sum(map(len, sample.parts)) + len(sample.parts) + 1)
+        added = 0 if self.config.frame == "stream" else len(sample.parts) + 1
+        return min(self.config.context, sum(map(len, sample.parts)) + added)
+
+    @property
+    def lead(self) -> int:
+        """Tokens before the first part of a row."""
+        return 0 if self.config.frame == "stream" else 1
 
     def stack(self, samples: list[Sample]) -> Batch:
-        """[CLS] p0 [SEP] (p1 [SEP]), the longest part cut first; `pad` and `segments` only where there are any."""
+        """[CLS] p0 [SEP] (p1 [SEP]), the longest part cut first; `pad` and `segments` only where there are any.
+
+        Of a stream: the tokens as they are, one more than the context, as the last is guessed and not read.
+        """
+        if self.config.frame == "stream":
+            return stack_stream(samples, self.config.context + 1, self.pad_id, self._sizes)
         rows = [_shortened(sample.parts, self.config.context) for sample in samples]
         tokens = np.full((len(rows), max(sum(map(len, row)) + len(row) + 1 for row in rows)), self.pad_id, np.int64)
         segments = np.zeros_like(tokens)
@@ -177,9 +205,10 @@ class Text(Signal):
         kept = {
             "tokenizer_class": "PreTrainedTokenizerFast",
             "model_max_length": self.config.context,
+            "padding_side": "left" if self.config.frame == "stream" else "right",
             "model_input_names": ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"],
             "clean_up_tokenization_spaces": False,
-            **self.roles,
+            **{role: token for role, token in self.roles.items() if token},
             "firth": self.config.model_dump(mode="json"),
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -193,7 +222,8 @@ class Text(Signal):
         own = Config(**stored["firth"]) if "firth" in stored else _source_config(tokenizer, stored)
         if config is not None:
             own = own.model_copy(update={"context": config.context})
-        return cls(tokenizer, own, _roles(tokenizer, stored, folder))
+        frame = FRAMES[own.frame]
+        return cls(tokenizer, own, check_roles(roles_of(tokenizer, stored, frame), frame, folder))
 
     def _id(self, role: str) -> int:
         number = self.tokenizer.token_to_id(self.roles.get(role, ""))
@@ -248,7 +278,7 @@ def _word_tables(tokenizer: Tokenizer, vocabulary: int) -> tuple[np.ndarray, np.
 
 
 def _check_size(found: int, config: Config) -> None:
-    if found <= len(_tokenizers.SPECIAL):
+    if found <= len(FRAMES[config.frame].specials):
         raise InputError("the text", "there are no words to learn a tokenizer from", "Give files that hold text.")
     if config.vocabulary > LARGE and found < config.vocabulary / 2:
         raise InputError(
@@ -285,21 +315,9 @@ def _source_config(tokenizer: Tokenizer, stored: dict) -> Config:
     longest = stored.get("model_max_length", 512)
     return Config(
         tokenizer="source",
+        frame=frame_of(tokenizer, stored),
         min_frequency=1,
         vocabulary=max(16, tokenizer.get_vocab_size()),
         lowercase=bool(stored.get("do_lower_case", False)),
         context=int(longest) if 8 <= longest <= 8192 else 512,
     )
-
-
-def _roles(tokenizer: Tokenizer, stored: dict, folder: Path) -> dict[str, str]:
-    """The special tokens: as the file says, else by their usual names."""
-    roles = {}
-    for role, names in ROLES.items():
-        said = stored.get(role)
-        said = said.get("content") if isinstance(said, dict) else said
-        roles[role] = next((n for n in (said, *names) if n and tokenizer.token_to_id(n) is not None), "")
-    missing = [role for role in ("pad_token", "cls_token", "sep_token", "mask_token") if not roles[role]]
-    if missing:
-        raise InputError(folder, f"its tokenizer has no {', '.join(missing)}", "Give the folder of a BERT-like model.")
-    return roles

@@ -22,6 +22,7 @@ WINDOW = 5  # tokens to either side
 SMOOTHING = 0.75  # power of the context counts; Levy, Goldberg & Dagan 2015, section 3.1
 EIGENVALUE_POWER = 0.5  # U S^0.5; Levy, Goldberg & Dagan 2015, section 3.3
 SPREAD = 0.02  # standard deviation of the embeddings, as at a random initialisation
+OUTPUT = 1.0  # factor on the rows of an output map that is not the embedding
 CELLS = 2**27  # of the count matrix, 4 bytes each; a larger vocabulary gets fewer contexts
 CHUNK = 2**20  # tokens counted at once
 OVERSAMPLE = 32  # columns drawn beyond the width; Halko, Martinsson & Tropp 2011, section 4.2
@@ -38,7 +39,7 @@ class Ranks(NamedTuple):
 
 
 def start(objective, source, draw: Draw, limit: int = 20_000_000, special: tuple[int, ...] | None = None) -> dict:
-    """Write the embeddings and the output bias of `objective` (a Composed over tokens) from the text in `source`.
+    """Write the embeddings and the output of `objective` (a Composed over tokens) from the text in `source`.
 
     limit:   count at most about this many tokens; windows evenly spread over the source are taken.
     special: token ids that are no words and end a window; by default those that the objectives' Configs name.
@@ -53,6 +54,7 @@ def start(objective, source, draw: Draw, limit: int = 20_000_000, special: tuple
     matrix = ppmi(count(stream, ranks))
     vectors = factorise(matrix, weight.shape[1], seed=draw.seed)
     write_embeddings(weight, ranks, vectors, seed=draw.seed)
+    write_output(objective, weight)
     write_bias(objective, ranks.counts)
     return {
         "tokens": int(ranks.counts.sum()),
@@ -201,6 +203,14 @@ def write_embeddings(weight: Tensor, ranks: Ranks, vectors: Tensor, seed: int = 
     centred = vectors - vectors.mean(0)
     rows[torch.from_numpy(ranks.ids), : vectors.shape[1]] = centred * (SPREAD / centred.std().clamp(min=1e-12))
     weight.copy_(rows)
+
+
+@torch.no_grad()
+def write_output(objective, weight: Tensor) -> None:
+    """An output map of its own over the vocabulary gets the rows of the embedding, scaled by OUTPUT."""
+    for name, parameter in objective.named_parameters():
+        if name.endswith("head.weight") and parameter.shape == weight.shape:
+            parameter.copy_(OUTPUT * weight)
 
 
 @torch.no_grad()

@@ -21,13 +21,15 @@ from firth.interop.folder import model_folder, open_folder, open_shape
 from firth.model.encoder import Backbone
 from firth.model.init import initialise
 from firth.model.shape import Shape
-from firth.model.sizes import shape_of
+from firth.model.sizes import SHAPES, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
 from firth.train.describe import count, duration
 
 KIND = {"pretrain": "objectives", "adapt": "tasks"}
+DEFAULT_SHAPE = "modernbert"
+TITLES = {"bert": "BERT", "modernbert": "ModernBERT", "llama": "Llama", "gpt2": "GPT-2"}
 
 
 @dataclass
@@ -76,8 +78,8 @@ def fill(recipe: Recipe, signal: Signal) -> Recipe:
         refuse_missing(name, config, signal)
         recipe = with_table(recipe, name, config.fill(signal.facts))
     shape = shape_for(recipe, signal)
-    model = {"layers": shape.layers, "width": shape.width, "heads": shape.heads, "intermediate": shape.intermediate}
-    return filled(recipe, model=model | {"dropout": shape.dropout, "shape": shape.name})
+    taken = {key: getattr(shape, key) for key in ("layers", "width", "heads", "intermediate", "tied", "dropout")}
+    return filled(recipe, model=taken | {"key_heads": shape.groups, "shape": shape.name})
 
 
 def refuse_missing(name: str, config: ObjectiveConfig, signal: Signal) -> None:
@@ -98,11 +100,33 @@ def shape_for(recipe: Recipe, signal: Signal) -> Shape:
         shape = open_shape(model.source)
         return shape.model_copy(update={"dropout": model.dropout}) if model.dropout is not None else shape
     size = f"{model.layers}x{model.width}" if model.layers and model.width else model.size
-    own = {key: value for key in ("heads", "intermediate") if (value := getattr(model, key))}
+    given = {key: getattr(model, key) for key in ("heads", "intermediate", "key_heads", "tied")}
+    own = {key: value for key, value in given.items() if value is not None}
     own["pad_id"] = max(signal.facts.pad_id, 0)
-    shape = shape_of(model.shape, size, signal.facts.vocabulary, signal.config.context, **own)  # type: ignore[attr-defined]
+    name = model.shape or fitting_shape(recipe)
+    shape = shape_of(name, size, signal.facts.vocabulary, signal.config.context, **own)  # type: ignore[attr-defined]
     dropout = 0.0 if model.dropout is None and recipe.verb == "pretrain" else model.dropout
     return shape.model_copy(update={} if dropout is None else {"dropout": dropout})
+
+
+def fitting_shape(recipe: Recipe) -> str:
+    """The shape that goes with the objectives, where nobody named one."""
+    wanted = (config.shape for config in configs_of(recipe).values())
+    return next((name for name in wanted if name), DEFAULT_SHAPE)
+
+
+def refuse_sight(shape: Shape, parts: dict[str, Objective]) -> None:
+    """Raises InputError for an objective that must see later steps in a shape that no tool lets see them, or the other
+    way round."""
+    for name, part in parts.items():
+        if part.causal is not None and part.causal != shape.causal:
+            sees = "a step sees only earlier ones" if shape.causal else "a step sees later ones too"
+            good = [one for one, form in SHAPES.items() if form.get("causal", False) == part.causal]
+            raise InputError(
+                f"model.shape `{shape.name}`",
+                f"{sees}, wherever the folder is opened, and `{name}` cannot learn so",
+                f"Choose model.shape = {' or '.join(good)}, or another --objective.",
+            )
 
 
 def compose(recipe: Recipe, signal: Signal, shape: Shape | None = None) -> Composed:
@@ -113,6 +137,7 @@ def compose(recipe: Recipe, signal: Signal, shape: Shape | None = None) -> Compo
     for name, config in configs_of(recipe).items():
         module = find.find(KIND[recipe.verb], name)
         parts[name] = find.main_class(module, Objective)(config, backbone)
+    refuse_sight(shape, parts)
     objective = Composed(backbone, parts)
     initialise(objective, shape, recipe.seed)
     return objective
@@ -191,8 +216,8 @@ def start_weights(recipe: Recipe, objective: Composed, source: Source) -> dict[s
 def rows_of(recipe: Recipe) -> dict[str, Any]:
     """How objectives want the corpus cut: packed, or by documents where sentences matter; with partners if needed."""
     needs = frozenset().union(*(config.needs for config in configs_of(recipe).values()))
-    documents = bool(needs & {"sentences", "partner"})
-    return {"rows": "documents" if documents else "packed", "partner": "partner" in needs}
+    rows = "stream" if "stream" in needs else "documents" if needs & {"sentences", "partner"} else "packed"
+    return {"rows": rows, "partner": "partner" in needs}
 
 
 def batches_of(recipe: Recipe, signal: Signal, source: Source, seed: int | None = None) -> Batches:
@@ -253,11 +278,8 @@ def describe_data(corpus: Corpus) -> str:
 
 def describe_model(shape: Shape, objective: Composed) -> str:
     """ModernBERT-shaped, 4 layers × 256, 5.3 M parameters, vocabulary 8,192"""
-    title = {"bert": "BERT", "modernbert": "ModernBERT"}.get(shape.name, shape.name)
-    return (
-        f"{title}-shaped, {shape.layers} layers × {shape.width}, {count(parameters(objective))} parameters, "
-        f"vocabulary {shape.vocabulary:,}"
-    )
+    size = f"{shape.layers} layers × {shape.width}, {count(parameters(objective))} parameters"
+    return f"{TITLES[shape.name]}-shaped, {size}, vocabulary {shape.vocabulary:,}"
 
 
 def describe_start(facts: dict[str, Any]) -> str:

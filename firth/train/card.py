@@ -1,10 +1,13 @@
 """README.md of a run: the model card, with the figures."""
 
 import math
+from typing import Any
 
-from firth.recipe import Recipe
+from firth.recipe import Recipe, config_of
 from firth.train.describe import count, duration, name, percent, size
 from firth.train.folder import RunFolder, write_atomically
+
+BITS = "bits_per_byte"
 
 CARD = """\
 ---
@@ -32,10 +35,9 @@ start and before its first update.
 
 ## Use
 
-    firth adapt {path} LABELS.tsv --task classify
-    firth predict {path} "The film was [MASK]."
+{uses}
 
-`model/` is a Hugging Face folder: `transformers.AutoModelForMaskedLM.from_pretrained("{path}/model")`.
+`model/` is a Hugging Face folder: `transformers.{opens}.from_pretrained("{path}/model")`.
 
 ## Repeat
 
@@ -66,9 +68,20 @@ def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str) -> N
         seconds=duration(result.seconds),
         memory=size(result.peak_memory),
         path=folder.path.name,
+        uses="\n".join(f"    {use.format(folder.path.name)}" for use in uses(recipe)),
+        opens=next((one.opens for one in configs(recipe) if one.opens != "AutoModel"), "AutoModel"),
         seed=recipe.seed,
     )
     write_atomically(folder.card, text)
+
+
+def configs(recipe: Recipe) -> list[Any]:
+    return [config_of(recipe, "objectives", name) for name in recipe.objective]
+
+
+def uses(recipe: Recipe) -> list[str]:
+    """What a run of these objectives is good for, as commands with {} for its folder; the next one first."""
+    return list(dict.fromkeys(use for config in configs(recipe) for use in config.uses))
 
 
 def figure(key: str, value: float) -> str:
@@ -85,8 +98,9 @@ def perplexity(loss: float) -> float:
 
 def describe_metrics(metrics: dict[str, float]) -> str:
     """masked tokens loss 4.12 (perplexity 61.6) · 24.1 % right at first guess"""
-    own = {key for key in metrics if not key.endswith(("_accuracy", "_perplexity")) and key != "loss"}
+    own = {key for key in metrics if not key.endswith(("_accuracy", "_perplexity")) and key not in ("loss", BITS)}
     parts = [_one(term, metrics) for term in metrics if term in own]
+    parts += [f"{metrics[BITS]:.3f} {name(BITS)}"] if BITS in metrics else []
     return " · ".join(parts) or f"loss {metrics.get('loss', math.nan):.2f}"
 
 

@@ -10,9 +10,10 @@ from firth.data.files import File, expand
 from firth.data.records import Problems
 from firth.errors import InputError
 from firth.model.sizes import parse_size
-from firth.recipe import Model, Recipe
+from firth.recipe import Recipe
 
-SHAPE_KEYS = ("size", "layers", "width", "heads", "intermediate", "shape")
+SHAPE_KEYS = ("size", "layers", "width", "heads", "intermediate", "key_heads", "tied", "shape")
+NAMES = {"shape": "name", "key_heads": "groups"}  # of the same in Shape
 OWN_FILE = "Give {} a file of its own, or leave it out: {}."
 WITHOUT = {"--test": "the validation part is then scored", "--valid": "a part is then split off to validate on"}
 
@@ -41,8 +42,6 @@ def refuse_other_shape(recipe: Recipe, given: Iterable[str], config: Recipe | No
         return
     beside = config is not None and config.model.source == recipe.model.source
     asked = {key: getattr(recipe.model, key) for key in SHAPE_KEYS if f"model.{key}" in given or beside}
-    if "model.shape" not in given and asked.get("shape") == Model().shape:
-        del asked["shape"]  # the default; nobody said it
     asked = {key: value for key, value in asked.items() if value is not None}
     if asked:
         _compare(asked, recipe.model.source, option)
@@ -53,7 +52,7 @@ def _compare(asked: dict[str, Any], source: str, option: str) -> None:
 
     shape = open_shape(source)
     for key, value in asked.items():
-        has = (shape.layers, shape.width) if key == "size" else shape.name if key == "shape" else getattr(shape, key)
+        has = (shape.layers, shape.width) if key == "size" else getattr(shape, NAMES.get(key, key))
         if has != (parse_size(value) if key == "size" else value):
             shown = "{}x{}".format(*has) if isinstance(has, tuple) else has
             raise InputError(

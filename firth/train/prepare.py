@@ -143,7 +143,8 @@ def choices(work: Work) -> float | None:
         choice, seconds = probe.choose(work.recipe, work.objective, work.train, work.device, limit, long)
     else:
         native = machine.native_bf16()
-        choice = probe.rule(probe.recipe_context(work.recipe), native, machine.cores(), work.device.type)
+        causal, context = probe.causal(work.objective), probe.recipe_context(work.recipe)
+        choice = probe.rule(context, native, machine.cores(), work.device.type, causal)
     work.recipe = probe.with_choice(work.recipe, choice)
     torch.set_num_threads(work.recipe.train.threads or choice.threads)
     work.clock.lap("probing")
@@ -156,7 +157,7 @@ def shrink(work: Work, seconds_per_step: float) -> None:
     rate = plan.rate_of_mini(tokens / seconds_per_step, work.shape.layers, work.shape.width)
     wanted = plan.defaults(work.budget.amount, min(rate, plan.REFERENCE))["model.size"]
     if wanted != work.recipe.model.size:
-        changes = {"size": wanted, "layers": None, "width": None, "heads": None, "intermediate": None}
+        changes = {"size": wanted, **dict.fromkeys(("layers", "width", "heads", "intermediate", "key_heads"))}
         work.recipe = build.fill(plan.filled(work.recipe, model=changes), work.signal)
         model(work)
 

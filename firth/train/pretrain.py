@@ -9,7 +9,7 @@ from firth.data.synthetic import MARK as MADE
 from firth.errors import InputError, did_you_mean
 from firth.find import names
 from firth.model.sizes import parse_size
-from firth.recipe import Recipe, apply_settings, load_toml, plain
+from firth.recipe import Recipe, apply_settings, config_of, load_toml, plain
 from firth.train import budget as budgets
 from firth.train import checks
 from firth.train import folder as folders
@@ -115,7 +115,7 @@ def request(paths, settings, config, **given) -> Recipe:
     options_set = {key for key, value in options.items() if value is not None}
     checks.refuse_other_shape(recipe, options_set | keys(settings), base, "--from")
     checks.refuse_start(recipe, keys(settings))
-    return suit(recipe, keys(settings) | (set() if config is None else {"model.shape"}))
+    return suit(recipe, keys(settings) | (set() if config is None else {"model.start"}))
 
 
 def refuse(recipe: Recipe) -> None:
@@ -132,11 +132,18 @@ def refuse(recipe: Recipe) -> None:
 
 
 def suit(recipe: Recipe, given: set[str]) -> Recipe:
-    """Objectives over pairs of texts get the shape with segments, unless a person or a config named one."""
-    from firth.train.build import rows_of  # torch comes with it
+    """The signal's keys that go with the objectives, where nobody named others; given: dotted keys that somebody did.
 
-    pairs = "model.shape" not in given and not recipe.model.source and rows_of(recipe)["partner"]
-    return apply_settings(recipe, {"model.shape": "bert"}) if pairs else recipe
+    A start from the company of words is left out where the signal's units are none.
+    """
+    if recipe.model.source:
+        return recipe
+    needs = frozenset().union(*(config_of(recipe, "objectives", name).needs for name in recipe.objective))
+    own, table = config_of(recipe, "signals", recipe.signal), recipe.tables.get(recipe.signal, {})
+    wanted = {key: value for key, value in own.suited(needs).items() if key not in table}
+    recipe = apply_settings(recipe, {f"{recipe.signal}.{key}": value for key, value in wanted.items()})
+    alone = "model.start" not in given and not config_of(recipe, "signals", recipe.signal).in_words
+    return apply_settings(recipe, {"model.start": "random"}) if alone else recipe
 
 
 def budget_of(recipe: Recipe) -> Budget:

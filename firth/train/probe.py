@@ -40,17 +40,23 @@ class Choice(NamedTuple):
     compile: str = "off"
 
 
-def rule(context: int, native: bool, cores: int, device: str = "cpu") -> Choice:
+def rule(context: int, native: bool, cores: int, device: str = "cpu", causal: bool = False) -> Choice:
     """The choice without measuring, for runs given in steps: it depends on the kind of machine alone, never on noise.
 
     bf16 where the processor multiplies it; attention by plain matmul in bf16 up to 512 steps, where it beats the fused
-    kernel on CPU; all cores; no compiling.
+    kernel on CPU, and wherever it is causal, for then it goes by blocks; all cores; no compiling.
     """
     if device != "cpu":
         return Choice(cores, "bf16", "sdpa")
     precision = "bf16" if native else "fp32"
     plain = context <= 512 if precision == "bf16" else context <= 128
-    return Choice(cores, precision, "plain" if plain else "sdpa")
+    return Choice(cores, precision, "plain" if plain or causal else "sdpa")
+
+
+def causal(objective: Composed) -> bool:
+    """Whether no step sees a later one."""
+    backbone: Any = objective.backbone
+    return backbone.shape.causal if objective.causal is None else objective.causal
 
 
 def with_choice(recipe: Recipe, choice: Choice) -> Recipe:
@@ -70,7 +76,8 @@ def choose(
     key = cache_key(recipe, objective, str(device), long)
     if known := machine.remembered(key):
         return Choice(**{name: known[name] for name in Choice._fields}), known["seconds_per_step"]
-    fallback = rule(recipe_context(recipe), machine.native_bf16(), machine.cores(), torch.device(device).type)
+    kind, native = torch.device(device).type, machine.native_bf16()
+    fallback = rule(recipe_context(recipe), native, machine.cores(), kind, causal(objective))
     race = Race(recipe, objective, batches, device, time.perf_counter() + limit)
     best = race.fastest(kernels(fallback))
     best = race.fastest([best, *(best._replace(threads=threads) for threads in fewer_threads(best.threads))])

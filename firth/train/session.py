@@ -11,10 +11,10 @@ from firth import distributed
 from firth.errors import FirthError, InputError, Interrupted
 from firth.interop.folder import save_folder
 from firth.recipe import Recipe
+from firth.signal import Facts
 from firth.train import card, machine, prepare
 from firth.train.budget import Budget, Clock
 from firth.train.describe import size
-from firth.train.fills import Fills
 from firth.train.folder import RunFolder, locked, refuse_taken, writing
 from firth.train.log import Log, Recorded, read_metrics
 from firth.train.loop import train
@@ -22,6 +22,7 @@ from firth.train.pace import Pace
 from firth.train.prepare import Work
 from firth.train.pretrain import Result, describe
 from firth.train.run import Run, Step
+from firth.train.samples import Samples
 
 ROWS = 1000  # about so many steps are logged
 
@@ -127,7 +128,7 @@ class Diary:
     def __init__(self, work: Work, folder: RunFolder, job: Run):
         self.work, self.folder, self.job = work, folder, job
         self.every = max(1, (job.steps or 1) // ROWS)
-        self.fills = Fills(work.recipe, work.signal, work.held_out, folder.samples)
+        self.samples = Samples(work.recipe, work.signal, work.held_out, folder.samples)
         self.log: Log | None = None
         self.tokens = 0
         self.before = 0.0  # seconds of earlier sittings
@@ -176,7 +177,7 @@ class Diary:
         log.metrics(step.index, held_out=with_perplexity(self.work.recipe, self.evaluation),
                     tokens=self.tokens, elapsed=self.elapsed)  # fmt: skip
         log.text(f"step {step.index:,} of {step.steps:,}: held-out {card.describe_metrics(self.evaluation)}")
-        for text in self.fills.write(step.index, self.job.objective):
+        for text in self.samples.write(step.index, self.job.objective):
             log.text(f"  {text}")
 
     def ended(self, error: FirthError) -> None:
@@ -232,8 +233,16 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
 def show_result(work: Work, folder: RunFolder, result: Result) -> None:
     work.line("Result", f"{describe(result)} · {size(result.peak_memory)} memory")
     work.line("Saved", f"{folder.model} (opens with transformers) · {folder.card}")
-    work.line("Next", f"firth adapt {folder} LABELS.tsv --task classify")
+    work.line("Next", card.uses(work.recipe)[0].format(folder))
     work.show.result(result)
+
+
+def ends(facts: Facts) -> dict[str, Any]:
+    """Of a stream of texts: the token that begins and ends one, and those that are never written."""
+    if facts.end_id < 0:
+        return {}
+    never = sorted(set(facts.special_ids) - {facts.end_id})
+    return {"bos_token_id": facts.end_id, "eos_token_id": facts.end_id, "suppress_tokens": never}
 
 
 def save_model(work: Work, place: Path, job: Run) -> None:
@@ -242,6 +251,7 @@ def save_model(work: Work, place: Path, job: Run) -> None:
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
     facts = {"steps": job.steps, "objective": list(work.recipe.objective), "signal": work.recipe.signal}
+    facts |= ends(work.signal.facts)
     save_folder(partial, work.shape, job.state_dict(), facts=facts)
     work.signal.save(partial)
     shutil.rmtree(place, ignore_errors=True)
