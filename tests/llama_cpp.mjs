@@ -5,7 +5,8 @@ const {getLlama} = await import(source);
 const {prompts, count, context: contextSize} = JSON.parse(asked);
 const llama = await getLlama({build: "never", gpu: false, logLevel: "error"});
 const model = await llama.loadModel({modelPath});
-const context = await model.createContext({contextSize, threads: 1});
+const exact = {flashAttention: false, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32"};
+const context = await model.createContext({contextSize, threads: 1, ...exact});
 const sequence = context.getSequence();
 const found = [];
 for (const prompt of prompts) {

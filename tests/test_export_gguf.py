@@ -349,7 +349,7 @@ def test_a_key_is_missing(copied):
 
 
 def test_the_formula_is_that_of_the_architecture(file):
-    """One step, written out in NumPy and double precision: step 0 is not turned and sees itself alone."""
+    """One step, written out in NumPy and double precision: at step 0 nothing is turned, and nothing else is seen."""
     read = Read(file)
 
     def weight(name, layer=None) -> np.ndarray:

@@ -25,6 +25,7 @@ SOURCE = Path(os.environ.get("FIRTH_NODE", Path(sys.prefix) / "node")) / "node_m
 SCRIPT = Path(__file__).parent / "llama_cpp.mjs"
 PROMPTS = ["The wide ship", "It's 10:45;\n\n  they'll sail.", FOREIGN, "a"]
 COUNT = 12  # tokens written on
+CONTEXT = 128  # room for each prompt in bytes, and what is written
 
 pytestmark = [
     pytest.mark.slow,
@@ -33,7 +34,7 @@ pytestmark = [
 
 
 def by_llama_cpp(file: Path, prompts: list[str]) -> dict:
-    asked = json.dumps({"prompts": prompts, "count": COUNT, "context": 64})
+    asked = json.dumps({"prompts": prompts, "count": COUNT, "context": CONTEXT})
     words = ["node", str(SCRIPT), str(SOURCE), str(file), asked]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -54,12 +55,13 @@ def by_transformers(folder: Path, ids: list[int]) -> list[int]:
 @pytest.mark.parametrize("own", [{}, {"tie_word_embeddings": True}, {"head_dim": 16}], ids=["untied", "tied", "wide"])
 def test_llama_cpp_writes_the_same_tokens(kind, own, tmp_path):
     tokenizer = KINDS[kind]()
-    model = write_llama(tmp_path / "model", tokenizer, **own)
+    model = write_llama(tmp_path / "model", tokenizer, max_position_embeddings=CONTEXT, **own)
     export(model, "gguf", tmp_path / "m.gguf", precision="f32")
     found = by_llama_cpp(tmp_path / "m.gguf", PROMPTS)
     assert (found["bos"], found["eos"]) == (0, 0)
     for text, one in zip(PROMPTS, found["found"], strict=True):
-        assert one["tokens"] == tokenizer.encode(text, add_special_tokens=False).ids
+        ids = tokenizer.encode(text, add_special_tokens=False).ids
+        assert one["tokens"] == [number for number in ids if number != tokenizer.token_to_id(llamas.UNKNOWN)]
         assert one["written"] == by_transformers(model, [0, *one["tokens"]])
 
 
