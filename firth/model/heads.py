@@ -32,6 +32,8 @@ class TokenHead(nn.Module):
 class OutputMap(nn.Module):
     """The output map over the vocabulary alone: the token embedding, or where the shape is not tied its own rows."""
 
+    weight: nn.Parameter | None
+
     def __init__(self, shape: Shape, embedding_weight: nn.Parameter):
         super().__init__()
         own = None if shape.tied else nn.Parameter(torch.zeros(shape.vocabulary, shape.width))
