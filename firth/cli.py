@@ -2,11 +2,10 @@
 
 import json
 import os
-import re
 import shlex
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -74,7 +73,7 @@ def root(version: Annotated[bool, typer.Option("--version", help="Print the vers
 @contextmanager
 def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
     """What a verb prints on; an error leaves as one message and its exit code. skips: the verb knows --skip-bad."""
-    from firth.report.terminal import Terminal
+    from firth.report.terminal import Terminal, nobody_reads
 
     show = Terminal(json=as_json)
     try:
@@ -85,7 +84,7 @@ def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
         nobody_reads()
         raise typer.Exit(PIPE) from None
     except FirthError as error:
-        show.error(error if skips else without_skipping(error))
+        show.error(error if skips else error.without_skipping())
         if debug:
             raise
         raise typer.Exit(error.exit_code) from None
@@ -100,17 +99,6 @@ def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
             f"firth: {type(error).__name__}: {first}. This is a fault in firth; run again with --debug.", err=True
         )
         raise typer.Exit(1) from None
-
-
-def without_skipping(error: FirthError) -> FirthError:
-    """The same without the advice to say --skip-bad."""
-    return type(error)(error.where, error.what, re.sub(r"; --skip-bad [^.;]*", "", error.do))
-
-
-def nobody_reads() -> None:
-    """What is still buffered goes nowhere, so that Python does not complain of the closed pipe as it ends."""
-    with suppress(OSError, ValueError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def typed() -> str:

@@ -1,5 +1,7 @@
 """Errors a person can act on: where it is, what it is, what to do."""
 
+import re
+
 
 class FirthError(Exception):
     """A failure with three parts; the command line prints it without a traceback.
@@ -14,6 +16,10 @@ class FirthError(Exception):
     def __init__(self, where: object, what: str, do: str):
         self.where, self.what, self.do = str(where), what, do
         super().__init__(f"{self.where}: {what.rstrip('.')}. {do}")
+
+    def without_skipping(self) -> "FirthError":
+        """The same without the advice to say --skip-bad."""
+        return type(self)(self.where, self.what, re.sub(r"; --skip-bad [^.;]*", "", self.do))
 
 
 class InputError(FirthError):

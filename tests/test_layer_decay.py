@@ -92,7 +92,7 @@ def test_every_method_has_a_rate_for_every_parameter(name):
     found = rates(Optimizer(objective, Settings(layer_decay=0.5), torch.float32))
     assert set(found) == {n for n, _ in trained(objective)}
     heads = {factor for n, (factor, _) in found.items() if n.startswith("parts.")}
-    assert heads == {1.0}
+    assert heads <= {1.0}  # an output map that is the embedding has no parameters of its own
 
 
 def test_frozen_layers_still_count():

@@ -144,6 +144,11 @@ def part_of(objective) -> "NextToken":
     return objective if isinstance(objective, NextToken) else objective.parts["next-token"]
 
 
+def exported(part: NextToken, features: Features) -> dict[str, torch.Tensor]:
+    """What other tools are given: logits (B, T, V)."""
+    return {"logits": part.head(features.values)}
+
+
 def stream(objective, signal, texts: Sequence[str], numbers: Sequence[int] = (), **options) -> Iterator[Piece]:
     """The texts written on, in pieces as they come; options as of `predict`."""
     part = part_of(objective)

@@ -1,6 +1,7 @@
 """What a verb prints: plan, live progress, curves, tables, results. Colours only on a terminal, not with NO_COLOR."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -300,3 +301,9 @@ def _time(seconds: float) -> str:
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
+
+
+def nobody_reads() -> None:
+    """What is still buffered goes nowhere, so that Python does not complain of the closed pipe as it ends."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
