@@ -39,6 +39,7 @@ class Set(NamedTuple):
     epochs: int
     labels: int | None = None
     every: int = 1
+    stride: int = 64  # span: tokens that two windows share
 
 
 SMALL = {
@@ -83,6 +84,7 @@ def recipe_for(one: Set, given: argparse.Namespace):
 
     settings = [f"data.test={given.data / one.test}", f"text.context={one.context}", f"train.budget={one.epochs}epochs",
                 "train.precision=fp32", "train.evaluate_every=1000000", "train.evaluate_samples=16"]  # fmt: skip
+    settings += [f"span.stride={one.stride}"] if one.task == "span" else []
     return recipe_of(given.model, [str(given.data / one.train)], one.task, 0, given.device, settings)
 
 

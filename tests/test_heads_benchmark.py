@@ -48,7 +48,7 @@ def names(task: str) -> tuple[str, str]:
     return f"train.{ending}", f"test.{ending}"
 
 
-def both(place, task: str, context: int, stride: int = 8):
+def both(place, task: str, context: int, stride: int = 6):
     """(firth's samples, its signal; theirs) of the same examples."""
     signal = Text.open(place / "model").but(context=context)
     own = {"stride": stride} if task == "span" else {}
@@ -60,7 +60,7 @@ def both(place, task: str, context: int, stride: int = 8):
 
 
 @pytest.mark.parametrize(
-    ("task", "context"), [("classify", 64), ("pairs", 64), ("tag", 64), ("span", 128), ("span", 24)]
+    ("task", "context"), [("classify", 64), ("pairs", 64), ("tag", 64), ("span", 128), ("span", 34)]
 )
 def test_pieces_and_segments_are_the_same(place, task, context):
     samples, signal, theirs = both(place, task, context)
@@ -86,7 +86,7 @@ def test_tags_stand_at_the_same_pieces(place):
         assert tags.tolist() == row["labels"]
 
 
-@pytest.mark.parametrize("context", [24, 32, 128])
+@pytest.mark.parametrize("context", [32, 34, 128])
 def test_answers_stand_at_the_same_pieces_of_the_same_windows(place, context):
     samples, _, theirs = both(place, "span", context)
     assert context == 128 or len(samples) > 40
@@ -105,7 +105,7 @@ def test_the_first_piece_of_each_word(words):
 
 def run(place, monkeypatch, capsys, task: str, work: str) -> list[dict]:
     train, test = (f"{task}/{name}" for name in names(task))
-    one = heads.Set(task, train, test, 64, 1)
+    one = heads.Set(task, train, test, 64, 1, stride=8)
     monkeypatch.setattr(heads, "SMALL", {SETS[task]: one})
     words = ["--data", place, "--model", place / "model", "--seeds", 3, "--test", 10, "--work", place / work, "--json"]
     monkeypatch.setattr(sys, "argv", ["heads.py", *map(str, words)])
