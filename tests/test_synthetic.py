@@ -314,6 +314,8 @@ def test_the_doctor_does_not_ask_for_the_language_of_made_words():
     report = check(["synthetic:icl:episodes=200"])
     assert report.errors == [] and "languages" not in report.facts and report.facts["documents"] == 200
     assert not [finding for finding in report.findings if finding.level == "warning"]
+    assert report.suggestion == "firth pretrain synthetic:icl:episodes=200 --budget 1m"
+    assert report.estimate.startswith("about 0.0 M tokens; 1 min on two cores read them about 20 times")
 
 
 def test_a_run_on_it_has_a_plain_name():
