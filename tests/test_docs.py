@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from tests.house import ROOT
-from tests.labelled_files import write_pairs, write_questions, write_tags
+from tests.labelled_files import write_pairs, write_questions, write_tags, write_topics
 from tests.material import documents, write_labels
 
 TASKS = ["classify", "tag", "pairs", "span", "score", "compare", "embed", "company"]  # pages that begin with a model
@@ -51,6 +51,7 @@ def laid(folder: Path) -> Path:
     write_tags(folder, 10, seed=1, name="test.conllu")
     write_pairs(folder, 60)
     write_questions(folder, 30)
+    write_topics(folder, 90)
     return folder
 
 

@@ -18,7 +18,6 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NoReturn
 
-import firth
 from firth.errors import FirthError, InputError, Interrupted, RunError
 from firth.evaluate.comparison import Trial
 from firth.evaluate.kept import Key, trial_of
@@ -80,7 +79,7 @@ class Worker:
 def environment(threads: int) -> dict[str, str]:
     """That of this process, with so many threads for whatever computes, and this copy of firth."""
     own = {name: str(threads) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")}
-    paths = [str(Path(firth.__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(Path(__file__).parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {**os.environ, **own, "PYTHONPATH": os.pathsep.join(paths)}
 
 
@@ -95,7 +94,7 @@ def trained(
     inbox: SimpleQueue[tuple[Worker, Message | None]] = SimpleQueue()
     threads = threads or max(1, machine.cores() // max(1, jobs))
     if jobs:
-        show.line("Jobs", f"{jobs} processes × {threads} thread{'s' * (threads != 1)}")
+        show.line("Jobs", f"{jobs} process{'es' * (jobs != 1)} × {threads} thread{'s' * (threads != 1)}")
     with Stop() as stop, crew(request, jobs, threads, inbox) as workers:
         for worker in workers:
             worker.give(taken(waiting, worker, workers))

@@ -121,7 +121,7 @@ def _names(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _share(name: str) -> bool:
-    return name.endswith("accuracy")
+    return name.endswith(("accuracy", "exact"))
 
 
 def _step(path: Path) -> int:
