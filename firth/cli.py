@@ -256,7 +256,8 @@ def score(
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.scoring import score as run
 
-        found = run(gold, predictions, task, label=label, predicted=predicted, classes=classes or ())
+        found = run(gold, predictions, task, label=label, predicted=predicted, classes=classes or (),
+                    settings=settings or [])  # fmt: skip
         show.figures(found)
         if out and not dry_run:
             show.keep(found, out)

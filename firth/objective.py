@@ -17,7 +17,7 @@ class Term(NamedTuple):
     """A sum and how many items it is over, never a mean."""
 
     sum: Tensor  # scalar
-    count: Tensor | int  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a term
+    count: Tensor | float  # type: ignore[assignment]  # hides tuple.count, which nobody calls on a term
 
 
 class Loss(NamedTuple):
@@ -163,9 +163,10 @@ def quiet(*modules: nn.Module) -> Iterator[None]:
 def total(loss: Loss, counts: Mapping[str, float], weights: Mapping[str, float]) -> Tensor:
     """The scalar to differentiate: each sum over its *global* count (0 counts as 1), weighted.
 
-    counts: the totals over all micro-batches and ranks, known before the first backward.
+    counts: the totals over all micro-batches and ranks, known before the first backward; of weighted items the sum of
+    their weights, which may be below 1.
     """
-    shares = [weights.get(name, 1.0) * term.sum / max(counts[name], 1) for name, term in loss.terms.items()]
+    shares = [weights.get(name, 1.0) * term.sum / (counts[name] or 1) for name, term in loss.terms.items()]
     return torch.stack([share.reshape(()) for share in shares]).sum()
 
 

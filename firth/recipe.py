@@ -10,7 +10,7 @@ import tomllib
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
@@ -243,7 +243,11 @@ def _store(tree: dict, tables: dict, key: str, value: Any) -> None:
 
 def _describe(field) -> str:
     """ "one of `wsd`, `cosine`", or the name of the type."""
-    choices = [inner for choice in get_args(field.annotation) for inner in get_args(choice) or [choice]]
+    choices = list(get_args(field.annotation))
+    if any(get_origin(choice) is dict for choice in choices):
+        named = [f"`{one}`" for choice in choices if get_origin(choice) is Literal for one in get_args(choice)]
+        return f"one of {', '.join(named)}, or numbers by name, as in {{spam = 5}}"
+    choices = [inner for choice in choices for inner in get_args(choice) or [choice]]
     choices = [choice for choice in choices if choice is not type(None)] if str in map(type, choices) else choices
     if choices and all(isinstance(choice, str) for choice in choices):
         return f"one of {', '.join(f'`{choice}`' for choice in choices)}"

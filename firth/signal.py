@@ -1,6 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple
 
@@ -31,7 +31,7 @@ class Sample:
     key: int  # 64 bit: (document content hash, window)
     breaks: np.ndarray | None = None  # text: offsets in parts[0] at which a sentence starts, ascending, 0 left out
     partner: "Sample | None" = None  # a random window of another document, where an objective asks for it
-    label: Any = None  # tasks: class index, class indices, number
+    label: Any = None  # tasks: class index, (L,) 0 or 1 by class where several may hold, number
     targets: dict[str, Any] = field(default_factory=dict)  # what arrange() found out, stacked into the batch by name
 
     def but(self, **changes) -> "Sample":
@@ -40,7 +40,7 @@ class Sample:
 
 
 class Batch(dict[str, Tensor]):
-    """Tensors by name, and how many items each loss term is over.
+    """Tensors by name, and how many items each loss term is over (where items have weights: the sum of the weights).
 
     Text: tokens (B, T) int64; pad (B, T) bool, True where there is no token; special (B, T) bool, True at tokens
     that are never hidden ([CLS], [SEP], padding); word (B, T) int64, number of the word in the row (-1 at special);
@@ -50,9 +50,9 @@ class Batch(dict[str, Tensor]):
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
     """
 
-    def __init__(self, *args, counts: dict[str, int] | None = None, **kwargs):
+    def __init__(self, *args, counts: Mapping[str, float] | None = None, **kwargs):
         super().__init__(*args, **kwargs)
-        self.counts: dict[str, int] = dict(counts or {})
+        self.counts: dict[str, float] = dict(counts or {})
 
     def to(self, device) -> "Batch":
         """A copy on `device`; counts stay Python numbers."""

@@ -71,6 +71,20 @@ class TaskConfig(ObjectiveConfig):
         """Whether what stands in that column is one of a few classes (else a number)."""
         return self.labelled
 
+    @property
+    def several(self) -> bool:
+        """Whether it may be any number of classes, which then stand in `target` (else one, in `label`)."""
+        return False
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of how the rows were read; a part of the plan."""
+        return []
+
+    def classes_of(self, example: Example) -> tuple[str, ...]:
+        """The classes that an example has."""
+        return example.target if self.several else own_class(example)
+
     def look(self, examples: Sequence[Example]) -> Self:
         """The config with what follows from the rows themselves, such as which columns are read."""
         return self
@@ -86,6 +100,10 @@ class TaskConfig(ObjectiveConfig):
     def names(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """The classes, where they do not stand in `label`; () otherwise."""
         return ()
+
+    def learnt_from(self, examples: Sequence[Example]) -> Self:
+        """The config with what follows from the training part and the classes, such as their weights."""
+        return self
 
     def shuffled(self, examples: Sequence[Example], seed: int) -> list[Example]:
         """The examples with their answers dealt out anew: a control in which there is nothing to learn."""
@@ -111,6 +129,10 @@ class TaskConfig(ObjectiveConfig):
             found.append(Sample(parts=parts, key=key_of(one), breaks=breaks, label=numbers.get(str(one.label))))
             place += size
         return found
+
+
+def own_class(example: Example) -> tuple[str, ...]:
+    return (str(example.label),)
 
 
 def parts_of(example: Example) -> tuple[str, ...]:

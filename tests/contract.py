@@ -21,6 +21,11 @@ PAD, CLS, SEP, MASK = 0, 2, 3, 4
 VOCABULARY = 40
 CONTEXT = 32
 DRAW = Draw(seed=7)
+FORMS = {  # a method under settings that change its loss: "classify.weighted" is classify
+    "classify.weighted": {"class_weights": {"bad": 0.25, "good": 1.0, "so-so": 3.5}},
+    "classify.several": {"separator": "list"},
+    "classify.several-weighted": {"separator": "list", "class_weights": {"bad": 0.25, "good": 1.0, "so-so": 3.5}},
+}
 
 
 class ToyConfig(SignalConfig):
@@ -103,16 +108,21 @@ def targets(source: np.random.Generator, length: int) -> dict[str, np.ndarray]:
     return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1]}
 
 
+def method_of(name: str) -> str:
+    """The method of a form."""
+    return name.partition(".")[0]
+
+
 def kind_of(name: str) -> str:
-    return "objectives" if name in find.names("objectives") else "tasks"
+    return "objectives" if method_of(name) in find.names("objectives") else "tasks"
 
 
 def module_of(name: str):
-    return find.find(kind_of(name), name)
+    return find.find(kind_of(name), method_of(name))
 
 
 def config_of(name: str, **settings):
-    return main_class(name).Config(**settings).fill(SIGNAL.facts)
+    return main_class(name).Config(**FORMS.get(name, {}), **settings).fill(SIGNAL.facts)
 
 
 def main_class(name: str) -> type[Objective]:
@@ -130,10 +140,10 @@ def methods() -> list[str]:
 
 
 def cases() -> list[tuple[str, ...]]:
-    """Each method alone; all composable objectives together, in both orders; a task with an objective."""
+    """Each method alone, in each form; all composable objectives together, in both orders; a task with an objective."""
     shared = tuple(name for name in find.names("objectives") if shares_a_pass(name))
     mixed = [(shared[0], name) for name in learnt_tasks() if main_class(name).forward is Objective.forward]
-    return [*((name,) for name in methods()), shared, shared[::-1], *mixed]
+    return [*((name,) for name in [*methods(), *FORMS]), shared, shared[::-1], *mixed]
 
 
 def shares_a_pass(name: str) -> bool:
@@ -151,13 +161,15 @@ def build(
     for name in names:
         own = dict(settings.get(name.replace("-", "_"), {}))
         own |= {"dropout": 0.0} if "dropout" in main_class(name).Config.model_fields else {}
-        parts[name] = main_class(name)(config_of(name, **own), backbone)
+        parts[method_of(name)] = main_class(name)(config_of(name, **own), backbone)
     objective = Composed(backbone, parts)
     initialise(objective, form, seed)
     return objective.to(dtype)
 
 
 def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:
+    if any(getattr(config, "several", False) for config in objective.configs):
+        chosen = [sample.but(label=np.arange(3, dtype=np.float32) >= sample.label) for sample in chosen]
     return collate(chosen, objective.configs, SIGNAL, draw)
 
 

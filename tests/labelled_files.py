@@ -92,3 +92,25 @@ def write_choices(folder: Path, count: int = 20, seed: int = 0, name: str = "cho
     path = Path(folder) / name
     path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     return path
+
+
+def topics_of(source: random.Random) -> tuple[str, list[str]]:
+    """A text about none, one or two topics, and their names."""
+    chosen = sorted(source.sample(sorted(TOPICS), source.choice([0, 1, 1, 2, 2])))
+    told = [f"The {source.choice(TOPICS[topic][0])} {source.choice(VERBS)} the {source.choice(TOPICS[topic][0])}."
+            for topic in chosen]  # fmt: skip
+    return " ".join([*told, f"Nothing else is said in number {source.randrange(10**6)}."]), chosen
+
+
+def write_topics(
+    folder: Path, count: int = 90, seed: int = 0, name: str = "topics.tsv", separator: str | None = "|"
+) -> Path:
+    """text, label: any number of topics, with a separator between them; None: as lists, in JSON lines."""
+    source, path = random.Random(seed), Path(folder) / name
+    rows = [topics_of(source) for _ in range(count)]
+    if separator is None:
+        lines = [json.dumps({"text": text, "label": chosen}) for text, chosen in rows]
+    else:
+        lines = ["text\tlabel", *(f"{text}\t{separator.join(chosen) or '[]'}" for text, chosen in rows)]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path

@@ -35,7 +35,7 @@ def test_counts_are_known_before_forward_and_match_the_terms(names):
     before = dict(batch.counts)
     loss = objective(batch)
     assert set(before) == set(loss.terms) == set(objective.weights)
-    assert all(int(loss.terms[name].count) == before[name] > 0 for name in before)
+    assert all(float(loss.terms[name].count) == before[name] > 0 for name in before)
     assert batch.counts == before
 
 

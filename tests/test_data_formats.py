@@ -86,10 +86,11 @@ def test_parquet(tmp_path):
     path = tmp_path / "a.parquet"
     found = documents(40)
     columns = {"text": found, "label": [i % 2 for i in range(40)], "picture": [b"\x00"] * 40}
+    columns |= {"tags": [["a", "b"]] * 40, "vector": [[0.5, 1.5]] * 40}
     parquet.write_table(arrow.table(columns), path)
     reading = read([path])
     assert [(record.text, record.label) for record in reading] == [(one, str(i % 2)) for i, one in enumerate(found)]
-    assert "picture" not in next(iter(reading)).fields
+    assert set(next(iter(reading)).fields) == {"text", "label", "tags"}
     assert str(next(iter(reading)).where) == f"{path}:1"
 
 

@@ -14,7 +14,14 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from tests.house import ROOT
-from tests.labelled_files import write_choices, write_minimal_pairs, write_pairs, write_questions, write_tags
+from tests.labelled_files import (
+    write_choices,
+    write_minimal_pairs,
+    write_pairs,
+    write_questions,
+    write_tags,
+    write_topics,
+)
 from tests.material import documents, write_labels
 
 TASKS = [
@@ -69,6 +76,7 @@ def laid(folder: Path) -> Path:
     write_questions(folder, 30)
     write_minimal_pairs(folder)
     write_choices(folder)
+    write_topics(folder, 90)
     return folder
 
 

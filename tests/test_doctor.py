@@ -10,6 +10,7 @@ from firth.errors import InputError
 from firth.evaluate import doctor, predict
 from firth.interop.folder import Opened
 from firth.signal import Finding
+from tests.labelled_files import write_topics
 from tests.material import write_corpus, write_labels
 from tests.models import SHAPES
 from tests.runs import Told
@@ -36,6 +37,21 @@ def test_the_report_is_written_as_json(tmp_path):
     kept = json.loads((tmp_path / "report.json").read_text())
     assert kept["facts"] == report.facts and kept["suggestion"] == report.suggestion
     assert kept["facts"]["classes"] == {"positive": 20, "negative": 20}
+
+
+@pytest.mark.parametrize(("separator", "how"), [("|", "separated by `|`"), (None, "as lists")])
+def test_several_labels_a_text_are_counted_one_by_one(tmp_path, separator, how):
+    name = "topics.tsv" if separator else "topics.jsonl"
+    report = doctor.check(write_topics(tmp_path, 90, name=name, separator=separator))
+    assert set(report.facts["classes"]) == {"farm", "sea", "star", "town"} and report.errors == []
+    (told,) = (line for line in report.lines() if line.startswith("Classes"))
+    assert told.endswith(f"(`label`) · several labels a text, {how}")
+    lines = (tmp_path / name).read_text().replace("sea", "Sea", 1)
+    (tmp_path / name).write_text(lines)
+    report = doctor.check(tmp_path / name, label="label")
+    assert [one.what for one in report.errors] == [
+        f"the label `Sea` (1×) is written `sea` ({report.facts['classes']['sea']}×), too"
+    ]
 
 
 def test_a_report_that_cannot_be_written_is_said(tmp_path):

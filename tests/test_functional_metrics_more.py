@@ -99,9 +99,11 @@ def test_a_thousand_sets_of_labels_equal_scikit_learn():
         assert metrics.multilabel_accuracy(gold, predicted) == pytest.approx(
             1 - reference.hamming_loss(gold, predicted)
         )
+        exact = reference.accuracy_score(gold, predicted)
+        assert metrics.multilabel_exact_match(gold, predicted) == pytest.approx(exact)
 
 
 def test_no_labels_at_all_give_zero():
     for empty in (np.zeros((0, 3), bool), np.zeros((0, 0), bool)):
         assert metrics.multilabel_micro_f1(empty, empty) == metrics.multilabel_macro_f1(empty, empty) == 0
-        assert metrics.multilabel_accuracy(empty, empty) == 0
+        assert metrics.multilabel_accuracy(empty, empty) == metrics.multilabel_exact_match(empty, empty) == 0

@@ -146,7 +146,7 @@ def test_there_are_no_more_processes_than_trials(monkeypatch):
     fake(monkeypatch)
     show = Recorded()
     assert len(run(KEYS[:1], 8, show)) == 1
-    assert show.lines == ["Jobs     1 processes × 1 thread"]
+    assert show.lines == ["Jobs     1 process × 1 thread"]
     assert run([], 8) == []
 
 

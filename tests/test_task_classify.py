@@ -18,7 +18,7 @@ from firth.model.sizes import shape_of
 from firth.objective import Composed, collate
 from firth.signal import Batch, Facts, Features, Sample
 from firth.task import Example, Where
-from firth.tasks import classify
+from firth.tasks import _one_label, classify
 from firth.tasks.classify import Classify, Config
 from tests.contract import SIGNAL
 
@@ -43,11 +43,15 @@ def batch_of(items, objective) -> Batch:
     return collate(items, objective.configs, SIGNAL, Draw(0))
 
 
+def probabilities(part, batch) -> torch.Tensor:
+    return _one_label.logits_of(part, batch).softmax(-1)
+
+
 def test_the_loss_is_the_sum_of_negative_log_probabilities():
     objective = model().eval()
     batch = batch_of(samples(), objective)
     loss = objective(batch)
-    shares = classify.probabilities(objective.parts["classify"], batch)
+    shares = probabilities(objective.parts["classify"], batch)
     expected = -shares[range(6), batch["label"]].log().sum()
     torch.testing.assert_close(loss.terms["classify"].sum, expected)
     right = (shares.argmax(-1) == batch["label"]).sum()
@@ -58,7 +62,7 @@ def test_the_loss_is_the_sum_of_negative_log_probabilities():
 def test_label_smoothing_spreads_the_target():
     objective = model(label_smoothing=0.3).eval()
     batch = batch_of(samples(), objective)
-    logs = classify.probabilities(objective.parts["classify"], batch).log()
+    logs = probabilities(objective.parts["classify"], batch).log()
     target = torch.full((6, 3), 0.1).scatter(1, batch["label"][:, None], 0.8)
     torch.testing.assert_close(objective(batch).terms["classify"].sum, -(target * logs).sum())
 
@@ -73,8 +77,8 @@ def test_the_loss_is_double_in_double_and_at_least_single_otherwise():
 def test_padding_changes_nothing():
     objective = model().eval()
     items = samples()
-    together = classify.probabilities(objective.parts["classify"], batch_of(items, objective))
-    alone = [classify.probabilities(objective.parts["classify"], batch_of([item], objective)) for item in items]
+    together = probabilities(objective.parts["classify"], batch_of(items, objective))
+    alone = [probabilities(objective.parts["classify"], batch_of([item], objective)) for item in items]
     torch.testing.assert_close(together, torch.cat(alone), atol=1e-5, rtol=1e-4)
 
 
@@ -162,7 +166,7 @@ def test_scores_equal_scikit_learn(classes, seed):
     source = np.random.default_rng(seed)
     gold = source.integers(0, classes, 200)
     predicted = np.where(source.random(200) < 0.6, gold, source.integers(0, classes, 200))
-    found = classify.score(gold.tolist(), predicted.tolist(), [str(i) for i in range(classes)])
+    found = _one_label.score(gold.tolist(), predicted.tolist(), [str(i) for i in range(classes)])
     assert found["accuracy"] == pytest.approx(sklearn_metrics.accuracy_score(gold, predicted), abs=1e-12)
     assert found["macro_f1"] == pytest.approx(sklearn_metrics.f1_score(gold, predicted, average="macro"), abs=1e-12)
     assert found["matthews"] == pytest.approx(sklearn_metrics.matthews_corrcoef(gold, predicted), abs=1e-12)
@@ -172,7 +176,7 @@ def test_scores_equal_scikit_learn(classes, seed):
 
 def test_scores_equal_scikit_learn_where_a_class_is_never_guessed():
     gold, predicted = [0, 0, 1, 2], [0, 0, 0, 0]
-    found = classify.score(gold, predicted, CLASSES)
+    found = _one_label.score(gold, predicted, CLASSES)
     expected = sklearn_metrics.f1_score(gold, predicted, average="macro", zero_division=0)
     assert found["macro_f1"] == pytest.approx(expected)
     assert found["matthews"] == sklearn_metrics.matthews_corrcoef(gold, predicted) == 0
@@ -183,7 +187,7 @@ def test_evaluate_scores_all_examples_and_says_what_is_wrong():
     texts = [" ".join(map(str, item.parts[0])) for item in items]
     examples = [Example(text, CLASSES[item.label], Where("x")) for text, item in zip(texts, items, strict=True)]
     found = classify.evaluate(objective, SIGNAL, examples)
-    whole = classify.probabilities(objective.parts["classify"], batch_of(items, objective))
+    whole = probabilities(objective.parts["classify"], batch_of(items, objective))
     right = [int(row.argmax()) == item.label for row, item in zip(whole, items, strict=True)]
     assert found.figures["accuracy"] == pytest.approx(sum(right) / 9) and found.right.tolist() == right
     missed = {text for text, ok in zip(texts, right, strict=True) if not ok}
@@ -194,7 +198,7 @@ def test_evaluate_scores_all_examples_and_says_what_is_wrong():
 
 def test_score_refuses_lists_of_different_length():
     with pytest.raises(InputError) as caught:
-        classify.score([0, 1], [0], CLASSES)
+        _one_label.score([0, 1], [0], CLASSES)
     assert str(caught.value) == "score: 2 gold labels and 1 predictions. Give one prediction per gold label."
 
 

@@ -19,6 +19,7 @@ from tests import contract, labelled_files, material
 
 WRITE = {  # case → how its file is written, and the column of labels
     "classify": (material.write_labels, None),
+    "classify-several": (labelled_files.write_topics, None),
     "pairs": (labelled_files.write_pairs, None),
     "pairs-numbers": (labelled_files.write_pairs, "closeness"),
     "tag": (labelled_files.write_tags, None),
@@ -44,6 +45,8 @@ def data(tmp_path_factory) -> dict[str, Labelled]:
 
 def gold(task: TaskConfig, one: Example):
     """The plain value that is right."""
+    if task.several:
+        return list(one.target)
     if task.classed:
         return str(one.label)
     if isinstance(one.target, float):
@@ -54,6 +57,8 @@ def gold(task: TaskConfig, one: Example):
 def wrong(task: TaskConfig, one: Example):
     """A plain value of the same kind that is not right at all."""
     right = gold(task, one)
+    if task.several:
+        return [name for name in task.classes if name not in right]
     if isinstance(right, float):
         return -right
     if isinstance(right, list):

@@ -13,6 +13,7 @@ from firth.data.readers import Reading, read
 from firth.data.records import Problems, Record
 from firth.data.row import label_place
 from firth.errors import InputError
+from firth.functional.cells import described, labels_in, separator_of
 from firth.signal import Finding
 
 TOKENS_PER_WORD = 1.4  # WordPiece with 8,192 entries on English prose
@@ -79,7 +80,8 @@ def _listed(paths: Iterable[str]) -> list[str]:
 def _look_at_labels(records: list[Record], sure: bool, problems: Problems) -> None:
     """What is wrong with labels: errors where the data is labelled for sure, warnings where it only looks so."""
     own = Problems(skip=True)
-    check_labels(records, None, own)
+    separator = separator_of(str(record.label) for record in records)
+    check_labels(records, None, own, lambda record: labels_in(str(record.label), separator))
     for _, where, what, do in own.findings:
         problems.note("error" if sure else "warning", where, what, do)
 
@@ -177,4 +179,5 @@ def _fact_lines(facts: dict[str, Any]) -> Iterator[str]:
         yield "Language " + " · ".join(f"{name} {share:.0%}" for name, share in facts["languages"].items())
     if "classes" in facts:
         named = f" (`{facts['label_column']}`)" if facts["label_column"] else ""
+        named += f" · {described(facts['separator'])}" if "separator" in facts else ""
         yield "Classes  " + " · ".join(f"{name} {size:,}" for name, size in facts["classes"].items()) + named

@@ -5,9 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from firth.errors import InputError, did_you_mean
+from firth.functional.cells import ONE, label_of, labels_in, separator_of
 
 TEXT_NAMES = ["text", "sentence", "content", "review", "body", "document", "comment", "message", "article", "tweet"]
-LABEL_NAMES = ["label", "class", "category", "sentiment", "target", "rating", "stars", "polarity", "topic", "intent"]
+LABEL_NAMES = ["label", "class", "category", "sentiment", "target", "rating", "stars", "polarity", "topic", "intent",
+               "labels", "classes", "categories", "topics", "genres", "emotions"]  # fmt: skip
 LABEL_LENGTH = 40  # characters; a longer cell is no label
 SAMPLE = 1000  # rows looked at
 
@@ -44,9 +46,13 @@ def find_columns(rows: Sequence[Mapping[str, Any]], where: str, text: str | None
             listed = ", ".join(f"`{name}`" for name in names)
             hint = f"{did_you_mean(given, names)}{option} can be {listed}."
             raise InputError(where, f"has no column `{given}`", hint)
-    facts = {name: describe(name, [row.get(name) for row in rows]) for name in names}
+    cells = {name: [row.get(name) for row in rows] for name in names}
+    facts = {name: describe(name, found) for name, found in cells.items()}
     text = text or _text(facts, where, label)
-    return Columns(text, label or _label(facts, where, text, labelled))
+    several = [
+        name for name in names if name != text and not is_label(facts[name]) and holds_several(name, cells[name])
+    ]
+    return Columns(text, label or _label(facts, several, where, text, labelled))
 
 
 def describe(name: str, values: Iterable[Any]) -> Facts:
@@ -85,10 +91,12 @@ def _text_score(one: Facts) -> float:
     return hint * wordy if one.strings > 0.5 else 0.0
 
 
-def _label(facts: dict[str, Facts], where: str, text: str, labelled: bool) -> str | None:
-    """The column of few, short, repeated values; among several, the one with a telling name."""
+def _label(facts: dict[str, Facts], several: list[str], where: str, text: str, labelled: bool) -> str | None:
+    """The column of few, short, repeated values; among many, the one with a telling name. several: the columns whose
+    cells hold several labels, which are looked at where no other fits."""
     fitting = [name for name, one in facts.items() if name != text and is_label(one)]
-    named = [name for hint in LABEL_NAMES for name in fitting if name.lower() == hint]
+    named = [name for hint in LABEL_NAMES for name in [*fitting, *several] if name.lower() == hint]
+    fitting = fitting or several
     if named or len(fitting) == 1:
         return (named or fitting)[0]
     if not labelled:
@@ -99,6 +107,15 @@ def _label(facts: dict[str, Facts], where: str, text: str, labelled: bool) -> st
         raise InputError(where, f"{could} look like labels", f"Say which: --label {fitting[0]}")
     hint = f"Name it: --label can be {listed}." if listed else "Add a column that holds the label of each text."
     raise InputError(where, "no column looks like a label", hint)
+
+
+def holds_several(name: str, values: Iterable[Any]) -> bool:
+    """Whether the cells of a column are lists of labels, or labels with a separator between them."""
+    written = [label_of(value) for value in values if value is not None and value != ""]
+    separator = separator_of(written)
+    return separator != ONE and is_label(
+        describe(name, [one for cell in written for one in labels_in(cell, separator)])
+    )
 
 
 def is_label(one: Facts) -> bool:

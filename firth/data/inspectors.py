@@ -8,6 +8,7 @@ import numpy as np
 
 from firth.data.records import Record, Where
 from firth.data.splits import content
+from firth.functional.cells import ONE, labels_in, separator_of
 from firth.signal import Finding
 
 BARS = " ▁▂▃▄▅▆▇█"
@@ -64,17 +65,31 @@ class Classes(Inspector):
     """How many records each label has, over all parts."""
 
     def __init__(self) -> None:
-        self.counts: Counter[str] = Counter()
+        self.counts: Counter[str] = Counter()  # of cells, which may hold several labels
 
     def add(self, record: Record) -> None:
         if record.label is not None:
             self.counts[record.label] += 1
 
+    @property
+    def separator(self) -> str:
+        return separator_of(self.counts)
+
+    def labels(self) -> list[tuple[str, int]]:
+        """Each label and how often it stands, the commonest first."""
+        found: Counter[str] = Counter()
+        separator = self.separator
+        for cell, count in self.counts.items():
+            found.update(dict.fromkeys(labels_in(cell, separator), count))
+        return found.most_common()
+
     def facts(self) -> dict[str, Any]:
-        return {"classes": dict(self.counts.most_common())} if self.counts else {}
+        separator = self.separator
+        several = {} if separator == ONE else {"separator": separator}
+        return {"classes": dict(self.labels()), **several} if self.counts else {}
 
     def findings(self) -> list[Finding]:
-        common = self.counts.most_common()
+        common = self.labels()
         if len(common) < 2 or common[0][1] < 10 * common[-1][1]:
             return []
         (large, many), (small, few) = common[0], common[-1]

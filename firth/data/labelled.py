@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from firth.data.files import expand
-from firth.data.labels import check_labels, class_names, need_two_classes
+from firth.data.labels import ClassesOf, check_labels, class_names, need_two_classes
 from firth.data.readers import read
 from firth.data.records import Problems, Record
 from firth.data.source import ListSource
 from firth.data.splits import Split, split
 from firth.errors import InputError
 from firth.signal import Finding
-from firth.task import TaskConfig
+from firth.task import TaskConfig, own_class
 
 FOLDERS = "Put the texts of each class into a folder with its name, or give a table with a column of labels."
 TOO_FEW = "Use at least {}: one of each class to learn from, and one to validate."
@@ -52,16 +52,16 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
     task = task.look((records["train"] or records["test"])[:LOOK])
     records = {part: examples(found, task, problems) for part, found in records.items()}
     if task.classed:
-        records, classes = classed(records, config, classes, problems)
+        records, classes = classed(records, config, classes, problems, task.classes_of)
     else:
         classes = classes or task.names(records["train"] or records["test"])
-    _check_budget(config.labels, classes if task.classed else (), len(records["train"]))
-    done = split(records, config.labels, seed, test_share, drop=config.duplicates == "drop")
+    _check_budget(config.labels, classes if task.classed and not task.several else (), len(records["train"]))
+    done = split(records, config.labels, seed, test_share, config.duplicates == "drop", task.classes_of)
     for where, what in done.notes:
         problems.note("warning", where, what)
-    task = task.model_copy(update={"classes": classes})
+    task = task.model_copy(update={"classes": classes}).learnt_from(done.parts["train"])
     sources = {part: _source(done.parts[part], signal, task) for part in PARTS}
-    told = facts(done, classes if task.classed else ())
+    told = facts(done, classes if task.classed else (), task.classes_of)
     return Labelled(**sources, classes=classes, records=done.parts, facts=told, findings=problems.all(), task=task)
 
 
@@ -98,16 +98,16 @@ def examples(records: list[Record], task: TaskConfig, problems: Problems) -> lis
 
 
 def classed(
-    records: dict[str, list[Record]], config, classes: tuple[str, ...] | None, problems: Problems
+    records: dict[str, list[Record]], config, classes: tuple[str, ...] | None, problems: Problems, classes_of: ClassesOf
 ) -> tuple[dict[str, list[Record]], tuple[str, ...]]:
     """The records whose classes can be learnt, and the names of the classes."""
     if not classes:
         first = (config.paths or config.test or ("DATA",))[0]
-        need_two_classes(records["train"] or records["test"], first)
-    everything = check_labels(list(chain.from_iterable(records.values())), classes, problems)
+        need_two_classes(records["train"] or records["test"], first, classes_of)
+    everything = check_labels(list(chain.from_iterable(records.values())), classes, problems, classes_of)
     kept = {id(record) for record in everything}
     records = {part: [record for record in found if id(record) in kept] for part, found in records.items()}
-    return records, classes or class_names(everything)
+    return records, classes or class_names(everything, classes_of)
 
 
 def _check_budget(labels: int | None, classes: tuple[str, ...], have: int) -> None:
@@ -141,13 +141,13 @@ def shuffled(labelled: Labelled, signal, seed: int) -> Labelled:
     return encoded(replace(labelled, records=records), signal)
 
 
-def facts(done: Split, classes: tuple[str, ...]) -> dict[str, Any]:
+def facts(done: Split, classes: tuple[str, ...], classes_of: ClassesOf = own_class) -> dict[str, Any]:
     """Examples and classes by part, what was dropped, and how long the texts are (words)."""
     parts = {part: found for part, found in done.parts.items() if found}
     words = np.array([len(record.text.split()) for found in parts.values() for record in found] or [0])
     return {
         "examples": {part: len(found) for part, found in parts.items()},
-        "classes": {part: _histogram(found, classes) for part, found in parts.items()} if classes else {},
+        "classes": {part: _histogram(found, classes, classes_of) for part, found in parts.items()} if classes else {},
         "duplicates": done.duplicates,
         "leaks": done.leaks,
         "conflicts": done.conflicts,
@@ -155,6 +155,6 @@ def facts(done: Split, classes: tuple[str, ...]) -> dict[str, Any]:
     }
 
 
-def _histogram(records: list[Record], classes: tuple[str, ...]) -> dict[str, int]:
-    counts = Counter(record.label for record in records)
+def _histogram(records: list[Record], classes: tuple[str, ...], classes_of: ClassesOf) -> dict[str, int]:
+    counts = Counter(label for record in records for label in classes_of(record))
     return {name: counts[name] for name in classes}

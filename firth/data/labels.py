@@ -1,42 +1,48 @@
 """What can be wrong with labels: seen once, misspelt, written in two ways, unknown to the model, only one of them."""
 
 from collections import Counter, defaultdict
+from collections.abc import Callable
 from difflib import get_close_matches
 
 from firth.data.records import Problems, Record, Where
 from firth.data.row import label_place
 from firth.errors import InputError, did_you_mean
+from firth.task import own_class
+
+ClassesOf = Callable[[Record], tuple[str, ...]]
 
 RARE = 0.01  # share of a class below which a near name is taken for its misspelling
 ADD = "Give at least two examples of each label, or leave out the row; --skip-bad leaves out such rows."
 ONE_SPELLING = "Write it in one way everywhere; --skip-bad leaves out the rarer spelling."
 
 
-def check_labels(records: list[Record], classes: tuple[str, ...] | None, problems: Problems) -> list[Record]:
+def check_labels(records: list[Record], classes: tuple[str, ...] | None, problems: Problems,
+                 classes_of: ClassesOf = own_class) -> list[Record]:  # fmt: skip
     """The records whose labels can be learnt. Raises InputError at file:line:column; with problems.skip drops.
 
-    classes: those of a trained model; then every label must be one of them.
+    classes: those of a trained model; then every label must be one of them. classes_of: the labels of a record.
     """
     places: dict[str, list[Where]] = defaultdict(list)
     for record in records:
-        places[str(record.label)].append(label_place(record))
+        for label in classes_of(record):
+            places[label].append(label_place(record))
     wrong = _unknown(places, classes) if classes else _suspicious(places)
     for label, (what, do) in wrong.items():
         problems.bad(places[label][0], what, do)
-    return [record for record in records if record.label not in wrong]
+    return [record for record in records if not wrong.keys() & set(classes_of(record))]
 
 
-def need_two_classes(records: list[Record], where: str) -> None:
+def need_two_classes(records: list[Record], where: str, classes_of: ClassesOf = own_class) -> None:
     """Raises InputError where there is nothing to tell apart."""
-    labels = sorted({str(record.label) for record in records})
+    labels = sorted({label for record in records for label in classes_of(record)})
     if len(labels) < 2:
         found = f"only the label `{labels[0]}` was found" if labels else "no labelled text was found"
         raise InputError(where, found, "Give examples of at least two labels; --label names the column.")
 
 
-def class_names(records: list[Record]) -> tuple[str, ...]:
+def class_names(records: list[Record], classes_of: ClassesOf = own_class) -> tuple[str, ...]:
     """The labels in order: by number where all are numbers, else by name."""
-    names = {str(record.label) for record in records}
+    names = {label for record in records for label in classes_of(record)}
     numbers = all(name.lstrip("-").isdigit() for name in names)
     return tuple(sorted(names, key=int) if numbers else sorted(names))
 

@@ -13,7 +13,8 @@ EXTRA = "Install it with: pip install 'firth[data]'"
 
 
 def rows(stream, name: str, problems: Problems) -> Iterator[tuple[Where, dict[str, Any]]]:
-    """Each row as column → value; columns of bytes and of nested values are left out. Where.line is the row, from 1."""
+    """Each row as column → value; columns of bytes are left out, as are nested ones but lists of names or whole numbers
+    (labels, words, tags). Where.line is the row, from 1."""
     arrow, parquet = _pyarrow(name)
     try:
         table = parquet.ParquetFile(_seekable(stream, name))
@@ -38,9 +39,13 @@ def _pyarrow(name: str):
 
 
 def _is_plain(arrow, kind) -> bool:
-    kind = kind.value_type if arrow.types.is_dictionary(kind) else kind
-    tests = ("is_string", "is_large_string", "is_integer", "is_floating", "is_boolean", "is_string_view")
-    return any(getattr(arrow.types, test)(kind) for test in tests)
+    def one_of(kind, *names: str) -> bool:
+        return any(getattr(arrow.types, f"is_{name}")(kind) for name in names)
+
+    names = ("string", "large_string", "string_view", "integer")
+    if one_of(kind, "list", "large_list", "fixed_size_list"):
+        return one_of(kind.value_type, *names)
+    return one_of(kind.value_type if one_of(kind, "dictionary") else kind, *names, "floating", "boolean")
 
 
 def _seekable(stream, name: str):

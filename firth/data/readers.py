@@ -15,6 +15,7 @@ from firth.data.records import Problems, Record, Where
 from firth.data.row import Row
 from firth.data.text import MANY_FILES, documents, layout, unit
 from firth.errors import InputError
+from firth.functional.cells import label_of
 from firth.signal import Finding
 
 BYTES = ("parquet", "squad", "synthetic")  # formats that are not read from lines
@@ -213,7 +214,4 @@ def _names(files: list[File]) -> str:
 
 
 def _label(value: Any) -> str | None:
-    """A label as a string: 1.0 is "1", blanks at the edges are dropped."""
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    return None if value is None else str(value).strip()
+    return None if value is None else label_of(value)

@@ -1,9 +1,12 @@
 """Train, validation and test part of labelled records: by content hash, per class; equal texts never part."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 
+from firth.data.labels import ClassesOf
 from firth.data.records import Record, Where
 from firth.functional.random import Draw, combine, hash_bytes
+from firth.task import own_class
 
 FEW = 1000  # examples; up to here a fifth validates, beyond it a tenth
 MOST_VALID = 2000  # examples
@@ -21,12 +24,13 @@ class Split:
 
 
 def split(records: dict[str, list[Record]], labels: int | None, seed: int, test_share: float = 0.0,
-          drop: bool = True) -> Split:  # fmt: skip
+          drop: bool = True, classes_of: ClassesOf = own_class) -> Split:  # fmt: skip
     """records: those of the files given for "train", "valid", "test" (may be empty) → the parts to use.
 
     labels: size of train + validation together, drawn with the seed, as many of each class as its share.
     drop: of equal texts in the train files only the first stays; where they stay, they stay on one side.
     The test files are never changed; what they share with the others is dropped from the others.
+    classes_of: the classes of a record; one of several goes by its rarest.
     """
     done = Split({part: list(found) for part, found in records.items()})
     if drop:
@@ -34,22 +38,22 @@ def split(records: dict[str, list[Record]], labels: int | None, seed: int, test_
     for part, others in (("valid", ("test",)), ("train", ("test", "valid"))):
         _drop_leaks(part, others, done)
     if test_share and not done.parts["test"]:
-        done.parts["train"], done.parts["test"] = _cut(done.parts["train"], test_share)
-    _budget(done.parts, labels, seed)
+        done.parts["train"], done.parts["test"] = _cut(done.parts["train"], test_share, classes_of)
+    _budget(done.parts, labels, seed, classes_of)
     return done
 
 
-def _budget(parts: dict[str, list[Record]], labels: int | None, seed: int) -> None:
+def _budget(parts: dict[str, list[Record]], labels: int | None, seed: int, classes_of: ClassesOf) -> None:
     """Draw the examples of the budget, and split a validation part off where no file was given for it."""
     size = min(labels or len(parts["train"]), len(parts["train"]))
     share = 0.2 if size <= FEW else 0.1
     if not parts["valid"]:
-        chosen = _drawn(parts["train"], size, seed)
-        parts["train"], parts["valid"] = _cut(chosen, min(share, MOST_VALID / max(size, 1)))
+        chosen = _drawn(parts["train"], size, seed, classes_of)
+        parts["train"], parts["valid"] = _cut(chosen, min(share, MOST_VALID / max(size, 1)), classes_of)
     elif labels is not None:  # the validation file counts into the budget, too
         amount = min(max(round(share * size), 1), len(parts["valid"]))
-        parts["valid"] = _drawn(parts["valid"], amount, seed)
-        parts["train"] = _drawn(parts["train"], size - amount, seed)
+        parts["valid"] = _drawn(parts["valid"], amount, seed, classes_of)
+        parts["train"] = _drawn(parts["train"], size - amount, seed, classes_of)
 
 
 def content(record: Record) -> int:
@@ -87,17 +91,20 @@ def _drop_leaks(part: str, others: tuple[str, ...], done: Split) -> None:
         done.parts[part] = [record for record in done.parts[part] if content(record) not in places]
 
 
-def _by_class(records: list[Record]) -> dict[str, list[Record]]:
+def _by_class(records: list[Record], classes_of: ClassesOf) -> dict[str, list[Record]]:
+    """Records by their class: of several the rarest, so that it comes to both sides of a cut where it can."""
+    counts = Counter(name for record in records for name in classes_of(record))
     classes: dict[str, list[Record]] = {}
     for record in records:
-        classes.setdefault(str(record.label), []).append(record)
+        rarest = min(classes_of(record), key=lambda name: (counts[name], name), default="")
+        classes.setdefault(rarest, []).append(record)
     return classes
 
 
-def _cut(records: list[Record], share: float) -> tuple[list[Record], list[Record]]:
+def _cut(records: list[Record], share: float, classes_of: ClassesOf) -> tuple[list[Record], list[Record]]:
     """(rest, part): the `share` of each class with the least content hash, at least one and never all of a class."""
     part: set[int] = set()
-    for found in _by_class(records).values():
+    for found in _by_class(records, classes_of).values():
         hashes = sorted({int(combine(_group(record))) for record in found})
         count = min(max(round(share * len(hashes)), 1), len(hashes) - 1)
         part.update(hashes[:count])
@@ -106,11 +113,11 @@ def _cut(records: list[Record], share: float) -> tuple[list[Record], list[Record
             [record for record, yes in zip(records, inside, strict=True) if yes])  # fmt: skip
 
 
-def _drawn(records: list[Record], amount: int, seed: int) -> list[Record]:
+def _drawn(records: list[Record], amount: int, seed: int, classes_of: ClassesOf) -> list[Record]:
     """`amount` records in their order, the classes as frequent as in all, at least two of each where there are."""
     if amount >= len(records):
         return records
-    classes = _by_class(records)
+    classes = _by_class(records, classes_of)
     quota = _quota({label: len(found) for label, found in classes.items()}, amount)
     chosen: set[int] = set()
     for label, found in classes.items():

@@ -48,12 +48,22 @@ class Drawn(NamedTuple):
         return self.labelled.records["test"]
 
     @property
+    def classes(self) -> tuple[str, ...]:
+        """Where each example has one of them; else ()."""
+        task = self.labelled.task
+        return self.labelled.classes if task.classed and not task.several else ()
+
+    @property
     def gold(self) -> Any:
         """(N,) what is right: class indices where there are classes, else plain values."""
-        if not self.labelled.task.classed:
+        if not self.classes:
             return [record.target for record in self.test]
-        numbers = {name: number for number, name in enumerate(self.labelled.classes)}
-        return np.array([numbers[str(record.label)] for record in self.test], dtype=int)
+        return self.indices([str(record.label) for record in self.test])
+
+    def indices(self, names: Sequence[str]) -> np.ndarray:
+        """(N,) int: the classes by number."""
+        numbers = {name: number for number, name in enumerate(self.classes)}
+        return np.array([numbers[name] for name in names], dtype=int)
 
     @property
     def counts(self) -> np.ndarray | None:
@@ -67,10 +77,8 @@ class Drawn(NamedTuple):
 
     def trial(self, arm: str, outcome: Outcome, seconds: float, curve: tuple[Point, ...] = ()) -> Trial:
         """What an arm made of the test part: class indices where there are classes, else plain values."""
-        if self.labelled.task.classed:
-            numbers = {name: number for number, name in enumerate(self.labelled.classes)}
-            said: Any = np.array([numbers[name] for name in outcome.predicted], dtype=int)
-            return Trial(arm, self.labels, self.seed, said, curve, seconds)
+        if self.classes:
+            return Trial(arm, self.labels, self.seed, self.indices(outcome.predicted), curve, seconds)
         return Trial(arm, self.labels, self.seed, outcome.predicted, curve, seconds, np.asarray(outcome.right))
 
 

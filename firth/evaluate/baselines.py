@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from firth.functional import answers
+from firth.functional.calibration import best_threshold
 from firth.task import Example
 
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # inverse regularisation; chosen by cross-validation on the labels themselves
@@ -26,8 +27,11 @@ def tf_idf(given: Sequence[Example], test: Sequence[Example], seed: int = 0) -> 
     """TF-IDF of words and pairs of words, logistic regression (scikit-learn).
 
     Sublinear term frequencies, L2; the regularisation is chosen by stratified cross-validation within the given
-    labels, so the baseline, too, has only those. Words are fitted on the given texts alone.
+    labels, so the baseline, too, has only those. Words are fitted on the given texts alone. Several labels a text: one
+    regression each (one-vs-rest), and the threshold, too, is chosen by cross-validation.
     """
+    if isinstance(given[0].target, tuple):
+        return one_vs_rest(given, test, seed, _words(given))
     return regressed(given, test, seed, _words(given), overlap=False)
 
 
@@ -153,6 +157,50 @@ def regressed(given: Sequence[Example], test: Sequence[Example], seed: int, vect
         return model.fit(features(given), gold).predict(features(test)).tolist()
 
 
+def one_vs_rest(given: Sequence[Example], test: Sequence[Example], seed: int, vectors) -> list[list[str]]:
+    """For each label a logistic regression; of all strengths the one with the lowest log-loss, and the threshold with
+    the highest micro-F1, on parts that were left out in turn."""
+    names = sorted({name for one in given for name in one.target})
+    gold = np.array([[name in one.target for name in names] for one in given])  # (N, L)
+    seen, unseen = (vectors.transform([one.text for one in part]) for part in (given, test))
+    held = {strength: held_out_shares(seen, gold, strength, seed) for strength in STRENGTHS}
+    best = min(STRENGTHS, key=lambda strength: log_loss(held[strength], gold))
+    threshold = best_threshold(held[best], gold)
+    said = np.stack([fitted_shares(seen, column, unseen, best) for column in gold.T], 1) > threshold
+    return [[names[i] for i in np.flatnonzero(row).tolist()] for row in said]
+
+
+def held_out_shares(features, gold: np.ndarray, strength: float, seed: int) -> np.ndarray:
+    """(N, D), (N, L) bool -> (N, L) probabilities, those of each example by the folds that it is not in."""
+    from sklearn.model_selection import KFold
+
+    found = np.empty(gold.shape)
+    for rest, part in KFold(min(FOLDS, len(gold)), shuffle=True, random_state=seed).split(gold):
+        for number, column in enumerate(gold.T):
+            found[part, number] = fitted_shares(features[rest], column[rest], features[part], strength)
+    return found
+
+
+def fitted_shares(features, gold: np.ndarray, unseen, strength: float) -> np.ndarray:
+    """(N, D), (N,) bool, (M, D) -> (M,) probabilities; their share where all or none of the N have the label."""
+    if gold.all() or not gold.any():
+        return np.full(unseen.shape[0], float(gold.mean()))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return logistic(strength).fit(features, gold).predict_proba(unseen)[:, 1]
+
+
+def logistic(strength: float = 1.0):
+    from sklearn.linear_model import LogisticRegression
+
+    return LogisticRegression(C=strength, max_iter=1000)
+
+
+def log_loss(shares: np.ndarray, gold: np.ndarray) -> float:
+    """Mean over all decisions, in nats; no probability counts as less than 1e-6."""
+    return float(-np.log(np.clip(np.where(gold, shares, 1 - shares), 1e-6, 1)).mean())
+
+
 def shares(example: Example) -> list[float]:
     """How two texts overlap: share of each in the other, of both, difference in length, negation in one only."""
     first, second = (set(re.findall(r"\w+", part.lower())) for part in (*example.parts, "", "")[:2])
@@ -170,11 +218,10 @@ def _ridge():
 
 def _regression(labels: np.ndarray, seed: int):
     """Logistic regression, its strength cross-validated where every class has enough labels for two folds."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
     folds = min(FOLDS, int(np.unique(labels, return_counts=True)[1].min()))
-    model = LogisticRegression(max_iter=1000)
+    model = logistic()
     if folds < 2:
         return model
     splits = StratifiedKFold(folds, shuffle=True, random_state=seed)

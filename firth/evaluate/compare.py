@@ -173,9 +173,8 @@ def comparison_of(
     """The trials on their common test part."""
     task, texts = drawn.labelled.task, [record.text for record in drawn.test]
     rivals = [name for name in titles if name != adaptation.PRETRAINED]
-    classes = drawn.labelled.classes if task.classed else ()
-    return Comparison(titles, classes, drawn.gold, trials, rivals=rivals, inputs=texts, facts=facts, metric=task.metric,
-                      count=drawn.counts, judge=None if task.classed else drawn.judged)  # fmt: skip
+    return Comparison(titles, drawn.classes, drawn.gold, trials, rivals=rivals, inputs=texts, facts=facts,
+                      metric=task.metric, count=drawn.counts, judge=None if task.classed else drawn.judged)  # fmt: skip
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:

@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from firth.data import squad
-from firth.data.columns import describe, is_label
+from firth.data.columns import describe, holds_several, is_label
 from firth.data.encodings import CHUNK
 from firth.data.files import File, expand
 from firth.data.readers import read, table
 from firth.data.records import Problems, Where
 from firth.errors import InputError, count, did_you_mean
+from firth.functional.cells import label_of
 
 SHOWN = 20  # names listed in a message
 ANSWERS = 'Write {"ID": "ANSWER", …}, or one object a line: {"id": "ID", "answer": "ANSWER"}.'
@@ -103,7 +104,8 @@ def find_column(given: Given, option: str, wanted: str | None, usual: Iterable[s
 def _fitting(given: Given, names: list[str]) -> list[str]:
     if len(names) == 1:
         return names
-    return [name for name in names if is_label(describe(name, [row.fields.get(name) for row in given.rows]))]
+    cells = {name: [row.fields.get(name) for row in given.rows] for name in names}
+    return [name for name in names if is_label(describe(name, cells[name])) or holds_several(name, cells[name])]
 
 
 def cell(row: Row, column: str) -> Any:
@@ -112,11 +114,6 @@ def cell(row: Row, column: str) -> Any:
     if value is None or (isinstance(value, str) and not value.strip()):
         raise InputError(row.where, f"`{column}` is empty", "Fill it in; what is not known is wrong, not left out.")
     return value
-
-
-def label_of(value: Any) -> str:
-    """A label as a string: 1.0 is "1", blanks at the edges are dropped."""
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
 
 
 def align(gold: Given, said: Given, texts: bool = True) -> list[tuple[Row, Row]]:

@@ -94,7 +94,7 @@ def trained(
     inbox: SimpleQueue[tuple[Worker, Message | None]] = SimpleQueue()
     threads = threads or max(1, machine.cores() // max(1, jobs))
     if jobs:
-        show.line("Jobs", f"{jobs} processes × {threads} thread{'s' * (threads != 1)}")
+        show.line("Jobs", f"{jobs} process{'es' * (jobs != 1)} × {threads} thread{'s' * (threads != 1)}")
     with Stop() as stop, crew(request, jobs, threads, inbox) as workers:
         for worker in workers:
             worker.give(taken(waiting, worker, workers))

@@ -1,11 +1,12 @@
 """`firth score`: the field's exact metric of a task on a gold file and a file of predictions that any tool wrote.
 
-classify, pairs: accuracy, macro-F1, Matthews (scikit-learn's); many labels: micro- and macro-F1; numbers: Pearson and
-Spearman (scipy's). tag: accuracy over words, and span F1 (seqeval's default) where the tags are BIO. span: exact match
-and F1 (SQuAD's evaluation scripts). prompt: exact match of what was written, and the share that is a label at all.
+classify, pairs: accuracy, macro-F1, Matthews (scikit-learn's); several labels: micro- and macro-F1, exact match;
+numbers: Pearson and Spearman (scipy's). tag: accuracy over words, and span F1 (seqeval's default) where the tags are
+BIO. span: exact match and F1 (SQuAD's evaluation scripts). prompt: exact match of what was written, and the share that
+is a label at all.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,14 +22,15 @@ from firth.evaluate.prediction_files import (
     cell,
     find_column,
     has_ids,
-    label_of,
     listing,
     open_answers,
     open_rows,
     refuse_unknown,
 )
 from firth.functional import answers, metrics, spans
-from firth.tasks import prompt
+from firth.functional.cells import ONE, SEPARATORS, label_of, labels_in, separator_of
+from firth.recipe import Recipe, apply_settings
+from firth.tasks import _labels, _one_label, prompt
 from firth.tasks.tag import TAGS, WORDS
 
 LABELS = ("label", "labels", "class", "gold", "category", "sentiment", "target")
@@ -45,6 +47,7 @@ class Options(NamedTuple):
     predicted: str | None  # column of the predictions
     classes: tuple[str, ...]  # that may be predicted though the gold file has none of them
     numbers: bool | None  # pairs: the labels are numbers, not classes; None: by content
+    separator: str | None = None  # between several labels in a cell; None: by content
 
 
 def score(
@@ -55,18 +58,28 @@ def score(
     predicted: str | None = None,
     classes: Iterable[str] = (),
     numbers: bool | None = None,
+    settings: Iterable[str] | Mapping[str, Any] = (),
 ) -> dict[str, Any]:
     """The figures of a task: {"task", "gold", "predictions", "items", …}; shares in [0, 1].
 
     gold: a table or JSON lines with labels, CoNLL-U or columns, SQuAD JSON. predictions: the same forms; plain text
     with one answer a line; for span also {"ID": "ANSWER"}. Rows go together by `id` where both have it, else by place.
+    settings: dotted keys; classify.separator says what stands between several labels, `none` that there is one.
     Raises InputError for files that cannot be read or do not fit together.
     """
     if task not in TASKS:
         hint = f"{did_you_mean(task, TASKS)}There is: {', '.join(TASKS)}."
         raise InputError(f"--task {task}", "has no score", hint)
-    figures = TASKS[task](gold, predictions, Options(label, predicted, tuple(classes), numbers))
+    options = Options(label, predicted, tuple(classes), numbers, separator_in(settings))
+    figures = TASKS[task](gold, predictions, options)
     return {"task": task, "gold": str(gold), "predictions": str(predictions)} | figures
+
+
+def separator_in(settings: Iterable[str] | Mapping[str, Any]) -> str | None:
+    """classify.separator, where it is set. Raises InputError for keys that there are not."""
+    recipe = apply_settings(Recipe(verb="adapt", objective=("classify",)), settings)
+    found = recipe.tables.get("classify", {}).get("separator", "auto")
+    return None if found == "auto" else found
 
 
 def score_classes(gold: str | Path, predictions: str | Path, options: Options) -> dict[str, Any]:
@@ -80,7 +93,7 @@ def score_pairs(gold: str | Path, predictions: str | Path, options: Options) -> 
     labels = (row.fields.get(columns[0]) for row in true.rows)
     if options.numbers or (options.numbers is None and metrics.are_numbers(labels)):
         return _numbers(true, said, columns)
-    return _classes(true, said, columns, options)
+    return _classes(true, said, columns, options._replace(separator=ONE))
 
 
 def _columns(true: Given, said: Given, options: Options) -> tuple[str, str]:
@@ -111,8 +124,9 @@ def _number(row: Row, column: str) -> float:
 
 def _classes(true: Given, said: Given, columns: tuple[str, str], options: Options) -> dict[str, Any]:
     rows = align(true, said)
-    if all(isinstance(row.fields.get(columns[0]), list) for row, _ in rows):
-        return _many(rows, columns, true.name, options)
+    separator = options.separator or separator_of(label_of(cell(row, columns[0])) for row, _ in rows)
+    if separator != ONE:
+        return _several(rows, columns, true.name, options, separator)
     gold = [label_of(cell(row, columns[0])) for row, _ in rows]
     predicted = [label_of(cell(row, columns[1])) for _, row in rows]
     refuse_strangers(predicted, [row for _, row in rows], gold, true.name, options.classes, "label")
@@ -124,16 +138,22 @@ def _classes(true: Given, said: Given, columns: tuple[str, str], options: Option
     return found
 
 
-def _many(rows: Sequence[tuple[Row, Row]], columns: tuple[str, str], name: str, options: Options) -> dict[str, Any]:
-    """Any number of labels a row, as lists."""
-    gold = [[label_of(one) for one in row.fields[columns[0]]] for row, _ in rows]
-    predicted = [_list(row, columns[1], "labels") for _, row in rows]
+def _several(rows: Sequence[tuple[Row, Row]], columns: tuple[str, str], name: str, options: Options,
+             separator: str) -> dict[str, Any]:  # fmt: skip
+    """Any number of labels a row: lists, or with a separator between them."""
+    gold = [labels_in(label_of(cell(row, columns[0])), separator) for row, _ in rows]
     known = ordered({label for labels in gold for label in labels} | set(options.classes))
+    predicted = [_predicted_labels(row, columns[1], separator, known) for _, row in rows]
     refuse_strangers(*_flat(predicted, rows), known, name, (), "label")
-    true, said = ([[label in set(labels) for label in known] for labels in part] for part in (gold, predicted))
-    return {"items": len(rows), "micro_f1": metrics.multilabel_micro_f1(true, said),
-            "macro_f1": metrics.multilabel_macro_f1(true, said),
-            "accuracy": metrics.multilabel_accuracy(true, said), "classes": known}  # fmt: skip
+    return _labels.score(_labels.holds(gold, known), _labels.holds(predicted, known), known)
+
+
+def _predicted_labels(row: Row, column: str, separator: str, known: Sequence[str]) -> Sequence[str]:
+    """Those of one row, by whatever separator leaves labels that are known; an empty cell is none."""
+    value = row.fields.get(column)
+    text = "" if value is None else label_of(value)
+    cuts = [labels_in(text, mark) for mark in (separator, *SEPARATORS, " ")] if text else [()]
+    return next((labels for labels in cuts if set(labels) <= set(known)), cuts[0])
 
 
 def _flat(lists: Sequence[Sequence[str]], rows: Sequence[tuple[Row, Row]]) -> tuple[list[str], list[Row]]:
@@ -145,12 +165,7 @@ def _flat(lists: Sequence[Sequence[str]], rows: Sequence[tuple[Row, Row]]) -> tu
 def class_figures(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, Any]:
     """Figures of two lists of labels, and the confusion matrix (rows: gold)."""
     names = ordered({*gold, *predicted})
-    numbers = {name: number for number, name in enumerate(names)}
-    confusion = metrics.confusion_matrix(
-        [numbers[one] for one in gold], [numbers[one] for one in predicted], len(names)
-    )
-    return {"items": len(gold), "accuracy": metrics.accuracy(confusion), "macro_f1": metrics.macro_f1(confusion),
-            "matthews": metrics.matthews(confusion), "confusion": confusion.tolist(), "classes": names}  # fmt: skip
+    return _one_label.score(_one_label.indices(gold, names), _one_label.indices(predicted, names), names)
 
 
 def ordered(names: Iterable[str]) -> list[str]:

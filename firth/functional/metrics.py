@@ -97,6 +97,12 @@ def multilabel_macro_f1(gold, predicted) -> float:
     return float((2 * right / np.maximum(occurs, 1)).mean()) if len(occurs) else 0.0
 
 
+def multilabel_exact_match(gold, predicted) -> float:
+    """(N, L), (N, L) bool -> share of items of which every label is right, as accuracy_score; 0 for no items."""
+    same = (np.asarray(gold, bool) == np.asarray(predicted, bool)).all(-1)
+    return float(same.mean()) if same.size else 0.0
+
+
 def multilabel_accuracy(gold, predicted) -> float:
     """(N, L), (N, L) bool -> mean over the labels of their accuracy, which is 1 - hamming_loss; 0 for no decisions."""
     same = np.asarray(gold, bool) == np.asarray(predicted, bool)

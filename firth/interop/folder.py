@@ -20,6 +20,7 @@ from firth.model.shape import Shape
 
 TYPES: dict[str, ModuleType] = {"bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2}
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
+SEVERAL = "multi_label_classification"
 CLASSES = {"ForSequenceClassification": "classify", "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}
 
 
@@ -51,7 +52,7 @@ def save_folder(
     AutoModelForCausalLM where the shape is causal.
 
     state: a Composed objective's state_dict. classes: label names in index order. facts: plain values to keep;
-    `pooling` ("first" or "mean") and `cls_token_id`, `sep_token_id`, … go where transformers looks for them.
+    `pooling` ("first" or "mean"), `problem_type`, `cls_token_id`, … go where transformers looks for them.
     Raises RunError where the disk does not take it.
     """
     folder, facts = Path(folder), dict(facts or {})
@@ -65,6 +66,7 @@ def save_folder(
     write_rest(folder / OWN, rest)
     kind = str(state["backbone.embed.word.weight"].dtype).removeprefix("torch.")
     config = {"architectures": [form.architecture(parts, task)], "dtype": kind, **common(shape)}
+    config |= {key: facts[key] for key in ("problem_type",) if key in facts}
     names = classes or numbered(state, task) if task and task != "span" else ()
     write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": facts})
     write_ends(folder, shape, facts)
@@ -129,7 +131,7 @@ def open_folder(folder) -> Opened:
     check_sizes(state, shape, folder)
     named = task in ("classify", "pairs", "tag")
     classes = class_names(config) if named else tuple(told.get("classes") or ())
-    facts = (pooling_of(config) if named else {}) | told
+    facts = (head_facts(config) if named else {}) | told
     implied = {"next-token"} if shape.tied and ends_with(config, CAUSAL) else set()
     return Opened(shape, state, sorted(unused), classes, facts, frozenset(implied))
 
@@ -164,9 +166,10 @@ def model_folder(folder) -> Path:
     raise InputError(folder, what, "Give a run folder, or a folder with config.json and model.safetensors.")
 
 
-def pooling_of(config: Mapping[str, Any]) -> dict[str, str]:
-    """Which vector a classifier looks at; BERT's has no choice."""
-    return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first"}
+def head_facts(config: Mapping[str, Any]) -> dict[str, str]:
+    """Which vector a classifier looks at, BERT's has no choice; and whether several labels may hold."""
+    several = {"separator": "list"} if config.get("problem_type") == SEVERAL else {}
+    return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first", **several}
 
 
 def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:

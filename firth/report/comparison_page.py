@@ -93,7 +93,7 @@ def curve(comparison: Comparison, labels: int, name: str, title: str, unit: str,
 def metric_of(comparison: Comparison) -> str:
     """accuracy, F1, exact match, … as people write it."""
     name = comparison.metric.replace("_", " ")
-    return {"f1": "F1", "pearson": "Pearson's correlation"}.get(name, name)
+    return {"f1": "F1", "micro f1": "micro F1", "pearson": "Pearson's correlation"}.get(name, name)
 
 
 def capital(text: str) -> str:

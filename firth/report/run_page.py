@@ -150,7 +150,7 @@ def unit(name: str) -> str:
 
 
 def _share(name: str) -> bool:
-    return name.endswith("accuracy")
+    return name.endswith(("accuracy", "exact"))
 
 
 def _step(path: Path) -> int:

@@ -265,7 +265,7 @@ def figure(key: str, value: int | float | str) -> str:
 
 
 def prediction_line(one: Any) -> str:
-    """label  98.1 %  the text; for blanks: the guesses."""
+    """label  98.1 %  the text; all labels where there may be several; for blanks: the guesses."""
     value = plain(one)
     if "tags" in value:
         return escape(" ".join(f"{word}/{tag}" for word, tag in zip(value["words"], value["tags"], strict=True)))
@@ -274,6 +274,8 @@ def prediction_line(one: Any) -> str:
     if "answer" in value:
         share = f"[bold]{escape(value['answer'] or 'no answer')}[/] {100 * value['probability']:5.1f} %"
         return f"{share}  {escape(value['text'])}"
+    if "labels" in value:
+        return f"[bold]{escape(', '.join(value['labels']) or 'none'):<12}[/]  {escape(str(value['text']))}"
     if "number" in value:
         return f"[bold]{value['number']:8.2f}[/]  {escape(str(value['text']))}"
     if "label" in value and "probability" in value:

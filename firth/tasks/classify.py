@@ -1,151 +1,110 @@
-"""Classify: one label per sample, from a vector over the whole sample.
+"""Classify: one label per text, or any number of them, from a vector over the whole text.
 
-Loss: the sum over samples of -log p(label | sample), in nats, over their number, the target smoothed if wanted.
-BERT's fine-tuning, arXiv 1810.04805, section 4.1; label smoothing: arXiv 1512.00567, section 7.
+BERT's fine-tuning, arXiv 1810.04805, section 4.1. One label: `_classes.py` has the loss. Several, which labelled data
+shows by lists or by a separator within its cells: `_labels.py` has it; a label is said where its probability is above a
+threshold that validation chooses. After training the probabilities are calibrated by a temperature (arXiv 1706.04599).
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor
 
-from firth.errors import InputError
-from firth.functional import metrics
-from firth.functional.random import Draw
-from firth.model.heads import PoolHead
-from firth.objective import Loss, Objective, Term, quiet
-from firth.signal import Batch, Features, Finding, Sample, answered
-from firth.task import Example, Outcome, TaskConfig, parts_of
-
-# B samples, T steps, D width, L classes
-
-POOLING = {"bert": "first"}  # shapes whose Hugging Face form pools one way only
+from firth.functional.cells import ONE, described, joined, labels_in, separator_of
+from firth.objective import Loss, Term
+from firth.signal import Batch, Features, Finding, Sample, Signal
+from firth.task import Example, Outcome
+from firth.tasks import _classes, _labels, _one_label
+from firth.tasks._classes import ClassHead, part_of
 
 
-class Config(TaskConfig):
-    reads: ClassVar[frozenset[str]] = frozenset({"label"})
-    adds: ClassVar[frozenset[str]] = frozenset()
+class Config(_classes.Config):
     terms: ClassVar[tuple[str, ...]] = ("classify",)
 
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    pooling: Literal["auto", "mean", "first"] = Field(
-        "auto", description="vector of a sample: mean of its steps, or the first step; auto: first for bert, else mean"
-    )
-    dropout: float = Field(0.1, ge=0, lt=1, description="share of the pooled vector dropped while training")
+    separator: str = Field(
+        "auto", min_length=1,
+        description="what stands between several labels of a text; filled: by content; `list` where they are a list, "
+        "`none` where there is one",
+    )  # fmt: skip
+    threshold: float | None = Field(
+        None, ge=0, lt=1,
+        description="probability above which one of several labels is said; filled: the best on at least 20 validation "
+        "examples, else 0.5",
+    )  # fmt: skip
 
-    def prepare(self, batch: Batch, draw: Draw) -> Batch:
-        batch.counts["classify"] = len(batch["label"]) if "label" in batch else 0
-        return batch
+    @property
+    def metric(self) -> str:  # type: ignore[override]
+        return "micro_f1" if self.several else "accuracy"
+
+    @property
+    def several(self) -> bool:
+        return self.separator not in ("auto", ONE)
+
+    @property
+    def notes(self) -> list[str]:
+        return [described(self.separator)] if self.several else []
+
+    def look(self, examples: Sequence[Example]) -> Self:
+        if self.separator != "auto":
+            return self
+        return self.model_copy(update={"separator": separator_of(str(one.label) for one in examples)})
+
+    def example(self, example: Example) -> Example:
+        if not self.several:
+            return example
+        labels = labels_in(str(example.label), self.separator)
+        return example._replace(label=joined(labels), target=labels)
+
+    def balanced(self, examples: Sequence[Example]) -> dict[str, float]:
+        return _labels.balanced(examples, self.classes) if self.several else super().balanced(examples)
+
+    def amount(self, label: Tensor) -> float:
+        """(B,), or (B, L) -> decisions where there are several labels, whatever their weights, as torch has it."""
+        return label.numel() if self.several else super().amount(label)
+
+    def samples(self, examples: Sequence[Example], signal: Signal) -> list[Sample]:
+        made = super().samples(examples, signal)
+        if not self.several:
+            return made
+        rows = _labels.holds([one.target for one in examples], self.classes).astype(np.float32)
+        return [sample.but(label=row) for sample, row in zip(made, rows, strict=True)]
 
     def check(self, samples: list[Sample]) -> list[Finding]:
-        counts = [0] * len(self.classes)
-        for sample in samples:
-            counts[sample.label] += 1
-        rarest, commonest = min(counts, default=0), max(counts, default=0)
-        if rarest * 20 >= commonest:
-            return []
-        what = f"`{self.classes[counts.index(rarest)]}` has {rarest:,} samples, the commonest class {commonest:,}"
-        return [Finding("warning", "classify", what, "Read macro-F1 beside accuracy, or label more of it.")]
+        return [] if self.several else super().check(samples)
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
 
 
-class Classify(Objective):
-    """PoolHead (the shape's own), dropout, Linear(D, L): as *ForSequenceClassification of the shape has it."""
-
+class Classify(ClassHead):
     Config = Config
-    config: Settings
-    all_steps = True
+    config: Settings  # type: ignore[assignment]
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
-        if self.outputs(config) < 1:
-            found = f"there is one class only, `{config.classes[0]}`" if config.classes else "there are no classes"
-            raise InputError(
-                f"task `{type(self).__name__.lower()}`",
-                f"{found}: nothing to tell apart",
-                "Give labelled data with at least two labels; --label names the column.",
-            )
-        shape = backbone.shape
-        self.pooling = self._pooling(config, shape.name)
-        self.pool = PoolHead(shape)
-        self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(shape.width, self.outputs(config))
-
-    @classmethod
-    def outputs(cls, config: Settings) -> int:
-        """Numbers per sample that the last map gives; 0 where there is nothing to tell apart."""
-        return len(config.classes) if len(config.classes) > 1 else 0
+        self.threshold = _labels.HALF if config.threshold is None else config.threshold
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What a reader of the model folder must know besides the weights; keys of Config are read back from it."""
-        return {"pooling": self.pooling}
-
-    @property
-    def adopts(self) -> Mapping[str, str]:
-        """What next sentence has learnt to make of the first step, as BertForSequenceClassification takes it along."""
-        names = [name for name, _ in self.pool.named_parameters()] if self.pooling == "first" else []
-        return {f"pool.{name}": f"parts.next-sentence.pool.{name}" for name in names}
-
-    @staticmethod
-    def _pooling(config: Settings, shape: str) -> str:
-        only = POOLING.get(shape)
-        if only and config.pooling not in ("auto", only):
-            raise InputError(
-                "classify.pooling",
-                f"the shape `{shape}` cannot hold `{config.pooling}`",
-                f"Leave classify.pooling out, or set it to {only}.",
-            )
-        return only or ("mean" if config.pooling == "auto" else config.pooling)
-
-    def logits(self, features: Features) -> Tensor:
-        """(B, T, D) -> (B, L)."""
-        vector = features.mean if self.pooling == "mean" else features.pooled
-        return self.classifier(self.dropout(self.pool(vector)))
+        if not self.config.several:
+            return super().facts
+        kept = {"separator": self.config.separator, "threshold": self.threshold}
+        return super().facts | kept | {"problem_type": "multi_label_classification"}
 
     def loss(self, features: Features, batch: Batch) -> Loss:
-        (nats, right), count = self.nats(features, batch), batch.counts["classify"]
-        return Loss({"classify": Term(nats, count)}, {"classify_accuracy": Term(right, count)})
-
-    def nats(self, features: Features, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Sums over the batch: cross-entropy, and how many samples are right."""
-        logits, label = self.logits(features), batch["label"]  # (B, L), (B,)
-        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        nats = cross_entropy(logits, label, reduction="sum", label_smoothing=self.config.label_smoothing)
-        return nats, (logits.argmax(-1) == label).sum()
-
-
-class Prediction(NamedTuple):
-    """What the model says about one input."""
-
-    text: str
-    label: str  # the likeliest
-    probability: float  # of that label
-    probabilities: dict[str, float]  # by label, the likeliest first
-
-
-class Number(NamedTuple):
-    """What the model says about one input, where that is a number."""
-
-    text: str
-    number: float  # in the unit of the labels
-
-
-def part_of(objective) -> Classify:
-    """The classifier in an objective."""
-    parts = getattr(objective, "parts", {}).values()
-    return objective if isinstance(objective, Classify) else next(one for one in parts if isinstance(one, Classify))
+        if not self.config.several:
+            return super().loss(features, batch)
+        config, label = self.config, batch["label"]  # (B, L)
+        nats, exact = _labels.nats_and_exact(self.logits(features), label, config.factors, config.label_smoothing)
+        terms = {"classify": Term(nats, batch.counts["classify"])}
+        return Loss(terms, {"classify_exact": Term(exact, len(label))})
 
 
 def predict(
     objective, signal, texts: Sequence[str | Sequence[str]], numbers: Sequence[int] = (), top: int | None = None
-) -> list[Prediction]:
+) -> list[Any]:
     """One Prediction per text, in one batch; `top` = how many labels are named (None: all).
 
     objective: a Classify, or a Composed that has one. numbers: the inputs' places in the stream, for messages. A text
@@ -153,10 +112,11 @@ def predict(
     """
     if not texts:
         return []
-    part, lists = part_of(objective), [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    shares = probabilities(part, signal.stack(samples_of(signal, lists)))
-    shown = [" | ".join(parts) for parts in lists]
-    return [_prediction(text, row, part.config.classes, top) for text, row in zip(shown, shares.tolist(), strict=True)]
+    part: Any = part_of(objective)
+    lists = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+    if part.config.several:
+        return _labels.predict(part, signal, lists, part.threshold, top)
+    return _one_label.predict(part, signal, lists, top)
 
 
 def exported(part: Classify, features: Features) -> dict[str, Tensor]:
@@ -164,72 +124,23 @@ def exported(part: Classify, features: Features) -> dict[str, Tensor]:
     return {"logits": part.logits(features)}
 
 
-def samples_of(signal, lists: Sequence[Sequence[str]]) -> list[Sample]:
-    """Samples without labels, a segment for each text of an input."""
-    encoded = iter(signal.encode([text for parts in lists for text in parts]))
-    return [Sample(parts=tuple(next(encoded).ids for _ in parts), key=number) for number, parts in enumerate(lists)]
-
-
-@torch.inference_mode()
-def probabilities(part: Classify, batch: Batch) -> Tensor:
-    """The batch's (B, L) probabilities, without dropout; the modules keep their mode."""
-    with quiet(part.backbone, part):
-        features = part.encode(batch.to(part.classifier.weight.device))
-        return part.logits(features).float().softmax(-1).cpu()
-
-
-def _prediction(text: str, shares: list[float], classes: tuple[str, ...], top: int | None) -> Prediction:
-    order = sorted(range(len(classes)), key=lambda i: -shares[i])
-    named = {classes[i]: shares[i] for i in order[:top]}
-    return Prediction(text, classes[order[0]], shares[order[0]], named)
-
-
-def outputs(run: Callable[[Batch], Tensor], signal, examples: Sequence[Example]) -> np.ndarray:
-    """What `run` makes of the examples, (N, …) in their order."""
-    samples = samples_of(signal, [parts_of(one) for one in examples])
-    return np.stack(answered(lambda batch: run(batch).numpy(), signal, samples))  # type: ignore[arg-type, return-value]
+def settle(objective, signal, examples: Sequence[Example]) -> dict[str, Any]:
+    """After training, by held-out examples: the temperature, and the threshold of several labels."""
+    part: Any = part_of(objective)
+    if not part.config.several:
+        return _one_label.settle(part, signal, examples)
+    told = _labels.settle(part, signal, examples, part.config.threshold)
+    part.threshold = told["threshold"]
+    return told
 
 
 def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
-    """The score over labelled examples; `right` is 0 or 1 each."""
-    part = part_of(objective)
-    classes, shares = part.config.classes, outputs(lambda batch: probabilities(part, batch), signal, examples)
-    found = judged(part.config, examples, [classes[i] for i in shares.argmax(1).tolist()])
-    calibration = metrics.expected_calibration_error(shares.max(1), found.right > 0)
-    for one in found.wrong:
-        one["probability"] = float(shares[one.pop("place")].max())
-    found.wrong.sort(key=lambda one: -one["probability"])
-    return found._replace(figures={**found.figures, "calibration_error": calibration})
+    part: Any = part_of(objective)
+    if part.config.several:
+        return _labels.evaluate(part, signal, examples, part.threshold)
+    return _one_label.evaluate(part, signal, examples)
 
 
-def judged(config: TaskConfig, examples: Sequence[Example], predicted: Sequence[str]) -> Outcome:
+def judged(config: Config, examples: Sequence[Example], predicted: Sequence[Any]) -> Outcome:
     """What any way of predicting made of the examples; `wrong` in their order."""
-    gold = [str(one.label) for one in examples]
-    numbers = {name: number for number, name in enumerate(config.classes)}
-    figures = score([numbers[name] for name in gold], [numbers[name] for name in predicted], config.classes)
-    right = np.array([a == b for a, b in zip(gold, predicted, strict=True)], float)
-    wrong = [
-        {"text": one.text, "gold": one.label, "predicted": said, "place": place}
-        for place, (one, said) in enumerate(zip(examples, predicted, strict=True))
-        if said != one.label
-    ]
-    return Outcome(figures, list(predicted), gold, right, np.ones(len(right)), wrong)
-
-
-def score(gold: Sequence[int], predicted: Sequence[int], classes: Sequence[str]) -> dict[str, Any]:
-    """Accuracy, macro-F1, Matthews' correlation, and the confusion matrix (rows: gold), from class indices.
-
-    Equal to scikit-learn's accuracy_score, f1_score(average="macro"), matthews_corrcoef and confusion_matrix.
-    """
-    if len(gold) != len(predicted):
-        found = f"{len(gold):,} gold labels and {len(predicted):,} predictions"
-        raise InputError("score", found, "Give one prediction per gold label.")
-    confusion = metrics.confusion_matrix(gold, predicted, len(classes))
-    return {
-        "items": len(gold),
-        "accuracy": metrics.accuracy(confusion),
-        "macro_f1": metrics.macro_f1(confusion),
-        "matthews": metrics.matthews(confusion),
-        "confusion": confusion.tolist(),
-        "classes": list(classes),
-    }
+    return (_labels if config.several else _one_label).judged(config, examples, predicted)

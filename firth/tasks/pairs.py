@@ -1,26 +1,24 @@
 """Pairs: one answer for two texts: entailment, neutral or contradiction; any classes; or a number (similarity).
 
-The two texts are the two segments of one input. Classes: the loss and head of `classify` (BERT, arXiv 1810.04805,
-section 4.1: MNLI). Numbers: half the squared error of the standardised number; scored by Pearson's and Spearman's
-correlation (STS-B, same section).
+The two texts are the two segments of one input. Classes: the head and the loss of `_classes.py`, as classify has them
+(BERT, arXiv 1810.04805, section 4.1: MNLI). Numbers: half the squared error of the standardised number; scored by
+Pearson's and Spearman's correlation (STS-B, same section).
 """
 
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, NamedTuple, Self
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import Tensor
 
 from firth.errors import InputError
 from firth.functional import metrics
-from firth.functional.random import Draw
-from firth.objective import Loss, Term, quiet
+from firth.objective import Loss, Term
 from firth.signal import Batch, Features, Sample, Signal
 from firth.task import Example, Outcome
-from firth.tasks import classify
-from firth.tasks.classify import Classify
+from firth.tasks import _classes, _one_label
+from firth.tasks._classes import ClassHead, part_of
 
 # B samples, N examples
 
@@ -28,7 +26,7 @@ FIRST = ("premise", "sentence1", "sentence_a", "text1", "text_a", "first", "ques
 SECOND = ("hypothesis", "sentence2", "sentence_b", "text2", "text_b", "second", "question2", "answer", "passage", "b")
 
 
-class Config(classify.Config):
+class Config(_classes.Config):
     fielded: ClassVar[bool] = True
     terms: ClassVar[tuple[str, ...]] = ("pairs",)
 
@@ -74,10 +72,6 @@ class Config(classify.Config):
         target = number(example) if self.kind == "number" else None
         label = None if self.kind == "number" else example.label
         return example._replace(text="\n".join(texts), parts=texts, target=target, label=label)
-
-    def prepare(self, batch: Batch, draw: Draw) -> Batch:
-        batch.counts["pairs"] = len(batch["label"]) if "label" in batch else 0
-        return batch
 
     def samples(self, examples: Sequence[Example], signal: Signal) -> list[Sample]:
         made = super().samples(examples, signal)
@@ -130,8 +124,15 @@ def number(example: Example) -> float:
     return value
 
 
-class Pairs(Classify):
-    """Classify over two segments; with numbers, one output and half the squared error."""
+class Number(NamedTuple):
+    """What the model says about one input, where that is a number."""
+
+    text: str
+    number: float  # in the unit of the labels
+
+
+class Pairs(ClassHead):
+    """Classes of two segments; with numbers, one output and half the squared error."""
 
     Config = Config
     config: Settings  # type: ignore[assignment]
@@ -146,33 +147,27 @@ class Pairs(Classify):
         return super().facts | {name: getattr(self.config, name) for name in kept}
 
     def loss(self, features: Features, batch: Batch) -> Loss:
-        count = batch.counts["pairs"]
         if self.config.kind != "number":
-            found = self.nats(features, batch)
-            return Loss({"pairs": Term(found[0], count)}, {"pairs_accuracy": Term(found[1], count)})
-        said = self.logits(features)[:, 0]
-        said = said.to(torch.promote_types(said.dtype, torch.float32))
+            return super().loss(features, batch)
+        said, count = self.logits(features)[:, 0], batch.counts["pairs"]
         error = (said - batch["label"].to(said.dtype)).square().sum()
         return Loss({"pairs": Term(error / 2, count)}, {"pairs_error": Term(error, count)})
 
 
 def predict(objective, signal, texts, numbers: Sequence[int] = (), top: int | None = None) -> list:
     """A label with probabilities, or a number, per pair; a pair is two texts, or a string with a tab between them."""
-    part: Any = classify.part_of(objective)
+    part: Any = part_of(objective)
     numbered = zip(texts, numbers or range(1, len(texts) + 1), strict=True)
     lists = [pair(text, place) for text, place in numbered]
     if part.config.kind != "number":
-        return classify.predict(objective, signal, lists, numbers, top)
-    batch = signal.stack(classify.samples_of(signal, lists))
-    return [
-        classify.Number(" | ".join(both), value)
-        for both, value in zip(lists, values(part, batch).tolist(), strict=True)
-    ]
+        return _one_label.predict(part, signal, lists, top) if lists else []
+    found = values(part, signal.stack(_one_label.samples_of(signal, lists))).tolist() if lists else []
+    return [Number(" | ".join(both), value) for both, value in zip(lists, found, strict=True)]
 
 
 def exported(part: Any, features: Features) -> dict[str, Tensor]:
     """What other tools are given: logits (B, L); of numbers also number (B,), in the unit of the labels."""
-    found = classify.exported(part, features)
+    found = {"logits": part.logits(features)}
     if part.config.kind != "number":
         return found
     return found | {"number": found["logits"][:, 0] * part.config.scale + part.config.center}
@@ -187,28 +182,31 @@ def pair(text: str | Sequence[str], place: int) -> tuple[str, str]:
     return parts[0].strip(), parts[1].strip()
 
 
-@torch.inference_mode()
-def values(part: Classify, batch: Batch) -> Tensor:
+def values(part: ClassHead, batch: Batch) -> Tensor:
     """(B,) the numbers, in the unit of the labels."""
     config: Settings = part.config  # type: ignore[assignment]
-    with quiet(part.backbone, part):
-        said = part.logits(part.encode(batch.to(part.classifier.weight.device)))[:, 0]
-        return said.float().cpu() * config.scale + config.center
+    return _one_label.logits_of(part, batch)[:, 0] * config.scale + config.center
+
+
+def settle(objective, signal, examples: Sequence[Example]) -> dict[str, Any]:
+    """After training, by held-out examples: the temperature of the classes."""
+    part: Any = part_of(objective)
+    return {} if part.config.kind == "number" else _one_label.settle(part, signal, examples)
 
 
 def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
     """As classify's for classes. Numbers: correlations; `right` sums to Pearson's, its influence by example."""
-    part: Any = classify.part_of(objective)
+    part: Any = part_of(objective)
     if part.config.kind != "number":
-        return classify.evaluate(objective, signal, examples)
-    said = classify.outputs(lambda batch: values(part, batch), signal, examples)
+        return _one_label.evaluate(part, signal, examples)
+    said = _one_label.outputs(lambda batch: values(part, batch), signal, examples)
     return judged(part.config, examples, said.tolist())  # type: ignore[arg-type]
 
 
 def judged(config: Config, examples: Sequence[Example], predicted: Sequence) -> Outcome:
     """What any way of predicting made of the examples; `wrong` in their order, for numbers the farthest off first."""
     if config.kind != "number":
-        return classify.judged(config, examples, predicted)
+        return _one_label.judged(config, examples, predicted)
     said = np.array(predicted, float)
     gold = np.array([one.target for one in examples], float)
     pearson = metrics.pearson(gold, said)

@@ -57,6 +57,7 @@ class Adaptation:
     weights: Weights
     begun: dict[str, Any] | None = None
     curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)  # (step, validation means), step 0 first
+    settled: dict[str, Any] = field(default_factory=dict)  # what validation chose after training, by name
 
     @property
     def task(self) -> str:
@@ -113,7 +114,8 @@ def hold(recipe: Recipe, objective: Composed) -> None:
 def fit(
     adaptation: Adaptation, folder: RunFolder | None = None, each: Callable[[Step, Run], None] | None = None
 ) -> Run:
-    """Train to the end or until validation no longer gets better; the objective then holds the best weights."""
+    """Train to the end or until validation no longer gets better; the objective then holds the best weights, and has
+    settled what its task chooses by the validation part, such as a temperature."""
     job = Run(
         objective=adaptation.objective,
         batches=adaptation.train,
@@ -128,6 +130,9 @@ def fit(
             adaptation.curve.append((step.index, step.evaluation))
         if each:
             each(step, job)
+    settle = getattr(find.find("tasks", adaptation.task), "settle", None)
+    if settle:
+        adaptation.settled = settle(adaptation.objective, adaptation.signal, adaptation.labelled.records["valid"])
     return job
 
 
@@ -156,10 +161,11 @@ def refuse_unlearnt(labelled: Labelled, task: str) -> None:
     """Raises InputError at the first validation or test example whose label no training example has."""
     if not labelled.task.classed:
         return
-    learnt = {record.label for record in labelled.records["train"]}
+    classes_of = labelled.task.classes_of
+    learnt = {label for record in labelled.records["train"] for label in classes_of(record)}
     for record in [*labelled.records["valid"], *labelled.records["test"]]:
-        if record.label not in learnt:
-            what = f"label `{record.label}` is in no training example"
+        for label in sorted(set(classes_of(record)) - learnt):
+            what = f"label `{label}` is in no training example"
             do = "Add examples of it to the training files, or leave out these rows."
             raise InputError(str(label_place(record)), what, do)
 
@@ -176,7 +182,8 @@ def data_facts(labelled: Labelled) -> dict[str, Any]:
 
 def mark_of(sample: Sample) -> int:
     """64 bit of what the sample is to be answered with."""
-    said = [sample.label, *(np.asarray(sample.targets[name]).tolist() for name in sorted(sample.targets))]
+    label = sample.label.tolist() if isinstance(sample.label, np.ndarray) else sample.label
+    said = [label, *(np.asarray(sample.targets[name]).tolist() for name in sorted(sample.targets))]
     return hash_bytes(repr(said).encode())
 
 

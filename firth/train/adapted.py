@@ -12,8 +12,9 @@ from firth.train.describe import count, duration, percent
 from firth.train.folder import RunFolder, write_atomically
 from firth.train.log import Recorded, Show
 
-NAMES = {"macro_f1": "macro F1", "matthews": "Matthews", "f1": "F1", "span_f1": "span F1"}  # of figures, for people
-SHARES = ("accuracy", "f1", "exact_match", "span_f1")  # figures shown as per cent
+NAMES = {"macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "Matthews", "f1": "F1", "span_f1": "span F1",
+         "calibration_error_before": "before calibration"}  # of figures, for people  # fmt: skip
+SHARES = ("accuracy", "decision_accuracy", "f1", "exact_match", "span_f1")  # figures shown as per cent
 WRONG = 50  # wrongly predicted samples that are kept for looking at
 
 
@@ -31,6 +32,7 @@ class Adapted:
     labels: dict[str, int] = field(default_factory=dict)  # samples by part
     steps: int = 0  # done; early stopping may have come before the plan's end
     best_step: int = 0
+    settled: dict[str, Any] = field(default_factory=dict)  # what validation chose: temperature, threshold
     seconds: float = 0.0
     plan: dict[str, Any] = field(default_factory=dict)
     status: str = "finished"  # or "planned" (dry run)
@@ -63,7 +65,8 @@ def describe(work, show: Recorded) -> None:
     held = held_note(work, show) if recipe.model.frozen or recipe.model.lora else ""
     named = ", ".join(classes[:5]) + (", …" if len(classes) > 5 else "")
     parts = [f"{number:,} {name}" for name, number in counts(work).items()]
-    show.line("Data", " · ".join([*parts, *([f"{len(classes)} classes ({named})"] if classes else [])]))
+    parts += [f"{len(classes)} classes ({named})"] if classes else []
+    show.line("Data", " · ".join([*parts, *work.labelled.task.notes]))
     show.line("Model", build.describe_model(work.objective.backbone.shape, work.objective))
     if recipe.model.start == "pretrained":
         show.line("Weights", work.weights.describe(recipe.model.source) + held)
@@ -98,7 +101,7 @@ def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapte
     best = dict(work.curve).get(work.best, {})
     done = max([job.resumed, *(step for step, _ in work.curve)])
     result = Adapted(folder.path, work.task, work.recipe.model.start, scored, outcome.figures, best, work.curve,
-                     counts(work), done, work.best, clock.spent, planned(work))  # fmt: skip
+                     counts(work), done, work.best, work.settled, clock.spent, planned(work))  # fmt: skip
     kept = result.as_dict() | {"folder": folder.path.name}
     folder.update(status="finished", error=None, result=kept, seconds=clock.parts)
     write_atomically(folder.card, card(work, folder, result))
@@ -150,6 +153,8 @@ def write_wrong(folder: RunFolder, wrong: list[dict[str, Any]]) -> None:
 
 
 def show_result(folder: RunFolder, result: Adapted, show: Show) -> None:
+    if result.settled:
+        show.line("Settled", describe_settled(result))
     show.line("Result", describe_result(result))
     for line in confusion(result.score):
         show.line("", line)
@@ -177,6 +182,12 @@ def describe_result(result: Adapted) -> str:
     items = f" ({result.score['items']:,} items)" if "items" in result.score else ""
     taken = f"step {result.best_step:,} of {result.steps:,} kept"
     return " · ".join([f"{result.scored} " + " · ".join(values) + items, taken, duration(result.seconds)])
+
+
+def describe_settled(result: Adapted) -> str:
+    """temperature 1.38 · threshold 0.31 · by 400 validation examples"""
+    parts = [f"{name} {value:.2f}" for name, value in result.settled.items()]
+    return " · ".join([*parts, f"by {result.labels.get('validation', 0):,} validation examples"])
 
 
 def figure(key: str, value: float) -> str:

@@ -83,10 +83,10 @@ def _gradient(run: Run, state: State, batches: list[Batch], counts: dict[str, fl
 
 def totals(batches: list[Batch]) -> dict[str, float]:
     """Counts of each term, and "items", over the micro-batches of all ranks: known before any forward."""
-    counts: dict[str, int] = {"items": sum(items(batch) for batch in batches)}
+    counts: dict[str, float] = {"items": sum(items(batch) for batch in batches)}
     for batch in batches:
         for name, count in batch.counts.items():
-            counts[name] = counts.get(name, 0) + int(count)
+            counts[name] = counts.get(name, 0) + float(count)
     return distributed.total(counts)
 
 
