@@ -19,7 +19,7 @@ from firth.errors import InputError, did_you_mean
 from firth.functional.choices import Likelihood, Normalise, Scorer, Writer, asked, best, scores, softmax
 from firth.functional.random import Draw
 from firth.task import Example, TaskConfig, key_of
-from firth.tasks.classify import Prediction
+from firth.tasks._one_label import Prediction
 
 # N inputs, K classes
 
