@@ -126,9 +126,9 @@ def words(numbers: np.ndarray) -> list[str]:
 
 
 def questions(kind: Kind, count: int, seed: int = 0) -> list[Question]:
-    """`count` questions, the families in turn; the same for the same seed, and no function comes twice by intent.
+    """`count` questions, each of its own function, the families in turn; the same for the same seed.
 
-    "trained": of the members that training episodes are made of; "new-members": of the held-out members of the same
+    "trained": of the members that training episodes are drawn from; "new-members": of the held-out members of the same
     families; "new-families": of families without a training episode. The functions whose outputs are the options are
     neighbours on the same side, and which of them made the examples is drawn last, so that without examples no scorer
     can do better or worse than 1 in OPTIONS but by luck.
