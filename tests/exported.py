@@ -9,7 +9,10 @@ from firth.model.encoder import Backbone
 from firth.model.shape import Shape
 from firth.model.sizes import shape_of
 from firth.objective import Composed, Objective
+from firth.objectives import next_token
 from firth.signals.text import Config, Text
+from firth.train.session import ends
+from tests.llamas import texts
 from tests.material import documents
 from tests.models import LOCAL, shaken
 
@@ -29,6 +32,20 @@ CLASSES = ("bad", "middling", "good")
 @cache
 def text() -> Text:
     return Text.fit(documents(60), Config(vocabulary=200, context=CONTEXT))
+
+
+def write_writer(folder: Path, kind: str, name: str = "llama", **own) -> Path:
+    """A model folder that a run of next tokens leaves. kind: of tokenizer; own: fields of Shape."""
+    config = Config(tokenizer=kind, frame="stream", vocabulary=400, context=CONTEXT, lowercase=False)
+    signal = Text.fit(texts(), config)
+    shape = shape_of(name, "2x32", signal.facts.vocabulary, CONTEXT, **{"heads": 4, "dropout": 0.0} | own)
+    backbone = Backbone(shape, signal.embed(shape))
+    part = next_token.NextToken(next_token.Config().fill(signal.facts), backbone)
+    objective = shaken(Composed(backbone, {"next-token": part}), shape)
+    facts = {"objective": ["next-token"], "signal": "text", **ends(signal.facts)}
+    save_folder(folder, shape, objective.state_dict(), facts=facts)
+    signal.save(folder)
+    return folder
 
 
 def shape_named(form: str, layers: int = 2) -> Shape:

@@ -12,10 +12,12 @@ from safetensors.torch import load_file, save_file
 
 from firth.errors import InputError, RunError
 from firth.evaluate.export import export
+from firth.evaluate.exports import Gguf, Options
 from firth.interop import gguf
 from firth.interop.gguf_read import Read, merged
 from firth.interop.gguf_vocabulary import letters, vocabulary_of
 from tests import llamas
+from tests.exported import write_writer
 from tests.llamas import END, FOREIGN, KINDS, UNKNOWN, write_llama
 
 package = pytest.importorskip("gguf")
@@ -95,6 +97,18 @@ def test_every_tokenizer_that_can_be_held_cuts_alike(kind, tmp_path):
     for text in llamas.texts():
         assert read.encode(text) == tokenizer.encode(text, add_special_tokens=False).ids
     assert read.facts["tokenizer.ggml.add_bos_token"] is True
+
+
+@pytest.mark.parametrize("own", [{}, {"tied": False}, {"key_heads": 1}], ids=["tied", "untied", "one key"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_firth_trains_is_held(kind, own, tmp_path):
+    """The logits to be met are firth's own then."""
+    write_writer(tmp_path / "model", kind, **own)
+    assert Gguf(tmp_path / "model", Options()).subject.name == "next-token"
+    done = export(tmp_path / "model", "gguf", tmp_path / "m.gguf")
+    assert len(done.differences) == 2 and all(found < 1e-5 for found in done.differences.values())
+    facts = Read(tmp_path / "m.gguf").facts
+    assert facts["tokenizer.ggml.tokens"][facts["tokenizer.ggml.eos_token_id"]] == END
 
 
 def test_unknown_characters_are_left_out(tmp_path):
@@ -259,6 +273,12 @@ def test_another_shape(copied):
         "M/config.json: is a model of the shape `gpt2`, and GGUF is written of `llama` only. Say --to hf; it opens "
     )
     assert refused(copied) == expected + "in other tools."
+
+
+def test_an_encoder_alone(tmp_path):
+    folder = write_llama(tmp_path / "model", llamas.byte_level(), tie_word_embeddings=True)
+    edit(folder, "config.json", architectures=["LlamaModel"])
+    assert refused(folder) == "M: is the encoder alone, and nothing in it writes on. Say --to hf."
 
 
 def test_weights_that_do_not_fit(copied):

@@ -16,7 +16,7 @@ from firth.evaluate.exports import subject_of
 from firth.evaluate.predict import load
 from firth.interop import hf
 from firth.interop.check import check_batches, compared
-from tests.exported import CLASSES, FORMS, HEADS, write_model
+from tests.exported import CLASSES, FORMS, HEADS, write_model, write_writer
 
 transformers = pytest.importorskip("transformers")
 
@@ -42,6 +42,15 @@ def test_transformers_gives_what_other_tools_are_given(form, head, tmp_path):
     assert found.difference < 1e-5
     answer = ours(check_batches(ours.signal)[2])
     assert all(answer[name].std() > 0.05 for name in found.outputs)
+
+
+@pytest.mark.parametrize("own", [{}, {"tied": False}], ids=["tied", "untied"])
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_models_that_write_on_are_handed_on(name, own, tmp_path):
+    done = export(write_writer(tmp_path / "model", "bpe", name, **own), "hf", tmp_path / "out")
+    assert list(done.differences) == ["firth", f"transformers {transformers.__version__}"]
+    assert done.differences[f"transformers {transformers.__version__}"] < 1e-5
+    assert (tmp_path / "out" / "generation_config.json").exists()
 
 
 def test_numbers_are_in_the_unit_of_the_labels(tmp_path):

@@ -15,7 +15,10 @@ import pytest
 import torch
 
 from firth.evaluate.export import export
-from tests import llamas
+from firth.evaluate.exports import subject_of
+from firth.signal import Batch
+from tests import exported, llamas
+from tests.exported import write_writer
 from tests.llamas import FOREIGN, KINDS, write_llama
 
 pytest.importorskip("gguf")
@@ -33,8 +36,8 @@ pytestmark = [
 ]
 
 
-def by_llama_cpp(file: Path, prompts: list[str]) -> dict:
-    asked = json.dumps({"prompts": prompts, "count": COUNT, "context": CONTEXT})
+def by_llama_cpp(file: Path, prompts: list[str], context: int = CONTEXT) -> dict:
+    asked = json.dumps({"prompts": prompts, "count": COUNT, "context": context})
     words = ["node", str(SCRIPT), str(SOURCE), str(file), asked]
     done = subprocess.run(words, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
@@ -63,6 +66,19 @@ def test_llama_cpp_writes_the_same_tokens(kind, own, tmp_path):
         ids = tokenizer.encode(text, add_special_tokens=False).ids
         assert one["tokens"] == [number for number in ids if number != tokenizer.token_to_id(llamas.UNKNOWN)]
         assert one["written"] == by_transformers(model, [0, *one["tokens"]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_llama_cpp_writes_what_firth_writes(kind, tmp_path):
+    """Of a model in the shape that firth trains, with its tokenizer; whatever token is the likeliest."""
+    model = write_writer(tmp_path / "model", kind)
+    export(model, "gguf", tmp_path / "m.gguf")
+    subject = subject_of(model, False)
+    for one in by_llama_cpp(tmp_path / "m.gguf", ["The ship", "a"], exported.CONTEXT)["found"]:
+        tokens = [0, *one["tokens"]]
+        for written in one["written"]:
+            assert int(subject(Batch(tokens=torch.tensor([tokens])))["logits"][0, -1].argmax()) == written
+            tokens.append(written)
 
 
 def test_a_text_comes_back_from_its_tokens(tmp_path):

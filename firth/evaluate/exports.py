@@ -29,7 +29,6 @@ from firth.model.encoder import Backbone
 from firth.objective import Composed
 from firth.signal import Batch, Features
 from firth.train.build import describe_model
-from firth.train.describe import count
 
 # B samples, T steps, D width
 
@@ -186,15 +185,14 @@ class Gguf:
         self.weights = gguf.weights_of(self.folder, sizes)
         self.precision = gguf.precision_of(options.precision, self.weights)
         self.vocabulary = vocabulary_of(self.folder, sizes.vocabulary)
-        self.model = f"{gguf.SHAPE}, {sizes.layers} layers × {sizes.width}, {sizes.vocabulary:,} tokens"
-        numbers = count(sum(tensor.numel() for tensor in self.weights.values()))
-        self.plan = f"GGUF · {numbers} weights in {self.precision} · context {sizes.context:,}"
+        self.subject = writer_of(self.folder)
+        self.model, self.plan = str(self.subject), f"GGUF · {self.precision} · context {sizes.context:,}"
 
     def write(self, out: Path) -> None:
         gguf.write(out, self.title, self.weights, self.sizes, self.vocabulary, self.precision)
 
     def check(self, out: Path) -> Iterator[tuple[str, Checked]]:
-        read, ours = Read(out), causal_model(self.folder)
+        read, ours = Read(out), self.subject
         self.refuse_changed(out, read)
         batches = check.plain_batches(self.sizes.vocabulary, self.sizes.context)
         round_weights(ours, self.precision)
@@ -218,19 +216,18 @@ class Gguf:
 FORMS: dict[str, Callable[[str | Path, Options], Form]] = {"gguf": Gguf, "hf": Hf, "onnx": Onnx}
 
 
-def causal_model(folder: Path) -> Any:
-    """The model that writes on: as firth computes it, or where it has no such shape transformers."""
-    if gguf.SHAPE in TYPES and (subject := subject_of(folder, False)).name != VECTORS:
-        return subject
-    check.need("--to gguf", ("transformers",), "hf")
-    return hf.Theirs(folder, hf.class_of(folder))
+def writer_of(folder: Path) -> Subject:
+    """The model with the head that writes on. Raises InputError where there is none."""
+    subject = subject_of(folder, False)
+    if subject.name == VECTORS:
+        raise InputError(folder, "is the encoder alone, and nothing in it writes on", "Say --to hf.")
+    return subject
 
 
-def round_weights(model: Any, precision: str) -> None:
+def round_weights(subject: Subject, precision: str) -> None:
     """Matrices as the file holds them."""
-    module = model.objective if isinstance(model, Subject) else model.model
     with torch.no_grad():
-        for parameter in module.parameters():
+        for parameter in subject.objective.parameters():
             parameter.copy_(gguf.rounded(parameter, precision))
 
 
