@@ -164,11 +164,6 @@ def predict(objective, signal, texts: Sequence[str], numbers: Sequence[int] = ()
     return written(stream(objective, signal, texts, numbers, **options))
 
 
-def exported(part: NextToken, features: Features) -> dict[str, torch.Tensor]:
-    """What other tools are given: logits (B, T, V)."""
-    return {"logits": part.head(features.values)}
-
-
 class Opening(NamedTuple):
     text: str  # the first words of a held-out text
     truth: str  # and how it goes on
