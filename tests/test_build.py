@@ -192,7 +192,7 @@ def test_what_is_new_and_what_nobody_took_is_named(signal, source):
     folder, _ = source
     tensors = load_file(folder / "model.safetensors")
     save_file(tensors | {"something.else": torch.zeros(1)}, folder / "model.safetensors", metadata={"format": "pt"})
-    ours = composed(signal, "next-sentence", heads=2)
+    ours = composed(signal, "next-sentence", heads=2, shape="modernbert")
     found = build.load_weights(ours, folder)
     assert all(name.startswith("parts.next-sentence.") for name in found.new) and found.new
     assert "something.else" in found.unused
