@@ -51,7 +51,7 @@ class Outcome(NamedTuple):
 class TaskConfig(ObjectiveConfig):
     """The recipe table of a task; beside an objective's CPU side, what it reads in labelled rows."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"tokens", "summary"})
+    needs: ClassVar[frozenset[str]] = frozenset({"tokens", "class token"})
     metric: ClassVar[str] = "accuracy"  # the first figure, by which arms are compared; a share
     learns: ClassVar[bool] = True  # weights change for it; False: there is `predict` and a score, and no objective
     rows: ClassVar[bool] = False  # whole rows are read, not a text and a label

@@ -141,6 +141,18 @@ def test_a_page_without_a_model_runs_from_top_to_bottom(name, desk, monkeypatch)
     assert done.stdout.strip()
 
 
+def test_the_page_on_next_tokens_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    """It begins with raw files."""
+    monkeypatch.chdir(laid(tmp_path))
+    lines = [
+        line for kind, text in blocks(ROOT / "docs" / "next-token.md") if kind == "sh" for line in text.splitlines()
+    ]
+    for line in map(small, lines):
+        typed(line)
+    code = next(text for kind, text in blocks(ROOT / "docs" / "next-token.md") if kind == "python")
+    assert run(f"{sys.executable} -c {shlex.quote(code)}", tmp_path).stdout
+
+
 def test_the_python_of_the_readme_runs(desk):
     code = next(text for kind, text in blocks(ROOT / "README.md") if kind == "python")
     options = (

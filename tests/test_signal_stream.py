@@ -47,7 +47,7 @@ def test_a_stream_has_an_end_and_tokens_to_fill_in_but_no_mask(signal):
     facts = signal.facts
     assert signal.tokenizer.token_to_id(END) == facts.end_id == signal.sep_id == signal.pad_id == 0
     assert [signal.tokenizer.id_to_token(number) for number in facts.infill_ids] == list(INFILL)
-    assert facts.mask_id == -1 and {"tokens", "stream"} <= facts.offers and "summary" not in facts.offers
+    assert facts.mask_id == -1 and {"tokens", "stream"} <= facts.offers and "class token" not in facts.offers
     knows = signal.config.tokenizer in ("characters", "wordpiece")
     assert (signal.tokenizer.token_to_id(UNKNOWN) is not None) == knows
     assert facts.special_ids == tuple(range(5 if knows else 4))
@@ -105,7 +105,7 @@ def test_characters_and_bytes_also_come_in_pairs():
         signal = Text.fit(documents(20), Config(tokenizer=kind, vocabulary=300, context=16))
         batch = signal.stack([Sample((signal.encode(["ship"])[0].ids,), key=1)])
         assert batch["tokens"][0, 0] == signal.cls_id and batch["tokens"][0, -1] == signal.sep_id
-        assert signal.facts.mask_id == 4 and "summary" in signal.facts.offers
+        assert signal.facts.mask_id == 4 and "class token" in signal.facts.offers
 
 
 # ------------------------------------------------------------------ rows
