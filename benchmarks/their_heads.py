@@ -54,6 +54,7 @@ def learn(plan: Plan, folder, given: Sequence[Any], test: Sequence[Any]) -> list
     import transformers
 
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     torch.manual_seed(plan.seed)
     named = {} if plan.task == "span" else {"num_labels": len(plan.classes)}
     model = getattr(transformers, CLASSES[plan.task]).from_pretrained(folder, **named).to(plan.device)

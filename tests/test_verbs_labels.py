@@ -136,7 +136,7 @@ def test_transformers_opens_the_model_as_one_of_several_labels(adapted):
     part = loaded.objective.parts["classify"]
     batch = Batch(tokens=read["input_ids"], pad=read["attention_mask"] == 0, label=label)
     found = part.eval()(part.config.prepare(batch, contract.DRAW)).terms["classify"]
-    assert float(found.sum / found.count) == pytest.approx(float(theirs.loss), abs=1e-5)
+    assert float(found.sum.detach() / found.count) == pytest.approx(float(theirs.loss), abs=1e-5)
 
 
 def test_a_model_of_several_labels_by_others_is_opened_as_one(tmp_path):
@@ -160,6 +160,8 @@ def test_predictions_are_scored_as_adapt_scored_them(adapted):
 
 def test_arms_are_compared_by_micro_f1(adapted, tmp_path):
     place, _, _ = adapted
+    plan = versus(runs.folder() / "pretrained", place / "topics.tsv", labels="60", out=tmp_path / "c", dry_run=True)
+    assert plan["rows"] == ["several labels a text, separated by `|`"]
     few = {"train.steps": 4, "train.batch": 4, "train.evaluate_every": 2, "train.precision": "fp32"}
     found = versus(runs.folder() / "pretrained", place / "topics.tsv", labels="60", seeds=3, settings=few,
                    arms="random,pretrained,tf-idf", out=tmp_path / "c", report=write_comparison)  # fmt: skip

@@ -206,8 +206,9 @@ def planned(
     else:
         given = (str(model), list(map(str, paths)), task, 0, None, plain(settings))
         work = opened(Request(*given, list(arms or ways.default(task)), list(map(str, against)), False), show)
-        names = [ways.title(name) for name in work.arms]
-        plan |= {"arms": names, "test items": len(work.drawn(labels[-1], 0).test)}
+        drawn = work.drawn(labels[-1], 0)
+        plan |= {"arms": [ways.title(name) for name in work.arms], "test items": len(drawn.test)}
+        plan |= {"rows": drawn.labelled.task.notes} if drawn.labelled.task.notes else {}
     for key, value in plan.items():
         show.line("Plan", f"{key}: {value if not isinstance(value, list) else ', '.join(map(str, value))}")
     show.note("Nothing was trained or written.")
