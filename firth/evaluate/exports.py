@@ -198,7 +198,7 @@ class Gguf:
         round_weights(ours, self.precision)
         found = check.compared(ours, lambda batch: {"logits": read.logits(batch["tokens"])}, batches)
         yield f"{check.installed('gguf')}, computed as llama.cpp does", found
-        if find_spec("transformers"):
+        if find_spec("transformers") and find_spec("accelerate"):  # which transformers opens such files with
             theirs = hf.Theirs(out.parent, "AutoModelForCausalLM", gguf_file=out.name)
             yield check.installed("transformers"), check.compared(ours, theirs, batches)
 
