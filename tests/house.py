@@ -21,6 +21,7 @@ ORDER = [
     {"train"},
     {"evaluate"},
     {"report"},
+    {"options"},
     {"cli", "play"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

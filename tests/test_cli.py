@@ -11,7 +11,8 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from firth import __version__
-from firth.cli import app, data_settings, merged
+from firth.cli import app
+from firth.options import data_settings, merged
 from tests.house import ROOT
 from tests.material import write_corpus
 

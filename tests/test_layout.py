@@ -105,7 +105,9 @@ def test_there_is_at_least_as_much_test_as_source():
     assert code_lines(ROOT / "tests") >= code_lines(PACKAGE)
 
 
-@pytest.mark.parametrize("module", ["firth", "firth.cli", "firth.recipe", "firth.find", "firth.errors"])
+@pytest.mark.parametrize(
+    "module", ["firth", "firth.cli", "firth.options", "firth.recipe", "firth.find", "firth.errors"]
+)
 def test_the_door_does_not_import_torch(module):
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0

@@ -1,0 +1,119 @@
+"""What verbs share: options, what they print on, how an error leaves. Torch is imported only inside a verb."""
+
+import json
+import os
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from firth import write_report
+from firth.errors import FirthError
+from firth.find import names
+
+PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
+
+Raw = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help="Raw files; may stand in --config.")]
+Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run folders; none: all of ./runs.")]
+Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
+Objective = Annotated[str | None, typer.Option(help="Pretext tasks, joined by commas: next-sentence,masked-tokens.")]
+Task = Annotated[str, typer.Option(help=f"The labelled task: {', '.join(names('tasks'))}.")]
+Size = Annotated[str | None, typer.Option(help="tiny, mini, small, medium, base, large, or layers x width: 4x256.")]
+Budget = Annotated[
+    str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
+]
+Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a model folder.")]
+AdaptTask = Annotated[
+    str | None, typer.Option("--task", help=f"The labelled task: {', '.join(names('tasks'))}.  [default: classify]")
+]
+Start = Annotated[
+    str | None,
+    typer.Option(help="pretrained, random, or a start's name such as co-occurrence.  [default: pretrained]"),
+]
+Frozen = Annotated[bool, typer.Option("--frozen", help="The encoder stays as it is; only the task's own head learns.")]
+Labels = Annotated[int | None, typer.Option(help="Use this many labelled examples in all, validation included.")]
+Text = Annotated[str | None, typer.Option(help="Name of the text column.")]
+Label = Annotated[str | None, typer.Option(help="Name of the label column.")]
+Valid = Annotated[list[str] | None, typer.Option(help="Labelled validation file (repeatable).")]
+Test = Annotated[list[str] | None, typer.Option(help="Labelled test file, scored once at the end (repeatable).")]
+Document = Annotated[str | None, typer.Option(help="What one document is: file, block or line.")]
+SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop rows and files that cannot be read.")]
+Config = Annotated[Path | None, typer.Option(help="A recipe in TOML, such as a run's config.toml.")]
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key (repeatable).")]
+Out = Annotated[Path | None, typer.Option(help="The folder, or the file, to write.")]
+Seed = Annotated[int | None, typer.Option(help="One seed, the same batches and weights.  [default: 0]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the estimate; write nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout, everything else on stderr.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", hidden=True)]
+
+
+@contextmanager
+def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
+    """What a verb prints on; an error leaves as one message and its exit code. skips: the verb knows --skip-bad."""
+    from firth.report.terminal import Terminal, nobody_reads
+
+    show = Terminal(json=as_json)
+    try:
+        yield show
+    except (typer.Exit, typer.Abort):
+        raise
+    except BrokenPipeError:
+        nobody_reads()
+        raise typer.Exit(PIPE) from None
+    except FirthError as error:
+        show.error(error if skips else error.without_skipping())
+        if debug:
+            raise
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("Interrupted. The same command begins again, or goes on from the last checkpoint.", err=True)
+        raise typer.Exit(130) from None
+    except Exception as error:
+        if debug or os.environ.get("FIRTH_DEBUG"):
+            raise
+        first = (str(error).splitlines() or [""])[0][:500]
+        typer.echo(
+            f"firth: {type(error).__name__}: {first}. This is a fault in firth; run again with --debug.", err=True
+        )
+        raise typer.Exit(1) from None
+
+
+def typed() -> str:
+    """The command as it was typed."""
+    return shlex.join(["firth", *sys.argv[1:]])
+
+
+def emit(as_json: bool, result: Any) -> None:
+    """The result as one JSON object on stdout, where asked for."""
+    if as_json:
+        value = result.as_dict() if hasattr(result, "as_dict") else result
+        typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+
+
+def finish(as_json: bool, result: Any, show: Any) -> None:
+    """The report of a run that is done, and the result."""
+    if report := write_report(result):
+        show.line("Report", str(report))
+    emit(as_json, result)
+
+
+def data_settings(**given) -> dict[str, Any]:
+    """Options of the command line as dotted recipe keys, those not given left out."""
+    lists = {"valid", "test"}
+    return {f"data.{k}": tuple(v) if k in lists else v for k, v in given.items() if v not in (None, False, [])}
+
+
+def encoder_settings(frozen: bool) -> dict[str, Any]:
+    """The options on the encoder as dotted recipe keys, those not given left out."""
+    return {"model.frozen": True} if frozen else {}
+
+
+def merged(options: dict[str, Any], settings: list[str] | None) -> list[str]:
+    """Command-line options as `key=value` before the person's own --set, which wins."""
+    return [f"{key}={json.dumps(value)}" for key, value in options.items()] + list(settings or [])
