@@ -93,6 +93,9 @@ class Objective(nn.Module):
     def encode(self, batch: Batch, layers: bool = False) -> Features:
         return _encode(self.backbone, batch, self.all_steps, layers, self.causal)
 
+    def begun(self) -> None:
+        """Called once all weights are those that training begins with: the time to copy them."""
+
     def after_step(self, progress: float) -> None:
         """Schedules and moving averages; progress in [0, 1]."""
 
@@ -138,6 +141,10 @@ class Composed(nn.Module):
     def weights(self) -> dict[str, float]:
         """Factor of each term."""
         return {term: part.config.weight for part in self.objectives for term in part.config.terms}
+
+    def begun(self) -> None:
+        for part in self.objectives:
+            part.begun()
 
     def after_step(self, progress: float) -> None:
         for part in self.objectives:
