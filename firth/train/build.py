@@ -111,7 +111,11 @@ def shape_for(recipe: Recipe, signal: Signal) -> AnyShape:
     if model.source:
         shape = open_shape(model.source)
         refuse_other_signal(shape.name, signal)
-        return shape if model.dropout is None or not shape.can_drop else shape.model_copy(update={"dropout": model.dropout})
+        return (
+            shape
+            if model.dropout is None or not shape.can_drop
+            else shape.model_copy(update={"dropout": model.dropout})
+        )
     size = f"{model.layers}x{model.width}" if model.layers and model.width else model.size
     given = {key: getattr(model, key) for key in ("heads", "intermediate", "key_heads", "tied", "patch")}
     own = {key: value for key, value in given.items() if value is not None}
@@ -132,6 +136,15 @@ def refuse_other_signal(name: str, signal: Signal) -> None:
             f"reads {reads}, and the signal is `{signal.name}`",
             f"Choose model.shape = {' or '.join(good)}.",
         )
+
+
+def sized(recipe: Recipe, seconds: float | None) -> Recipe:
+    """The recipe with the size that a signal has for a time budget (None: another one), where nobody said."""
+    model, ladder = recipe.model, signal_class(recipe).ladder
+    if not ladder or model.source or model.size or model.layers:
+        return recipe
+    amount = ladder[min(1, len(ladder) - 1)][0] if seconds is None else seconds
+    return filled(recipe, model={"size": next((name for limit, name in ladder if amount <= limit), ladder[-1][1])})
 
 
 def fitting_shape(recipe: Recipe) -> str:
