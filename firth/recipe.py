@@ -28,7 +28,9 @@ class Table(BaseModel):
 class Model(Table):
     """Architecture and where its weights begin."""
 
-    shape: Literal["modernbert", "bert", "llama", "gpt2"] | None = None  # None: what goes with the objective
+    shape: Literal["modernbert", "bert", "llama", "gpt2", "frames", "causal-frames", "wav2vec2", "hubert"] | None = (
+        None  # None: what goes with the objective
+    )
     size: str | None = None  # a name of model/sizes.py or layers x width such as 4x256; None: chosen by the plan
     layers: int | None = Field(None, ge=1)  # filled
     width: int | None = Field(None, ge=1)  # filled

@@ -108,11 +108,11 @@ class Backbone(nn.Module):
         causal: bool | None = None,
         cache: Cache | None = None,
     ) -> Features:
-        """The vectors of all steps, or those at keep (B, K) only. Without batch["pad"] nothing is padding.
+        """The vectors of all steps, or those at keep (B, K) only. The embedding says which steps are padding.
 
         causal: None is as the shape has it. cache: the steps before those of the batch; it grows by them.
         """
-        pad, documents = batch.get("pad"), batch.get("documents")
+        pad, documents = self.embed.padding(batch), batch.get("documents")  # type: ignore[operator]
         causal = self.shape.causal if causal is None else causal
         with torch.no_grad() if self.frozen else nullcontext():
             if cache is None:
@@ -120,7 +120,7 @@ class Backbone(nn.Module):
             else:
                 values, outputs = self.go_on(batch, keep, layers, cache)
         padding = pad if pad is None or keep is None else pad.gather(1, keep)
-        return Features(values, padding, layers=outputs)
+        return Features(values, padding, self.embed.stride, outputs)  # type: ignore[arg-type]
 
     def go_on(
         self, batch: Mapping[str, Tensor], keep: Tensor | None, layers: bool, cache: Cache

@@ -1,6 +1,7 @@
 """Where training begins: every parameter drawn from its own seed, so that adding a head changes no other."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ def initialise(module: nn.Module, shape: Shape, seed: int) -> None:
 
     Pre-norm shapes divide the standard deviation of the maps that write into the residual sum by sqrt(2 × layers)
     (GPT-2, section 2.3; ModernBERT, arXiv 2412.13663, appendix B). The draws are made in fp32 on the CPU.
+
+    A module with a method `begin(drawn)` then sets its own parameters; drawn(name, size, spread) is a draw for it.
     """
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -27,6 +30,13 @@ def initialise(module: nn.Module, shape: Shape, seed: int) -> None:
                 parameter.fill_(0.0 if name.endswith("bias") else 1.0)
             else:
                 parameter.copy_(draw(name, parameter.shape, spread_of(name, shape), seed))
+        for name, part in module.named_modules():
+            if hasattr(part, "begin"):
+                part.begin(partial(_drawn, name, seed))
+
+
+def _drawn(module: str, seed: int, name: str, size: torch.Size, spread: float) -> Tensor:
+    return draw(f"{module}.{name}", size, spread, seed)
 
 
 def spread_of(name: str, shape: Shape) -> float:

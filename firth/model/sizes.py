@@ -1,10 +1,11 @@
 """Names for sizes, and the usual shapes at any size."""
 
 import re
+from math import gcd
 from typing import Any
 
 from firth.errors import InputError, did_you_mean
-from firth.model.shape import Shape
+from firth.model.shape import Shape, SoundShape
 
 SIZES = {  # layers, width
     "tiny": (2, 128),
@@ -48,7 +49,32 @@ GPT2 = {
     "gated": False,
     "position_kind": "learned",
 }
-SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "llama": LLAMA, "gpt2": GPT2}
+FRAMES: dict = {"norm_kind": "rms", "embed_norm": False, "first_norm": True, "rope_global": 10_000.0}
+WAVE = {
+    "dropout": 0.1,
+    "norm_placement": "post",
+    "norm_bias": True,
+    "bias": True,
+    "gated": False,
+    "position_kind": "convolved",
+}
+SHAPES: dict[str, dict[str, Any]] = {
+    "bert": BERT,
+    "modernbert": MODERNBERT,
+    "llama": LLAMA,
+    "gpt2": GPT2,
+    "frames": FRAMES,
+    "causal-frames": {**FRAMES, "causal": True},
+    "wav2vec2": WAVE,
+    "hubert": WAVE,
+}
+READS = dict.fromkeys(SHAPES, "tokens") | {  # the batch key that a shape turns into vectors
+    "frames": "frames",
+    "causal-frames": "frames",
+    "wav2vec2": "wave",
+    "hubert": "wave",
+}
+CHANNELS = 512  # of the convolutions over samples, at most: wav2vec 2.0, section 4.2, at width 768 and 1,024
 
 
 def parse_size(size: str) -> tuple[int, int]:
@@ -65,8 +91,10 @@ def parse_size(size: str) -> tuple[int, int]:
     )
 
 
-def shape_of(name: str, size: str | None, vocabulary: int, positions: int = 128, **own) -> Shape:
+def shape_of(name: str, size: str | None, vocabulary: int, positions: int = 128, bands: int = 0, **own) -> Shape:
     """The shape `name` at a size; `own` are fields of Shape that differ (heads, intermediate, dropout, …).
+
+    bands: numbers of a log-mel frame, for shapes that read frames.
 
     Raises InputError for an unknown shape or size, and for a width that does not divide into its heads.
     """
@@ -76,6 +104,7 @@ def shape_of(name: str, size: str | None, vocabulary: int, positions: int = 128,
     layers, width = parse_size(size or DEFAULT)
     made: dict[str, Any] = {"name": name, "layers": layers, "width": width, "vocabulary": vocabulary}
     made |= {"positions": positions, "heads": heads_for(width), "intermediate": intermediate_for(name, width)}
+    made |= sound_for(name, width, bands)
     made |= SHAPES[name] | {key: value for key, value in own.items() if value is not None}
     _check_heads(width, made["heads"])
     if name == "llama":
@@ -83,6 +112,22 @@ def shape_of(name: str, size: str | None, vocabulary: int, positions: int = 128,
     _check_key_heads(name, made["heads"], made.get("key_heads", 0))
     _check_tied(name, made.get("tied", True))
     return Shape(**made)
+
+
+def sound_for(name: str, width: int, bands: int) -> dict[str, Any]:
+    """The part of a shape that turns sound into steps. Raises InputError where frames have no bands.
+
+    Channels of the convolutions: two thirds of the width, as 512 of 768 in wav2vec 2.0, to the nearest multiple of 32.
+    """
+    if READS[name] == "wave":
+        channels = min(CHANNELS, max(32, 32 * round(width / 48)))
+        return {"sound": SoundShape(widths=(channels,) * 7, position_groups=gcd(16, width))}
+    if READS[name] != "frames":
+        return {}
+    if not bands:
+        do = "Give sound, or choose another model.shape."
+        raise InputError(f"model.shape `{name}`", "reads log-mel frames, and the data has none", do)
+    return {"sound": SoundShape(bands=bands)}
 
 
 def heads_for(width: int) -> int:

@@ -29,7 +29,16 @@ from firth.train.describe import count, duration
 
 KIND = {"pretrain": "objectives", "adapt": "tasks"}
 DEFAULT_SHAPE = "modernbert"
-TITLES = {"bert": "BERT", "modernbert": "ModernBERT", "llama": "Llama", "gpt2": "GPT-2"}
+TITLES = {
+    "bert": "BERT",
+    "modernbert": "ModernBERT",
+    "llama": "Llama",
+    "gpt2": "GPT-2",
+    "frames": "Log-mel Transformer",
+    "causal-frames": "Causal log-mel Transformer",
+    "wav2vec2": "wav2vec 2.0",
+    "hubert": "HuBERT",
+}
 
 
 @dataclass
@@ -78,6 +87,8 @@ def fill(recipe: Recipe, signal: Signal) -> Recipe:
         refuse_missing(name, config, signal)
         recipe = with_table(recipe, name, config.fill(signal.facts))
     shape = shape_for(recipe, signal)
+    for name, config in configs_of(recipe).items():
+        recipe = with_table(recipe, name, config.fit(shape))
     taken = {key: getattr(shape, key) for key in ("layers", "width", "heads", "intermediate", "tied", "dropout")}
     return filled(recipe, model=taken | {"key_heads": shape.groups, "shape": shape.name})
 
@@ -102,7 +113,7 @@ def shape_for(recipe: Recipe, signal: Signal) -> Shape:
     size = f"{model.layers}x{model.width}" if model.layers and model.width else model.size
     given = {key: getattr(model, key) for key in ("heads", "intermediate", "key_heads", "tied")}
     own = {key: value for key, value in given.items() if value is not None}
-    own["pad_id"] = max(signal.facts.pad_id, 0)
+    own |= {"pad_id": max(signal.facts.pad_id, 0), "bands": signal.facts.bands}
     name = model.shape or fitting_shape(recipe)
     shape = shape_of(name, size, signal.facts.vocabulary, signal.config.context, **own)  # type: ignore[attr-defined]
     dropout = 0.0 if model.dropout is None and recipe.verb == "pretrain" else model.dropout
