@@ -4,37 +4,34 @@ libsndfile reads wav, flac, mp3, ogg and opus of any width and number of channel
 "HQ"). Channels are averaged. Samples that are no numbers (NaN, infinite) become silence and are counted.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from firth.data.files import File
+from firth.signal import Unreadable
+
+Source = str | Path | IO[bytes]  # a file, or a stream that can be searched
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
 BLOCK = 1 << 20  # samples of all channels read at once
-IN_MEMORY = 64 << 20  # bytes up to which a file from an archive is held in memory; a longer one goes to disk
 RATES = (1_000, 768_000)  # samples a second that a recording can have
 CLIPPED = 32_767 / 32_768  # a sample as loud as that is at the end of its range
 NO_NUMBERS = 0.01  # share of samples beyond which a file is refused
 CONVERT = "Convert it to wav or flac, or leave it out; --skip-bad leaves out such files."
+RECORD = "Record it again, or leave it out; --skip-bad leaves out such files."
 
 
-class Unreadable(Exception):
-    """A file that holds no sound; becomes an InputError or a finding where the file is named."""
-
-
-class Info(NamedTuple):
-    """What the header of a file says."""
+class Header(NamedTuple):
+    """What the head of a file says."""
 
     rate: int  # samples a second
     channels: int
     samples: int  # in each channel
-    kind: str  # "WAV, 16 bit"
+    form: str  # "WAV, PCM_16"
 
     @property
     def seconds(self) -> float:
@@ -51,7 +48,7 @@ class Heard:
     peak: float = 0.0
 
     def listen(self, block: np.ndarray) -> np.ndarray:
-        """Count, and return the block with what is no number silent. Raises Unreadable where that is too much."""
+        """Count, and return the block with what is no number silent."""
         bad = ~np.isfinite(block)
         self.samples += block.size
         if bad.any():
@@ -65,50 +62,45 @@ class Heard:
     def refuse(self) -> None:
         """Raises Unreadable at the end of a file without sound, or with too little of it that is a number."""
         if not self.samples:
-            raise Unreadable("holds no sample")
+            raise Unreadable("holds no sample", RECORD)
         if self.no_numbers > NO_NUMBERS * self.samples:
-            raise Unreadable(f"{self.no_numbers / self.samples:.0%} of its samples are no numbers")
+            raise Unreadable(f"{self.no_numbers / self.samples:.0%} of its samples are no numbers", RECORD)
 
 
 @contextmanager
-def opened(file: File) -> Iterator[Any]:
-    """The file as soundfile has it. Raises Unreadable, OSError and what a broken archive raises."""
+def opened(source: Source) -> Iterator[Any]:
+    """The file as soundfile has it. Raises Unreadable, OSError."""
     import soundfile
 
-    with _seekable(file) as stream:
+    with open(source, "rb") if isinstance(source, str | Path) else _kept_open(source) as stream:
         try:
             with soundfile.SoundFile(stream) as sound:
                 _refuse(sound)
                 yield sound
         except soundfile.LibsndfileError as error:
-            raise Unreadable(f"cannot be read as sound ({error.error_string.strip().rstrip('.')})") from None
+            what = str(error.error_string).strip().rstrip(".")
+            raise Unreadable(f"cannot be read as sound ({what})", CONVERT) from None
 
 
 @contextmanager
-def _seekable(file: File) -> Iterator[Any]:
-    """A name, or a stream that can be searched: what lies in an archive is unpacked, to disk where it is large."""
-    if file.member is None and not file.packed:
-        yield str(file.path)
-        return
-    with file.open() as packed, tempfile.SpooledTemporaryFile(max_size=IN_MEMORY) as stream:
-        shutil.copyfileobj(packed, stream, BLOCK)
-        stream.seek(0)
-        yield stream
+def _kept_open(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    stream.seek(0)
+    yield stream
 
 
 def _refuse(sound) -> None:
     """Raises Unreadable for what no recorder writes."""
     if not RATES[0] <= sound.samplerate <= RATES[1]:
-        raise Unreadable(f"has {sound.samplerate:,} samples a second")
+        raise Unreadable(f"has {sound.samplerate:,} samples a second", CONVERT)
 
 
-def info(file: File) -> Info:
-    """By its header alone. Raises Unreadable."""
-    with opened(file) as sound:
-        return Info(sound.samplerate, sound.channels, sound.frames, f"{sound.format}, {sound.subtype_info}")
+def header(source: Source) -> Header:
+    """By the head of the file alone. Raises Unreadable."""
+    with opened(source) as sound:
+        return Header(sound.samplerate, sound.channels, sound.frames, f"{sound.format}, {sound.subtype}")
 
 
-def blocks(file: File, rate: int, heard: Heard | None = None) -> Iterator[np.ndarray]:
+def blocks(source: Source, rate: int, heard: Heard | None = None) -> Iterator[np.ndarray]:
     """float32 (n,) blocks of one channel at `rate`, in [-1, 1] where the file keeps to that. Raises Unreadable.
 
     heard: counts on the way. A file that ends early gives what there is of it.
@@ -116,7 +108,7 @@ def blocks(file: File, rate: int, heard: Heard | None = None) -> Iterator[np.nda
     import soxr
 
     heard = heard if heard is not None else Heard()
-    with opened(file) as sound:
+    with opened(source) as sound:
         change = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32") if sound.samplerate != rate else None
         for block in _read(sound):
             mono = heard.listen(block).mean(1, dtype=np.float32)
@@ -133,9 +125,9 @@ def _read(sound) -> Iterator[np.ndarray]:
         yield block
 
 
-def whole(file: File, rate: int, heard: Heard | None = None) -> np.ndarray:
+def whole(source: Source, rate: int, heard: Heard | None = None) -> np.ndarray:
     """float32 (n,): all of a file that fits into memory. Raises Unreadable."""
-    return np.concatenate([np.empty(0, np.float32), *blocks(file, rate, heard)])
+    return np.concatenate([np.empty(0, np.float32), *blocks(source, rate, heard)])
 
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
