@@ -154,6 +154,15 @@ def normalised(frames: Tensor, lengths: Tensor | None = None, by: str = "level")
     return apart / (apart.square().sum(over, keepdim=True) / items).sqrt().clamp(min=1e-3)
 
 
+def moments(frames: Tensor, lengths: Tensor | None = None) -> Tensor:
+    """(B, T, C) -> (B, 2 C): mean and standard deviation of each number over the frames of a clip."""
+    here = real(frames, lengths)[..., None].to(frames.dtype)  # (B, T, 1)
+    count = here.sum(1).clamp(min=1)
+    mean = (frames * here).sum(1) / count
+    spread = (((frames - mean[:, None]) * here).square().sum(1) / count).sqrt()
+    return torch.cat([mean, spread], -1)
+
+
 def real(x: Tensor, lengths: Tensor | None) -> Tensor:
     """(B, T, …), (B,) -> (B, T) bool: True where a clip has something; None: everywhere."""
     places = torch.arange(x.shape[1], device=x.device)[None].expand(len(x), -1)
