@@ -20,7 +20,12 @@ class Clusters(NamedTuple):
 
 
 def kmeans(
-    values: np.ndarray, k: int, seed: int = 0, rounds: int = 100, batch: int | None = None, first: np.ndarray | None = None
+    values: np.ndarray,
+    k: int,
+    seed: int = 0,
+    rounds: int = 100,
+    batch: int | None = None,
+    first: np.ndarray | None = None,
 ) -> Clusters:
     """(N, D) -> K centres (Lloyd 1982); with `batch` of so many rows a round (Sculley 2010, algorithm 1).
 

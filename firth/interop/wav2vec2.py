@@ -10,7 +10,13 @@ from firth.model.sizes import WAVE
 NAMES = {"num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads"}
 PREFIX = "wav2vec2."
 TIED: tuple[str, ...] = ()
-ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu", "silu": "silu"}
+ACTIVATIONS = {
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+    "relu": "relu",
+    "silu": "silu",
+}
 THEIRS = {"gelu_tanh": "gelu_new"}
 OLD = {  # the weight of the convolution over positions, in checkpoints from before torch 2.1
     "pos_conv_embed.conv.weight_g": "pos_conv_embed.conv.parametrizations.weight.original0",
