@@ -41,12 +41,14 @@ def kmeans(
 
 def _lloyd(values: np.ndarray, centres: np.ndarray, rounds: int) -> Clusters:
     nearest, distance = assign(values, centres)
-    for number in range(1, rounds + 1):
+    done = 0
+    while done < rounds:
         centres = _means(values, nearest, distance, centres)
         before, (nearest, distance) = nearest, assign(values, centres)
+        done += 1
         if (before == nearest).all():
             break
-    return Clusters(centres, float(distance.sum(dtype=np.float64)), number)
+    return Clusters(centres, float(distance.sum(dtype=np.float64)), done)
 
 
 def _small_batches(values: np.ndarray, centres: np.ndarray, seed: int, rounds: int, batch: int) -> Clusters:
@@ -83,7 +85,7 @@ def plus_plus(values: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
 
 
 def assign(values: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D), (K, D) -> (N,) int64 the nearest centre of each row, the first of equals, and (N,) its squared distance."""
+    """(N, D), (K, D) -> (N,) int64 the nearest centre of each row, the first of equals, and (N,) the squared distance."""
     nearest, distance = np.empty(len(values), np.int64), np.empty(len(values), np.float32)
     squares = np.square(centres).sum(1)
     for piece in _pieces(len(values), len(centres)):

@@ -1,4 +1,4 @@
-"""Folders of log-mel encoders, which no class of transformers holds: config.json has the shape, tensors keep our names."""
+"""Folders of log-mel encoders, which no class of transformers holds: config.json has the shape, tensors our names."""
 
 from collections.abc import Mapping
 from typing import Any

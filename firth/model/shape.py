@@ -59,7 +59,7 @@ class SoundShape(BaseModel):
 
 
 class Shape(BaseModel):
-    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
+    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of folders.
 
     BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
     Radford et al. 2019, section 2.3. ViT: arXiv 2010.11929, section 3.1. wav2vec 2.0: arXiv 2006.11477, section 2;

@@ -28,7 +28,7 @@ def lengths_of(batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def step_padding(batch: Mapping[str, Tensor], shape: SoundShape) -> Tensor | None:
-    """(B, T) True at steps that see padding, so that a row has as many real steps as it has alone; None: there are none.
+    """(B, T) True at steps that see padding: a row has as many real steps as it has alone; None: there are none.
 
     T is at least 1: what is shorter than the field of a step is one step of padding.
     """
@@ -100,7 +100,7 @@ class FrameEmbedding(SoundEmbedding):
 
 
 def joined(frames: Tensor, join: int) -> Tensor:
-    """(B, F, M) -> (B, T, join * M): frames side by side; what is left over at the end is dropped, all but of one step."""
+    """(B, F, M) -> (B, T, join * M): frames side by side, filled up to one step; what is left over is dropped."""
     if frames.shape[1] < join:
         frames = F.pad(frames, (0, 0, 0, join - frames.shape[1]))
     steps = frames.shape[1] // join

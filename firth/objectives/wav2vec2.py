@@ -1,9 +1,9 @@
 """wav2vec 2.0: hide runs of a sound, and tell what was there from what stood elsewhere in the same clip.
 
-Loss: the sum over hidden steps t of -log exp(cos(c_t, q_t) / κ) / Σ_q exp(cos(c_t, q) / κ), where c is the vector of the
-encoder, q_t the quantised sound of the step and the others in the sum are those of other hidden steps; over the number
-of hidden steps. And a factor times the share of the code books that is not in use, by the perplexity of the mean choice
-over all hidden steps of all ranks. Baevski et al. 2020, arXiv 2006.11477, section 3.2, equations 3 and 4.
+Loss: the sum over hidden steps t of -log exp(cos(c_t, q_t) / κ) / Σ_q exp(cos(c_t, q) / κ), over their number; c_t is
+the vector of the encoder, q_t the quantised sound of the step, and the sum goes over q_t and those of other hidden
+steps. And a factor times the share of the code books that is not in use, by the perplexity of the mean choice over all
+hidden steps of all ranks. Baevski et al. 2020, arXiv 2006.11477, section 3.2, equations 3 and 4.
 """
 
 from typing import ClassVar, Self
