@@ -85,7 +85,7 @@ def plus_plus(values: np.ndarray, k: int, seed: int = 0) -> np.ndarray:
 
 
 def assign(values: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(N, D), (K, D) -> (N,) int64 the nearest centre of each row, the first of equals, and (N,) the squared distance."""
+    """(N, D), (K, D) -> (N,) int64 the nearest centre of each row, the first of equals; (N,) the squared distance."""
     nearest, distance = np.empty(len(values), np.int64), np.empty(len(values), np.float32)
     squares = np.square(centres).sum(1)
     for piece in _pieces(len(values), len(centres)):

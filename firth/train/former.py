@@ -20,8 +20,8 @@ from firth.signal import Sample, Signal
 def vectors_of(recipe: Recipe, folder: str, layer: int) -> tuple[str, Callable[[list[Sample]], list[np.ndarray]]]:
     """A mark of the model, and the function from samples to the vectors (T, D) of each that a block puts out.
 
-    layer: from 1; 0 is the middle block. Raises InputError for a folder that is no model of the recipe's signal, or that
-    has not so many blocks.
+    layer: from 1; 0 is the middle block. Raises InputError for a folder that is no model of the recipe's signal, and
+    for one that has not so many blocks.
     """
     place = model_folder(folder)
     opened = open_folder(place)
