@@ -9,7 +9,7 @@ from pydantic import Field
 from firth.functional import masking
 from firth.functional.random import Draw
 from firth.functional.steps import steps_of
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape
 from firth.model.sound import input_of, lengths_of
 from firth.objective import ObjectiveConfig
 from firth.signal import Batch
@@ -27,8 +27,8 @@ class StepsConfig(ObjectiveConfig):
     field: int = Field(1, ge=1, description="filled: frames or samples that a step sees")
     stride: int = Field(1, ge=1, description="filled: frames or samples from one step to the next")
 
-    def fit(self, shape: Shape) -> Self:
-        sound = shape.sound
+    def fit(self, shape: AnyShape) -> Self:
+        sound = getattr(shape, "sound", None)
         return self if sound is None else self.model_copy(update={"field": sound.field, "stride": sound.stride})
 
     def steps(self, batch: Batch) -> np.ndarray:

@@ -23,7 +23,7 @@ from firth.interop.folder import model_folder, open_folder, open_shape
 from firth.model.backbones import backbone_of
 from firth.model.init import initialise
 from firth.model.shape import AnyShape
-from firth.model.sizes import READS, SHAPES, shape_of
+from firth.model.sizes import READS, TRANSFORMERS, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
@@ -155,7 +155,8 @@ def refuse_sight(shape: AnyShape, parts: dict[str, Objective]) -> None:
     for name, part in parts.items():
         if part.causal is not None and part.causal != shape.causal:
             sees = "a step sees only earlier ones" if shape.causal else "a step sees later ones too"
-            good = [one for one, form in SHAPES.items() if form.get("causal", False) == part.causal]
+            alike = [one for one in TRANSFORMERS if READS[one] == READS[shape.name]]
+            good = [one for one in alike if TRANSFORMERS[one].get("causal", False) == part.causal]
             raise InputError(
                 f"model.shape `{shape.name}`",
                 f"{sees}, wherever the folder is opened, and `{name}` cannot learn so",
