@@ -1,9 +1,9 @@
 """HuBERT: hide runs of a sound and guess which of k clusters each hidden step belongs to.
 
-Loss: the sum over hidden steps t of -log exp(cos(A o_t, e_z) / κ) / Σ_c exp(cos(A o_t, e_c) / κ), over their number; o
-is the vector of the encoder and z the cluster of the step. The clusters are k-means of cepstra (MFCC) with their slopes,
-or with `hubert.teacher` of the vectors of a layer of a former model. Hsu et al. 2021, arXiv 2106.07447, sections II-A
-to II-C.
+Loss: the sum over hidden steps t of -log exp(cos(A o_t, e_z) / κ) / Σ_c exp(cos(A o_t, e_c) / κ), over their number;
+o is the vector of the encoder and z the cluster of the step. The clusters are k-means of cepstra (MFCC) with their
+slopes, or with `hubert.teacher` of the vectors of a layer of a former model. Hsu et al. 2021, arXiv 2106.07447,
+sections II-A to II-C.
 """
 
 from pathlib import Path
