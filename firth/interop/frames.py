@@ -5,6 +5,7 @@ from typing import Any
 
 from firth.model.shape import Shape
 
+SIGNAL = "speech"
 NAMES = {"num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads"}
 TASKS: dict[str, dict[str, str]] = {}
 TIED: tuple[str, ...] = ()
