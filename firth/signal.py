@@ -1,6 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -186,9 +186,10 @@ class Media(Signal):
     labels_by_class: ClassVar[bool] = True
     readable: ClassVar[str] = ""  # the files it reads, for messages
     dtype: ClassVar[str] = "uint8"  # of the arrays
+    streams: ClassVar[bool] = False  # large files are read in blocks: look and pieces take a path or a stream, too
 
     @classmethod
-    def look(cls, data: bytes) -> Look:
+    def look(cls, data: Any) -> Look:
         """The head of a file alone. Raises Unreadable."""
         raise NotImplementedError
 
@@ -212,16 +213,23 @@ class Media(Signal):
         """The keys of the config on which the arrays hang: part of the name they are kept under."""
         raise NotImplementedError
 
-    def decode(self, data: bytes) -> np.ndarray:
+    def decode(self, data: Any) -> np.ndarray:
         """The bytes of a file → an array of `form`. Raises Unreadable."""
         raise NotImplementedError
+
+    def pieces(self, source: Any, note: Callable[[str, str], None] | None = None) -> Iterator[np.ndarray]:
+        """The arrays of a file, one after the other; source: its bytes; its path or a stream where it is large and `streams`.
+
+        note: told what is odd about it and what to do. Raises Unreadable.
+        """
+        yield self.decode(source)
 
     def settled(self, arrays: list[np.ndarray]) -> Self:
         """The signal with what follows from the arrays themselves, such as means; arrays: some of the training part."""
         return self
 
-    def told(self, looks: list[Look]) -> list[str]:
-        """What a person should know of such files, for the line on the data."""
+    def told(self, looks: list[Look], values: int) -> list[str]:
+        """What a person should know of such files, for the line on the data; values: of all arrays together."""
         return []
 
 

@@ -157,9 +157,7 @@ def _unreadable(error: OSError, problems: Problems) -> None:
     problems.bad(error.filename, f"cannot be read ({error.strerror})", RIGHTS)
 
 
-def _file(
-    path: Path, name: str, problems: Problems, kinds: Kinds, label: str | None = None
-) -> Iterator[File]:
+def _file(path: Path, name: str, problems: Problems, kinds: Kinds, label: str | None = None) -> Iterator[File]:
     """One file, or the members of one archive."""
     if not path.exists():
         problems.bad(name, "is a link to a file that does not exist", LINK)

@@ -97,10 +97,13 @@ class Image(Media):
     def sizes(self) -> dict[str, Any]:
         return {"image": self.side, "channels": self.config.channels}
 
-    def told(self, looks: list[Look]) -> list[str]:
+    def told(self, looks: list[Look], values: int) -> list[str]:
         """8 × 8 PNG; or 64 × 64 of JPEG from 120 × 90 to 4,000 × 3,000"""
         forms = Counter(look.form for look in looks).most_common(3)
-        named, sizes = "/".join(form for form, _ in forms), sorted({look.size for look in looks}, key=lambda s: s[0] * s[1])
+        named, sizes = (
+            "/".join(form for form, _ in forms),
+            sorted({look.size for look in looks}, key=lambda s: s[0] * s[1]),
+        )
         here = f"{self.side} × {self.side}"
         if sizes in ([], [(self.side, self.side)]):
             return [f"{here} {named}".strip()]

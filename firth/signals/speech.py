@@ -78,6 +78,7 @@ class Speech(Media):
     suffixes: ClassVar[frozenset[str]] = frozenset(_audio.SUFFIXES)
     readable: ClassVar[str] = ".wav, .flac, .mp3, .ogg, .opus, .aiff"
     dtype: ClassVar[str] = "int16"
+    streams: ClassVar[bool] = True
     objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
     shape: ClassVar[str] = "frames"
     unit: ClassVar[Unit] = Unit("clip", "seconds")
@@ -135,9 +136,9 @@ class Speech(Media):
     def decoding(self) -> dict[str, Any]:
         return self.config.model_dump(include={"rate", "segment", "trim", "loudness"})
 
-    def told(self, looks: list[Look]) -> list[str]:
+    def told(self, looks: list[Look], values: int) -> list[str]:
         """["2.6 h", "16,000 Hz", "mono"]"""
-        hours = sum(one.size[0] / one.told["rate"] for one in looks) / 3600
+        hours = values / self.config.rate / 3600
         rates = Counter(one.told["rate"] for one in looks).most_common(3)
         channels = Counter(one.told["channels"] for one in looks)
         shown = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"

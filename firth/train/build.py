@@ -111,7 +111,11 @@ def shape_for(recipe: Recipe, signal: Signal) -> AnyShape:
     if model.source:
         shape = open_shape(model.source)
         refuse_other_signal(shape.name, signal)
-        return shape if model.dropout is None or not shape.can_drop else shape.model_copy(update={"dropout": model.dropout})
+        return (
+            shape
+            if model.dropout is None or not shape.can_drop
+            else shape.model_copy(update={"dropout": model.dropout})
+        )
     size = f"{model.layers}x{model.width}" if model.layers and model.width else model.size
     given = {key: getattr(model, key) for key in ("heads", "intermediate", "key_heads", "tied", "patch")}
     own = {key: value for key, value in given.items() if value is not None}
