@@ -218,8 +218,9 @@ class Media(Signal):
         raise NotImplementedError
 
     def pieces(self, source: Any, note: Callable[[str, str], None] | None = None) -> Iterator[np.ndarray]:
-        """The arrays of a file, one after the other; source: its bytes; its path or a stream where it is large and `streams`.
+        """The arrays of a file, one after the other.
 
+        source: its bytes; its path or a stream where it is large and the signal `streams`.
         note: told what is odd about it and what to do. Raises Unreadable.
         """
         yield self.decode(source)

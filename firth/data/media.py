@@ -52,7 +52,7 @@ def kinds_of(signal: type[Media]) -> Kinds:
 
 
 class Reading:
-    """The raw samples of some files, in order, as often as iterated; archives stay open while it is used as a context."""
+    """The raw samples of some files, in order, as often as iterated; archives stay open while it is a context."""
 
     def __init__(self, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems):
         self.problems, self.label = problems, label
