@@ -226,7 +226,7 @@ class Media(Signal):
         yield self.decode(source)
 
     def settled(self, arrays: list[np.ndarray]) -> Self:
-        """The signal with what follows from the arrays themselves, such as means; arrays: some of the training part."""
+        """The signal with what follows from the arrays themselves, such as means; arrays: some of them."""
         return self
 
     def told(self, looks: list[Look], values: int) -> list[str]:

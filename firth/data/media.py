@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from functools import cached_property
 from pathlib import Path, PurePosixPath
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, Self
 
 from firth.data import archives
 from firth.data.columns import SAMPLE, find_columns
@@ -54,11 +54,15 @@ def kinds_of(signal: type[Media]) -> Kinds:
 class Reading:
     """The raw samples of some files, in order, as often as iterated; archives stay open while it is a context."""
 
-    def __init__(self, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems):
-        self.problems, self.label = problems, label
+    def __init__(self, files: list[File], signal: type[Media], label: str | None, problems: Problems):
+        self.files, self.problems, self.label = files, problems, label
         self.suffixes, self.readable = signal.suffixes, signal.readable
-        self.files = expand(paths, problems, kinds_of(signal))
         self.archives = Archives()
+
+    @classmethod
+    def of(cls, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems) -> Self:
+        """Of what a person gives. Raises InputError for what is not there."""
+        return cls(expand(paths, problems, kinds_of(signal)), signal, label, problems)
 
     def __enter__(self) -> "Reading":
         self.quiet = warnings.catch_warnings()
@@ -121,6 +125,10 @@ class Reading:
             )
         ]
         return held, find_columns(rows, file.name, held, self.label).label
+
+    def names_one(self, raw: Raw) -> bool:
+        """Whether the name of a sample is that of such a file."""
+        return self._is_path(raw.name)
 
     def _is_path(self, cell: Any) -> bool:
         return isinstance(cell, str) and Path(cell).suffix.lower() in self.suffixes

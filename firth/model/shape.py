@@ -8,7 +8,7 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
 
 class Shape(BaseModel):
-    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
+    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of folders.
 
     BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
     Radford et al. 2019, section 2.3. ViT: arXiv 2010.11929, section 3.1.
@@ -130,6 +130,7 @@ class ConvShape(BaseModel):
     image: int = Field(gt=0, description="side of a picture, in pixels; others may be given, too")
 
     can_drop: ClassVar[bool] = False
+    tied: ClassVar[bool] = True
     causal: ClassVar[bool] = False
     vocabulary: ClassVar[int] = 0
     patch: ClassVar[int] = 0
