@@ -111,6 +111,7 @@ class Signal:
     Config: ClassVar[type[SignalConfig]] = SignalConfig
     name: ClassVar[str] = ""
     store: ClassVar[str] = "corpus"  # the module of data/ that reads and keeps its files
+    doctor: ClassVar[str] = "check"  # the module of data/ that looks through its files
     suffixes: ClassVar[frozenset[str]] = frozenset()  # of files that are of this signal and of no other
     objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
     shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
@@ -179,10 +180,35 @@ class Unreadable(Exception):
         self.what, self.do = what, do
 
 
+class Examiner:
+    """What the doctor finds in the files of one signal, beyond what holds of all: shown each head, then its arrays."""
+
+    def head(self, look: Look) -> None:
+        """A file begins."""
+
+    def array(self, array: np.ndarray) -> None:
+        """An array of it."""
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def findings(self) -> list[Finding]:
+        return []
+
+    def lines(self) -> list[str]:
+        """The facts, as a person reads them."""
+        return []
+
+    def seconds(self) -> float:
+        """About how long a small model on two cores takes to see it all once."""
+        return 1.0
+
+
 class Media(Signal):
     """A signal whose files are samples themselves, pictures or recordings; each is decoded once, into an array."""
 
     store: ClassVar[str] = "arrays"
+    doctor: ClassVar[str] = "check_media"
     labels_by_class: ClassVar[bool] = True
     readable: ClassVar[str] = ""  # the files it reads, for messages
     dtype: ClassVar[str] = "uint8"  # of the arrays
@@ -228,6 +254,11 @@ class Media(Signal):
     def settled(self, arrays: list[np.ndarray]) -> Self:
         """The signal with what follows from the arrays themselves, such as means; arrays: some of them."""
         return self
+
+    @classmethod
+    def examiner(cls, config: Any) -> Examiner:
+        """For the doctor."""
+        return Examiner()
 
     def told(self, looks: list[Look], values: int) -> list[str]:
         """What a person should know of such files, for the line on the data; values: of all arrays together."""

@@ -19,9 +19,10 @@ from firth.errors import InputError
 from firth.functional import mel, segments
 from firth.functional.mel import Grid, frame_count
 from firth.functional.sound import padded, standardised
-from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
+from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
 from firth.signals import _audio
 from firth.signals._audio import Heard, Source
+from firth.signals._recordings import Recordings, amount, channel_words
 
 # B clips, N samples, T frames, M bands
 
@@ -138,12 +139,14 @@ class Speech(Media):
 
     def told(self, looks: list[Look], values: int) -> list[str]:
         """["2.6 h", "16,000 Hz", "mono"]"""
-        hours = values / self.config.rate / 3600
         rates = Counter(one.told["rate"] for one in looks).most_common(3)
         channels = Counter(one.told["channels"] for one in looks)
-        shown = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
-        kinds = [name for name, some in (("mono", channels[1]), ("stereo", channels[2])) if some]
-        return [shown, " and ".join(f"{rate:,} Hz" for rate, _ in rates), " and ".join(kinds) or "several channels"]
+        shown = " and ".join(f"{rate:,} Hz" for rate, _ in rates)
+        return [amount(values / self.config.rate), shown, channel_words(channels)]
+
+    @classmethod
+    def examiner(cls, config: SpeechConfig) -> Examiner:
+        return Recordings(config.rate)
 
     # ------------------------------------------------------------------ batches
 
