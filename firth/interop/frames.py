@@ -9,7 +9,7 @@ SIGNAL = "speech"
 NAMES = {"num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads"}
 TASKS: dict[str, dict[str, str]] = {}
 TIED: tuple[str, ...] = ()
-OURS = True  # tensors lie there under our own names
+PLAIN = True  # tensors lie there under our own names
 
 
 def modules(shape: Shape, task: str | None) -> dict:
