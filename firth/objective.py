@@ -83,6 +83,10 @@ class ObjectiveConfig(BaseModel):
         """What `firth check` says about data for this objective."""
         return []
 
+    def ailing(self, means: Mapping[str, float]) -> list[Finding]:
+        """What a person must know of an evaluation: a good loss does not show that codes or vectors collapse."""
+        return []
+
 
 class Objective(nn.Module):
     """Device side of a method: its heads, and its loss after one encoder pass. One subclass per file."""
