@@ -97,7 +97,7 @@ class Image(Media):
     def sizes(self) -> dict[str, Any]:
         return {"image": self.side, "channels": self.config.channels}
 
-    def told(self, looks: list[Look]) -> list[str]:
+    def told(self, looks: list[Look], values: int) -> list[str]:
         """8 × 8 PNG; or 64 × 64 of JPEG from 120 × 90 to 4,000 × 3,000"""
         forms = Counter(look.form for look in looks).most_common(3)
         named, sizes = (

@@ -11,7 +11,7 @@ from firth import distributed
 from firth.errors import FirthError, InputError, Interrupted
 from firth.interop.folder import opens_elsewhere, save_folder
 from firth.recipe import Recipe
-from firth.signal import Facts
+from firth.signal import Facts, Finding
 from firth.train import card, machine, prepare
 from firth.train.budget import Budget, Clock
 from firth.train.describe import size
@@ -178,6 +178,9 @@ class Diary:
         log.metrics(step.index, held_out=with_perplexity(self.work.recipe, self.evaluation),
                     tokens=self.tokens, elapsed=self.elapsed)  # fmt: skip
         log.text(f"step {step.index:,} of {step.steps:,}: held-out {card.describe_metrics(self.evaluation)}")
+        for finding in ailing(self.work.recipe, self.evaluation):
+            log.text(f"  {finding.what}. {finding.do}")
+            self.work.show.note(f"step {step.index:,}: {finding.what}. {finding.do}")
         for text in self.samples.write(step.index, self.job.objective):
             log.text(f"  {text}")
         self.pictures.write(step.index, self.job.objective)
@@ -195,6 +198,11 @@ class Diary:
     def close(self) -> None:
         if self.log:
             self.log.close()
+
+
+def ailing(recipe: Recipe, evaluation: dict[str, float]) -> list[Finding]:
+    """What the objectives find wrong with an evaluation."""
+    return [one for config in prepare.build.configs_of(recipe).values() for one in config.ailing(evaluation)]
 
 
 def with_perplexity(recipe: Recipe, evaluation: dict[str, float]) -> dict[str, float]:
