@@ -49,6 +49,8 @@ class Batch(dict[str, Tensor]):
     bytes (B, T) int64, how many bytes of text a token stands for; documents (B, T) int64: steps of other numbers are
     not attended to; position (B, T) int64: the place of each step, where that is not its number in the row;
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
+    Sound: wave (B, N) float32 with pad (B, N) bool, or frames (B, T, M) float32 with frame_pad (B, T) bool, True where there
+    is nothing; seconds (B,) float32, how long each sample lasts; key.
     Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
 
