@@ -23,7 +23,7 @@ from firth.interop.folder import model_folder, open_folder, open_shape
 from firth.model.backbones import backbone_of
 from firth.model.init import initialise
 from firth.model.shape import AnyShape
-from firth.model.sizes import READS, SHAPES, shape_of
+from firth.model.sizes import READS, TRANSFORMERS, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
@@ -33,6 +33,8 @@ KIND = {"pretrain": "objectives", "adapt": "tasks"}
 DEFAULT_SHAPE = "modernbert"
 TITLES = {
     "bert": "BERT", "modernbert": "ModernBERT", "llama": "Llama", "gpt2": "GPT-2", "vit": "ViT", "resnet": "ResNet",
+    "frames": "log-mel Transformer", "causal-frames": "causal log-mel Transformer", "wav2vec2": "wav2vec 2.0",
+    "hubert": "HuBERT",
 }  # fmt: skip
 AnyCorpus = Corpus | ArrayCorpus
 
@@ -91,7 +93,10 @@ def fill(recipe: Recipe, signal: Signal) -> Recipe:
     for name, config in configs_of(recipe).items():
         refuse_missing(name, config, signal)
         recipe = with_table(recipe, name, config.fill(signal.facts))
-    return filled(recipe, model=shape_for(recipe, signal).kept)
+    shape = shape_for(recipe, signal)
+    for name, config in configs_of(recipe).items():
+        recipe = with_table(recipe, name, config.fit(shape))
+    return filled(recipe, model=shape.kept)
 
 
 def refuse_missing(name: str, config: ObjectiveConfig, signal: Signal) -> None:
@@ -159,7 +164,8 @@ def refuse_sight(shape: AnyShape, parts: dict[str, Objective]) -> None:
     for name, part in parts.items():
         if part.causal is not None and part.causal != shape.causal:
             sees = "a step sees only earlier ones" if shape.causal else "a step sees later ones too"
-            good = [one for one, form in SHAPES.items() if form.get("causal", False) == part.causal]
+            alike = [one for one in TRANSFORMERS if READS[one] == READS[shape.name]]
+            good = [one for one in alike if TRANSFORMERS[one].get("causal", False) == part.causal]
             raise InputError(
                 f"model.shape `{shape.name}`",
                 f"{sees}, wherever the folder is opened, and `{name}` cannot learn so",
