@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.functional.random import Draw
+from firth.model.batch_norm import BatchNorm
 from firth.model.shape import Shape
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
@@ -112,8 +113,14 @@ class Composed(nn.Module):
         refuse_uncomposable(parts)
         self.backbone = backbone
         self.parts = nn.ModuleDict(dict(parts))
-        self.compares_samples = any(p.compares_samples for p in parts.values())
         self.causal = next((p.causal for p in parts.values() if p.causal is not None), None)
+
+    @property
+    def compares_samples(self) -> bool:
+        """Whether a part does, or a batch norm that learns: then a batch in pieces is another batch."""
+        learning = [self.parts, *([] if getattr(self.backbone, "frozen", False) else [self.backbone])]
+        norms = any(isinstance(module, BatchNorm) for part in learning for module in part.modules())
+        return norms or any(part.compares_samples for part in self.objectives)
 
     @property
     def objectives(self) -> list[Objective]:

@@ -1,10 +1,10 @@
 """DINO: a student that sees small parts of a picture says what a slowly moving teacher says of large parts of it.
 
 Loss: Caron et al. 2021, arXiv 2104.14294, section 3.1, equations 1 to 4: the sum over the pictures of the mean, over
-pairs of a large view x and any other view x', of -Σ_k P_t(x)_k log P_s(x')_k, in nats, over their number. P_s is the softmax
-of the student's outputs by its temperature, P_t that of the teacher's outputs, less their centre, by a lower one. The
-centre is a moving average of the teacher's outputs: it keeps one output from winning, the low temperature keeps all
-from being alike.
+pairs of a large view x and any other view x', of -Σ_k P_t(x)_k log P_s(x')_k, in nats, over their number. P_s is the
+softmax of the student's outputs by its temperature, P_t that of the teacher's outputs, less their centre, by a lower
+one. The centre is a moving average of the teacher's outputs: it keeps one output from winning, the low temperature
+keeps all from being alike.
 
 Departures: the temperature of the teacher and the last map are the same from the first step on (the paper warms the
 one up, and holds the other still for an epoch).
@@ -13,7 +13,6 @@ one up, and holds the other still for an epoch).
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 

@@ -1,9 +1,9 @@
 """MAE: most patches of a picture are left out, and the pixels of these are drawn from what is left.
 
-Loss: He et al. 2021, arXiv 2111.06377, section 3: the sum over the patches left out of the mean square difference between
-the pixels drawn and those that were there, over the number of such patches. The pixels of a patch are normalised by
-their own mean and variance. The encoder sees the patches that are left, and nothing of the others; a small decoder sees
-what it made of them, and a mask where there is none.
+Loss: He et al. 2021, arXiv 2111.06377, section 3: the sum over the patches left out of the mean square difference
+between the pixels drawn and those that were there, over the number of such patches. Pixels of a patch are normalised
+by their own mean and variance. The encoder sees the patches that are left, and nothing of the others; a small decoder
+sees what it made of them, and a mask where there is none.
 """
 
 from typing import ClassVar, Self
@@ -18,7 +18,6 @@ from firth.functional import augment
 from firth.functional.augment import Policy
 from firth.functional.random import Draw
 from firth.model.encoder import Encoder
-from firth.model.features import pick
 from firth.model.shape import AnyShape
 from firth.model.sizes import shape_of
 from firth.objective import Loss, Objective, Term
@@ -130,7 +129,7 @@ def moments(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def patches_of(pictures: Tensor, side: int) -> Tensor:
-    """(B, C, S, S) -> (B, N, p·p·C): patches row by row; the pixels of each row by row, the channels of a pixel last."""
+    """(B, C, S, S) -> (B, N, p·p·C): patches row by row, each patch row by row, channels last."""
     rows = pictures.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, C, S/p, p, S/p, p)
     return rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
