@@ -1,28 +1,23 @@
 """What every objective and task must keep to, stated once; a toy signal and samples to state it on.
 
-A new file in objectives/ or tasks/ is covered without editing a test, as long as a toy signal offers what it needs.
+A new file in objectives/ or tasks/ is covered without editing a test, as long as `samples` has what it needs.
 """
 
-from collections.abc import Callable
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from firth import find
 from firth.functional.random import Draw
-from firth.model.backbones import backbone_of
 from firth.model.embedding import TokenEmbedding
+from firth.model.encoder import Backbone
 from firth.model.init import initialise
-from firth.model.shape import AnyShape
-from firth.model.sizes import SHAPES, shape_of
+from firth.model.sizes import shape_of
 from firth.objective import Composed, Objective, collate, total
 from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
-from tests import pictures
 
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
-ONE_SHAPE = ("mae",)  # methods that are refused on other shapes than the one they ask for
 VOCABULARY = 40
 CONTEXT = 32
 DRAW = Draw(seed=7)
@@ -106,51 +101,11 @@ def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26) -> 
     ]
 
 
-def uneven(names) -> list[Sample]:
-    """Samples of which one is longer than the others, where lengths differ."""
-    if home_of(names) is not TEXT:
-        return home_of(names).samples(5)
-    return samples(4, shortest=6, longest=12) + samples(1, seed=9, shortest=26)
-
-
 def targets(source: np.random.Generator, length: int) -> dict[str, np.ndarray]:
     """What `tag` and `span` are to say: a class for every other token, and two steps of the row."""
     first = np.arange(1, length + 1, 2)
     ends = np.sort(source.integers(1, length + 1, 2))
     return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1]}
-
-
-class Home(NamedTuple):
-    """A toy signal, samples of it, and the shapes that read it, the usual one first."""
-
-    signal: Signal
-    samples: Callable[..., list[Sample]]
-    shapes: tuple[str, ...]
-    sizes: dict[str, int]  # what a shape must be made for
-
-
-TEXT = Home(SIGNAL, samples, tuple(SHAPES), {"vocabulary": VOCABULARY, "positions": CONTEXT})
-PICTURES = Home(pictures.SIGNAL, pictures.samples, ("resnet", "vit"), pictures.SIGNAL.sizes)
-HOMES = (TEXT, PICTURES)
-
-
-def home_of(names) -> Home:
-    """The first that has what all of them need."""
-    needs = frozenset().union(*(main_class(name).Config.needs for name in names))
-    return next(home for home in HOMES if needs <= home.signal.facts.offers)
-
-
-def shapes_of(name: str) -> tuple[str, ...]:
-    """Those of its home that it can do with."""
-    home, own = home_of([name]), main_class(name).Config.shape
-    return (own,) if home is not TEXT and name in ONE_SHAPE and own else home.shapes
-
-
-def usual_shape(names) -> str:
-    """What they ask for, where they are not of text."""
-    home = home_of(names)
-    asked = [own for own in (main_class(name).Config.shape for name in names) if own and home is not TEXT]
-    return [*asked, home.shapes[0]][0]
 
 
 def method_of(name: str) -> str:
@@ -167,7 +122,7 @@ def module_of(name: str):
 
 
 def config_of(name: str, **settings):
-    return main_class(name).Config(**FORMS.get(name, {}), **settings).fill(home_of([name]).signal.facts)
+    return main_class(name).Config(**FORMS.get(name, {}), **settings).fill(SIGNAL.facts)
 
 
 def main_class(name: str) -> type[Objective]:
@@ -192,53 +147,34 @@ def cases() -> list[tuple[str, ...]]:
 
 
 def shares_a_pass(name: str) -> bool:
-    """With objectives of text that look to both sides."""
-    own = main_class(name)
-    return home_of([name]) is TEXT and own.forward is Objective.forward and own.causal is not True
-
-
-def form_of(names, shape: str | None = None, vocabulary: int | None = None) -> AnyShape:
-    """The tiny shape of the name, or the usual one, without dropout."""
-    own = {} if vocabulary is None else {"vocabulary": vocabulary}
-    form = shape_of(shape or usual_shape(names), "tiny", **home_of(names).sizes | own)
-    return form.model_copy(update={"dropout": 0.0}) if "dropout" in type(form).model_fields else form
+    """With objectives that look to both sides."""
+    return main_class(name).forward is Objective.forward and main_class(name).causal is not True
 
 
 def build(
-    names,
-    dtype=torch.float64,
-    shape: str | None = None,
-    seed: int = 3,
-    vocabulary: int | None = None,
-    **settings,
+    names, dtype=torch.float64, shape: str = "bert", seed: int = 3, vocabulary: int = VOCABULARY, **settings
 ) -> Composed:
     """The named methods over one tiny backbone without dropout; settings: of a method, by its file name."""
-    form = form_of(names, shape, vocabulary)
-    backbone = backbone_of(form, home_of(names).signal.embed(form))
+    form = shape_of(shape, "tiny", vocabulary, CONTEXT).model_copy(update={"dropout": 0.0})
+    backbone = Backbone(form, SIGNAL.embed(form))
     parts = {}
     for name in names:
         own = dict(settings.get(name.replace("-", "_"), {}))
         own |= {"dropout": 0.0} if "dropout" in main_class(name).Config.model_fields else {}
-        parts[method_of(name)] = main_class(name)(config_of(name, **own).fit(form), backbone)
+        parts[method_of(name)] = main_class(name)(config_of(name, **own), backbone)
     objective = Composed(backbone, parts)
     initialise(objective, form, seed)
-    objective.begun()
     return objective.to(dtype)
 
 
 def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:
     if any(getattr(config, "several", False) for config in objective.configs):
         chosen = [sample.but(label=np.arange(3, dtype=np.float32) >= sample.label) for sample in chosen]
-    return collate(chosen, objective.configs, home_of(objective.parts).signal, draw)
+    return collate(chosen, objective.configs, SIGNAL, draw)
 
 
 def gradients(objective: Composed) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
-
-
-def buffers(objective: Composed) -> dict[str, torch.Tensor]:
-    """Running statistics, teachers, queues: what a method keeps beside its weights."""
-    return {name: buffer.clone().contiguous() for name, buffer in objective.named_buffers()}
 
 
 def backward(objective: Composed, batches: list[Batch], counts: dict[str, float]) -> None:

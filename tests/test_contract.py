@@ -12,6 +12,7 @@ import torch
 from firth import find
 from firth.errors import InputError
 from firth.functional.random import Draw
+from firth.model.sizes import SHAPES
 from firth.objective import Composed, Objective, ObjectiveConfig, collate, total
 from firth.signal import Sample
 from tests import contract
@@ -20,7 +21,6 @@ GOLDEN = Path(__file__).parent / "golden"
 DOCS = Path(__file__).parents[1] / "docs"
 CASES = contract.cases()
 TOGETHER = [case for case in CASES if len(case) > 1]
-OBJECTIVES = [case for case in CASES if all(contract.kind_of(name) == "objectives" for name in case)]
 exact = {"rtol": 1e-10, "atol": 1e-12}
 
 
@@ -31,7 +31,7 @@ def ids(case):
 @pytest.mark.parametrize("names", CASES, ids=ids)
 def test_counts_are_known_before_forward_and_match_the_terms(names):
     objective = contract.build(names)
-    batch = contract.batch_of(objective, contract.home_of(names).samples(5))
+    batch = contract.batch_of(objective, contract.samples(5))
     before = dict(batch.counts)
     loss = objective(batch)
     assert set(before) == set(loss.terms) == set(objective.weights)
@@ -42,12 +42,12 @@ def test_counts_are_known_before_forward_and_match_the_terms(names):
 @pytest.mark.parametrize("names", CASES, ids=ids)
 def test_every_parameter_gets_a_gradient(names):
     objective = contract.build(names)
-    batch = contract.batch_of(objective, contract.home_of(names).samples(5))
+    batch = contract.batch_of(objective, contract.samples(5))
     contract.backward(objective, [batch], batch.counts)
     assert [name for name, p in objective.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
 
-@pytest.mark.parametrize("names", [case for case in OBJECTIVES if contract.home_of(case) is contract.TEXT], ids=ids)
+@pytest.mark.parametrize("names", [c for c in CASES if all(contract.kind_of(n) == "objectives" for n in c)], ids=ids)
 def test_a_count_of_zero_contributes_zero_and_touches_its_parameters(names):
     objective = contract.build(names)
     nothing = [Sample((np.empty(0, np.int32),), key=k, partner=contract.samples(1)[0]) for k in (1, 2)]
@@ -65,7 +65,7 @@ def test_accumulation_gives_the_gradient_of_the_whole(names):
     whole, parts = contract.build(names), contract.build(names)
     if whole.compares_samples:
         pytest.skip("compares the samples of a batch: the loop refuses accumulation")
-    chosen = contract.home_of(names).samples(7)
+    chosen = contract.samples(7)
     one = contract.batch_of(whole, chosen)
     many = [contract.batch_of(parts, piece) for piece in (chosen[:1], chosen[1:5], chosen[5:])]
     assert contract.counts_of(many) == one.counts
@@ -79,7 +79,7 @@ def test_padding_changes_nothing(names):
     objective = contract.build(names)
     if objective.compares_samples:
         pytest.skip("compares the samples of a batch")
-    chosen = contract.uneven(names)
+    chosen = contract.samples(4, shortest=6, longest=12) + contract.samples(1, seed=9, shortest=26)
     together = contract.sums(objective, contract.batch_of(objective, chosen))
     alone = [contract.sums(objective, contract.batch_of(objective, [sample])) for sample in chosen]
     for name, value in together.items():
@@ -90,11 +90,10 @@ def test_padding_changes_nothing(names):
 def test_reads_and_adds_only_what_it_declares(name):
     objective = contract.build([name])
     config, part = objective.configs[0], objective.parts[name]
-    home = contract.home_of([name])
-    arranged = config.arrange(home.samples(4), contract.DRAW)
-    given = set(home.samples(1)[0].targets)
+    arranged = config.arrange(contract.samples(4), contract.DRAW)
+    given = set(contract.samples(1)[0].targets)
     assert {key for sample in arranged for key in sample.targets} - given <= config.adds
-    stacked = contract.Watched(home.signal.stack(arranged))
+    stacked = contract.Watched(contract.SIGNAL.stack(arranged))
     plain = {key: value.clone() for key, value in stacked.items()}
     batch = config.prepare(stacked, contract.DRAW)
     read = set(stacked.read)
@@ -103,17 +102,16 @@ def test_reads_and_adds_only_what_it_declares(name):
     assert read <= config.reads | config.adds
     assert set(batch.counts) == set(config.terms)
     watched = contract.Watched(batch)
-    own_passes = type(part).forward is not Objective.forward
-    part(watched) if own_passes else part.loss(part.encode(batch), watched)
+    part.loss(part.encode(batch), watched)
     assert watched.read <= config.reads | config.adds
 
 
 @pytest.mark.parametrize("name", contract.methods())
 def test_prepare_and_arrange_leave_their_input_alone(name):
-    config, home = contract.build([name]).configs[0], contract.home_of([name])
-    chosen = home.samples(4)
+    config = contract.config_of(name)
+    chosen = contract.samples(4)
     copies = [sample.parts[0].copy() for sample in chosen]
-    stacked = home.signal.stack(config.arrange(chosen, contract.DRAW))
+    stacked = contract.SIGNAL.stack(config.arrange(chosen, contract.DRAW))
     plain = {key: value.clone() for key, value in stacked.items()}
     config.prepare(stacked, contract.DRAW)
     assert all((sample.parts[0] == copy).all() for sample, copy in zip(chosen, copies, strict=True))
@@ -123,7 +121,7 @@ def test_prepare_and_arrange_leave_their_input_alone(name):
 @pytest.mark.parametrize("names", CASES, ids=ids)
 def test_the_same_seed_gives_the_same_rows_whoever_else_is_in_the_batch(names):
     objective = contract.build(names)
-    chosen = contract.home_of(names).samples(5)
+    chosen = contract.samples(5)
     batch = contract.batch_of(objective, chosen)
     for row, sample in enumerate(chosen):
         alone = contract.batch_of(objective, [sample])
@@ -136,7 +134,7 @@ def test_the_same_seed_gives_the_same_rows_whoever_else_is_in_the_batch(names):
 def test_epoch_and_seed_change_the_batch(name):
     """Of an objective that draws."""
     before = contract.Counted.asked
-    objective, chosen = contract.build([name]), contract.home_of([name]).samples(16)
+    objective, chosen = contract.build([name]), contract.samples(16)
     draws = [contract.Counted(*pair) for pair in ((0, 0), (0, 0), (0, 1), (1, 0))]
     same, again, epoch, seed = (contract.batch_of(objective, chosen, draw) for draw in draws)
     differs = [any(not torch.equal(same[k], other[k]) for k in same) for other in (again, epoch, seed)]
@@ -144,15 +142,13 @@ def test_epoch_and_seed_change_the_batch(name):
     assert differs == [False, drew, drew]
 
 
-@pytest.mark.parametrize(
-    "name, shape", [(name, shape) for name in contract.methods() for shape in contract.shapes_of(name)]
-)
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", contract.methods())
 def test_defaults_build_at_size_tiny(name, shape):
     objective = contract.build([name], torch.float32, shape)
-    batch = contract.batch_of(objective, contract.home_of([name]).samples(3))
+    batch = contract.batch_of(objective, contract.samples(3))
     loss = total(objective(batch), batch.counts, objective.weights)
-    most = 20 if contract.home_of([name]) is contract.TEXT else 1000  # a sum over pairs of numbers of a vector
-    assert loss.isfinite() and 0 < loss.item() < most
+    assert loss.isfinite() and 0 < loss.item() < 20
 
 
 @pytest.mark.parametrize("names", TOGETHER, ids=ids)
@@ -192,12 +188,11 @@ def test_a_method_with_its_own_passes_stands_alone():
     )
 
 
-def trace(names, steps: int = 4) -> str:
+def trace(names, steps: int = 4, lr: float = 0.05) -> str:
     """Plain gradient descent in double precision on a few fixed batches: one line of sums and counts a step."""
-    objective, home, lines = contract.build(names), contract.home_of(names), []
-    lr = 0.05 if home is contract.TEXT else 1e-3  # where losses are sums over pairs, steps are short
+    objective, lines = contract.build(names), []
     for step in range(steps):
-        batch = contract.batch_of(objective, home.samples(4, seed=step), Draw(5, step))
+        batch = contract.batch_of(objective, contract.samples(4, seed=step), Draw(5, step))
         loss = objective(batch)
         lines.append(" ".join(f"{n} {t.sum.item():.9f} / {t.count}" for n, t in sorted(loss.terms.items())))
         objective.zero_grad()
@@ -205,11 +200,10 @@ def trace(names, steps: int = 4) -> str:
         with torch.no_grad():
             for parameter in objective.parameters():
                 parameter -= lr * parameter.grad
-        objective.after_step((step + 1) / steps)
     return "\n".join(lines) + "\n"
 
 
-@pytest.mark.parametrize("names", OBJECTIVES, ids=ids)
+@pytest.mark.parametrize("names", [c for c in CASES if all(contract.kind_of(n) == "objectives" for n in c)], ids=ids)
 def test_losses_follow_the_recorded_trace(names):
     """FIRTH_GOLDEN=write records anew; the change of a trace belongs into the commit message."""
     path, now = GOLDEN / f"{'+'.join(names)}.txt", trace(names)
