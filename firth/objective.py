@@ -1,17 +1,18 @@
 """What an objective is: Config, Objective, Loss. To the loop a pretext and a downstream task are the same thing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple, Self, cast
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.functional.random import Draw
-from firth.model.batch_norm import BatchNorm
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 
@@ -27,6 +28,18 @@ class Loss(NamedTuple):
     metrics: dict[str, Term]  # what is shown (accuracy = right / seen); made into means only in the log
 
 
+class Before(NamedTuple):
+    """What a step over the whole data, before the first batch, is given."""
+
+    sources: list[Any]  # of samples (data.source.Source): the training part, the held-out part
+    signal: Any
+    encode: Callable[[str, int], tuple[str, Callable[[list[Sample]], list[np.ndarray]]]]  # model folder, block (0: the
+    # middle one) -> its mark, and the function from samples to the block's vectors (T, D) of each
+    place: Path  # a folder for files, of this data alone
+    seed: int
+    note: Callable[[str], None]  # tells a person
+
+
 class ObjectiveConfig(BaseModel):
     """The recipe table of a method, named after its file. Frozen; the method's CPU side, pure in (samples, draw)."""
 
@@ -37,6 +50,7 @@ class ObjectiveConfig(BaseModel):
     adds: ClassVar[frozenset[str]] = frozenset()  # batch keys (and counts) written by arrange and prepare
     terms: ClassVar[tuple[str, ...]] = ()  # names of the loss terms = names in batch.counts
     shape: ClassVar[str | None] = None  # of model/sizes.py, that goes with it where nobody named one
+    defaults: ClassVar[Mapping[str, Any]] = {}  # dotted recipe keys that go with it where nobody set them
     uses: ClassVar[tuple[str, ...]] = (
         "firth adapt {} LABELS.tsv --task classify",
     )  # commands on a run, the next first
@@ -48,8 +62,13 @@ class ObjectiveConfig(BaseModel):
         """Complete the fields that depend on the data; the filled config is what the run folder keeps."""
         return self
 
-    def fit(self, shape: Shape) -> Self:
+    def fit(self, shape: AnyShape) -> Self:
         """Complete the fields that depend on the shape of the encoder, after `fill`."""
+        return self
+
+    def ready(self, given: Before) -> Self:
+        """Optional: a step over the whole data before the first batch, such as clustering it; what it finds lies in
+        files under `given.place`, and the config that is returned knows of them. Done before: nothing to do."""
         return self
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
@@ -113,14 +132,14 @@ class Composed(nn.Module):
         refuse_uncomposable(parts)
         self.backbone = backbone
         self.parts = nn.ModuleDict(dict(parts))
+        self._compares = any(p.compares_samples for p in parts.values())
         self.causal = next((p.causal for p in parts.values() if p.causal is not None), None)
 
     @property
     def compares_samples(self) -> bool:
-        """Whether a part does, or a batch norm that learns: then a batch in pieces is another batch."""
-        learning = [self.parts, *([] if getattr(self.backbone, "frozen", False) else [self.backbone])]
-        norms = any(isinstance(module, BatchNorm) for part in learning for module in part.modules())
-        return norms or any(part.compares_samples for part in self.objectives)
+        """Whether a sample's loss depends on the others: by the method, or by a batch norm that learns."""
+        mixes = getattr(self.backbone, "compares_samples", False) and not getattr(self.backbone, "frozen", False)
+        return self._compares or mixes
 
     @property
     def objectives(self) -> list[Objective]:

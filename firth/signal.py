@@ -48,6 +48,9 @@ class Batch(dict[str, Tensor]):
     segments (B, T) int64 where samples have two parts; key (B,) int64 (the bits of the uint64 key);
     bytes (B, T) int64, how many bytes of text a token stands for; documents (B, T) int64: steps of other numbers are
     not attended to; position (B, T) int64: the place of each step, where that is not its number in the row;
+    Sound: wave (B, N) float32, samples in [-1, 1], with pad (B, N) bool; or frames (B, F, M) float32, log-mel, with
+    frame_pad (B, F) bool; True where there is nothing, left out where all rows are full; hidden (B, T) bool: the steps
+    of the encoder that see a mask instead.
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
     Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
@@ -79,6 +82,7 @@ class Facts(NamedTuple):
     infill_ids: tuple[
         int, ...
     ] = ()  # stand before the beginning, the middle and the end of a text (fill in the middle)
+    bands: int = 0  # numbers of a log-mel frame
 
 
 class SignalConfig(BaseModel):

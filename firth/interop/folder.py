@@ -11,14 +11,22 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from firth.errors import InputError
-from firth.interop import bert, gpt2, llama, modernbert
+from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, wav2vec2
 from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
-from firth.model.embedding import TokenEmbedding
-from firth.model.encoder import Backbone
+from firth.model.backbones import backbone_of
 from firth.model.shape import Shape
 
-TYPES: dict[str, ModuleType] = {"bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2}
+TYPES: dict[str, ModuleType] = {
+    "bert": bert,
+    "modernbert": modernbert,
+    "llama": llama,
+    "gpt2": gpt2,
+    "frames": frames,
+    "causal-frames": frames,
+    "wav2vec2": wav2vec2,
+    "hubert": hubert,
+}
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 SEVERAL = "multi_label_classification"
 CLASSES = {"ForSequenceClassification": "classify", "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}
@@ -60,22 +68,30 @@ def save_folder(
     form, parts = TYPES[shape.name], parts_in(state, shape)
     task = next((name for name in sorted(parts) if name in form.TASKS), None)
     theirs, rest = to_theirs(state, shape, task)
+    facts |= found_in(state, shape)
     if task == "span":
         theirs["qa_outputs.bias"] = torch.zeros(2)  # of the class there; it moves no start or end
     write_file(folder / "model.safetensors", theirs)
     write_rest(folder / OWN, rest)
-    kind = str(state["backbone.embed.word.weight"].dtype).removeprefix("torch.")
+    kind = str(next(iter(state.values())).dtype).removeprefix("torch.")
     config = {"architectures": [form.architecture(parts, task)], "dtype": kind, **common(shape)}
     config |= {key: facts[key] for key in ("problem_type",) if key in facts}
     names = classes or numbered(state, task) if task and task != "span" else ()
-    write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": facts})
+    told = {key: value for key, value in facts.items() if key != "heads"}
+    write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": told})
     write_ends(folder, shape, facts)
 
 
 def parts_in(state: Mapping[str, Tensor], shape: Shape) -> set[str]:
     """The parts of a state_dict; that of next tokens has no tensor where its output map is the embedding."""
     parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
-    return parts | ({"next-token"} if shape.causal and shape.tied else set())
+    return parts | ({"next-token"} if shape.causal and shape.tied and shape.vocabulary else set())
+
+
+def found_in(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Any]:
+    """What config.json says of heads, and only their tensors tell."""
+    found = getattr(TYPES[shape.name], "heads", None)
+    return {"heads": found(state)} if found else {}
 
 
 def write_ends(folder: Path, shape: Shape, facts: Mapping[str, Any]) -> None:
@@ -97,8 +113,8 @@ def write_rest(path: Path, rest: Mapping[str, Tensor]) -> None:
 
 def common(shape: Shape) -> dict[str, Any]:
     own = {theirs: getattr(shape, ours) for theirs, ours in TYPES[shape.name].NAMES.items()}
-    fixed = {"initializer_range": 0.02, "tie_word_embeddings": True}
-    return {**own, "intermediate_size": shape.intermediate, "pad_token_id": shape.pad_id, **fixed}
+    own |= {"intermediate_size": shape.intermediate, "initializer_range": 0.02}
+    return own | ({"pad_token_id": shape.pad_id, "tie_word_embeddings": True} if shape.vocabulary else {})
 
 
 def numbered(state: Mapping[str, Tensor], task: str) -> tuple[str, ...]:
@@ -128,6 +144,7 @@ def open_folder(folder) -> Opened:
     task = task_in(config, told)
     state, unused = to_ours(read_weights(folder), shape, task, folder, config.get("tie_word_embeddings", True))
     state |= read_file(folder / OWN) if (folder / OWN).is_file() else {}
+    fill_up(state, shape)
     check_sizes(state, shape, folder)
     named = task in ("classify", "pairs", "tag")
     classes = class_names(config) if named else tuple(told.get("classes") or ())
@@ -202,6 +219,8 @@ def to_theirs(
     state: Mapping[str, Tensor], shape: Shape, task: str | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Tensors under the names of transformers, and under our own those that have none there."""
+    if not has_names(shape):
+        return dict(state), {}
     places: dict[str, list[tuple[str, Place]]] = {}
     for their_module, place in TYPES[shape.name].modules(shape, task).items():
         places.setdefault(place.module, []).append((their_module, place))
@@ -209,11 +228,18 @@ def to_theirs(
     rest: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, _, leaf = name.rpartition(".")
-        if module not in places:
+        if name not in places and module not in places:
             rest[name] = tensor
+        for their_tensor, place in places.get(name, ()):
+            theirs[their_tensor] = place.take(tensor)
         for their_module, place in places.get(module, ()):
             theirs[f"{their_module}.{leaf}"] = place.take(tensor)
     return theirs, rest
+
+
+def has_names(shape: Shape) -> bool:
+    """Whether transformers has a class for it, and with it names of tensors."""
+    return not getattr(TYPES[shape.name], "OURS", False)
 
 
 def to_ours(
@@ -221,6 +247,8 @@ def to_ours(
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors under our names, and the names nobody here has a place for."""
     form = TYPES[shape.name]
+    if not has_names(shape):
+        return dict(tensors), []
     places, unused = form.modules(shape, task), []
     pieces: dict[str, dict[int, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -228,13 +256,23 @@ def to_ours(
         module, _, leaf = full.rpartition(".")
         if form.constant(full) or (full in form.TIED and shape.tied):
             unused += [] if tied or form.constant(full) else [name]
+        elif full in places:
+            pieces[places[full].module] = {0: tensor}
         elif module in places:
             place = places[module]
             pieces.setdefault(f"{place.module}.{leaf}", {})[place.part] = place.turn(tensor)
         else:
             unused.append(name)
     counts = {place.module: len(place.rows) for place in places.values()}
-    return {name: join(name, parts, counts[name.rpartition(".")[0]], folder) for name, parts in pieces.items()}, unused
+    state = {name: join(name, parts, counts.get(name.rpartition(".")[0], 1), folder) for name, parts in pieces.items()}
+    return state, unused
+
+
+def fill_up(state: dict[str, Tensor], shape: Shape) -> None:
+    """Tensors that a folder may lack, and that then begin anew, in place."""
+    missing = getattr(TYPES[shape.name], "missing", None)
+    for name, tensor in missing(shape).items() if missing else ():
+        state.setdefault(name, tensor)
 
 
 def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tensor:
@@ -247,7 +285,7 @@ def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tenso
 def check_sizes(state: Mapping[str, Tensor], shape: Shape, folder: Path) -> None:
     """Raises InputError where a tensor of the encoder is missing or is of another size than the shape makes it."""
     with torch.device("meta"):
-        wanted = Backbone(shape, TokenEmbedding(shape)).state_dict(prefix="backbone.")
+        wanted = backbone_of(shape).state_dict(prefix="backbone.")
     do = "Take config.json and the weights from the same model."
     for name, tensor in wanted.items():
         if name not in state:

@@ -102,7 +102,7 @@ class ComparingViews(Objective):
     """An objective over views; `forward` has passes of its own."""
 
     collapses: ClassVar[bool] = True
-    pools: ClassVar[bool] = True
+    vectors: ClassVar[bool] = True
 
     def pictures(self, batch: Batch) -> Tensor:
         """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""

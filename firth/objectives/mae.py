@@ -95,7 +95,7 @@ class Decoder(nn.Module):
 class MAE(Objective):
     Config = Config
     config: Settings
-    pools: ClassVar[bool] = True
+    vectors: ClassVar[bool] = True
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
