@@ -221,7 +221,7 @@ class Media(Signal):
         raise NotImplementedError
 
     def settled(self, arrays: list[np.ndarray]) -> Self:
-        """The signal with what follows from the arrays themselves, such as means; arrays: some of the training part."""
+        """The signal with what follows from the arrays themselves, such as means; arrays: some of them."""
         return self
 
     def told(self, looks: list[Look]) -> list[str]:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import islice
 from pathlib import Path
@@ -32,8 +33,9 @@ from firth.signal import Finding, Look, Media, Sample, SignalConfig, Unreadable
 
 VERSION = 1  # of the layout on disk; raised when it or the decoding changes
 LOOKED = 500  # files whose heads decide what nobody set
-SETTLED = 2000  # arrays of the training part by which means are found
+SETTLED = 2000  # arrays by which means are found
 AHEAD = 64  # files that are being decoded, for each thread
+LABELS = "Put the {}s of each class into a folder with its name, or give a table with a column of labels."
 BROKEN = 0.5  # share of broken files beyond which something else is wrong
 
 
@@ -59,9 +61,7 @@ class ArrayRows:
         keys = combine(self.shard.hashes[numbers], parts).tolist()
         labels = self.shard.labels[numbers].tolist() if self.labelled and self.shard.classes else [None] * len(keys)
         arrays = (self._array(n, p, self.parts[at]) for n, p, at in zip(numbers, parts, places, strict=True))
-        return [
-            Sample((array,), key, label=label) for array, key, label in zip(arrays, keys, labels, strict=True)
-        ]
+        return [Sample((array,), key, label=label) for array, key, label in zip(arrays, keys, labels, strict=True)]
 
     def name(self, index: int) -> str:
         """Of the file of a sample."""
@@ -162,7 +162,7 @@ def open_corpus(
     """
     cls = find.main_class(signal_module, Media) if signal is None else type(signal)
     problems = Problems(True)
-    with Reading(config.paths, cls, config.label, problems) as reading:
+    with Reading.of(config.paths, cls, config.label, problems) as reading:
         wanted = signal_config if signal is None else signal.config
         key = _key(reading, wanted.model_dump(mode="json") if signal is None else signal.decoding, config.label)
 
@@ -183,7 +183,7 @@ def open_corpus(
     return corpus
 
 
-def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems: Problems) -> list[Record]:
+def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems: Problems, task: Any) -> list[Record]:
     """The files of labelled data as examples, decoded by the signal of the model. Duplicates are all there.
 
     Raises InputError for files that cannot be used.
@@ -192,7 +192,11 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
     corpus = open_corpus(own, None, signal.config, signal=signal)
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
-    return list(corpus.records())
+    found = list(corpus.records())
+    for record in found:
+        if record.label is None:
+            problems.bad(record.where, f"this {signal.unit.thing} has no label", LABELS.format(signal.unit.thing))
+    return [record for record in found if record.label is not None]
 
 
 def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: Any, where: str) -> None:
@@ -211,8 +215,15 @@ def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: An
         fitted = fitted.settled([shard.array(number) for number in chosen])
         fitted.save(folder / "signal")
     write_findings(folder, reading.problems.all())
-    facts = {"items": writer.count, "unit": fitted.unit.thing, "broken": tally.broken, "files": len(reading.files),
-             "bytes": size_of(reading.files), "looks": fitted.told(tally.looks), "forms": dict(tally.forms)}  # fmt: skip
+    facts = {
+        "items": writer.count,
+        "unit": fitted.unit.thing,
+        "files": len(reading.files),
+        "bytes": size_of(reading.files),
+        "broken": tally.broken,
+        "forms": dict(tally.forms),
+        "looks": fitted.told(tally.looks),
+    }
     (folder / "facts.json").write_text(json.dumps(facts, indent=2), "utf-8")
     sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     (folder / "sizes.json").write_text(json.dumps(sizes, indent=2), "utf-8")
@@ -291,7 +302,7 @@ def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
 
 def inputs(given: str, signal: Media) -> Iterator["Input"]:
     """What `predict` and `embed` are given by a path: each of its files. Raises InputError for one that is broken."""
-    with Reading([given], type(signal), None, Problems()) as reading:
+    with Reading.of([given], type(signal), None, Problems()) as reading:
         for raw in reading:
             try:
                 data = raw.read()
@@ -305,7 +316,8 @@ def inputs(given: str, signal: Media) -> Iterator["Input"]:
                 raise InputError(raw.where, *told) from None
 
 
-class Input(NamedTuple):
+@dataclass(frozen=True)
+class Input:
     """A file to say something about; shown by its name."""
 
     name: str

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, suppress
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 from firth.data import archives
 from firth.data.columns import SAMPLE, find_columns
@@ -45,13 +45,17 @@ def kinds_of(signal: type[Media]) -> Kinds:
 
 
 class Reading:
-    """The raw samples of some files, in order, as often as iterated; archives stay open while it is used as a context."""
+    """The raw samples of files, in order, as often as iterated; archives stay open while it is used as a context."""
 
-    def __init__(self, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems):
-        self.problems, self.label = problems, label
+    def __init__(self, files: list[File], signal: type[Media], label: str | None, problems: Problems):
+        self.files, self.problems, self.label = files, problems, label
         self.suffixes, self.readable = signal.suffixes, signal.readable
-        self.files = expand(paths, problems, kinds_of(signal))
         self.archives = Archives()
+
+    @classmethod
+    def of(cls, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems) -> Self:
+        """Of what a person gives. Raises InputError for what is not there."""
+        return cls(expand(paths, problems, kinds_of(signal)), signal, label, problems)
 
     def __enter__(self) -> "Reading":
         self.quiet = warnings.catch_warnings()
@@ -107,9 +111,15 @@ class Reading:
             raise InputError(file.name, "has no column with bytes or with paths of files", NO_COLUMN)
         rows = [
             {name: cell for name, cell in row.items() if name != held} | {held: "a"}
-            for _, row in zip(range(SAMPLE), (row for _, row in table(file, Problems(skip=True), media=True)), strict=False)
+            for _, row in zip(
+                range(SAMPLE), (row for _, row in table(file, Problems(skip=True), media=True)), strict=False
+            )
         ]
         return held, find_columns(rows, file.name, held, self.label).label
+
+    def names_one(self, raw: Raw) -> bool:
+        """Whether the name of a sample is that of such a file."""
+        return self._is_path(raw.name)
 
     def _is_path(self, cell: Any) -> bool:
         return isinstance(cell, str) and Path(cell).suffix.lower() in self.suffixes

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from firth.errors import InputError
+<<<<<<< HEAD
 from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, wav2vec2
 from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
@@ -27,21 +28,39 @@ TYPES: dict[str, ModuleType] = {
     "wav2vec2": wav2vec2,
     "hubert": hubert,
 }
+=======
+from firth.interop import bert, gpt2, llama, modernbert, resnet, vit
+from firth.interop.places import Place, joined
+from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
+from firth.model.backbones import backbone_of
+from firth.model.shape import AnyShape, Shape
+
+TYPES: dict[str, ModuleType] = {
+    "bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2, "vit": vit, resnet.THEIRS: resnet,
+    resnet.OURS: resnet,
+}  # fmt: skip
+>>>>>>> images
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 SEVERAL = "multi_label_classification"
-CLASSES = {"ForSequenceClassification": "classify", "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}
+CLASSES = {"ForSequenceClassification": "classify", "ForImageClassification": "classify", 
+           "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Opened:
     """What a model folder holds, under the names of a Composed objective."""
 
-    shape: Shape
+    shape: AnyShape
     state: dict[str, Tensor]
     unused: list[str]  # tensors nobody here has a place for, under the folder's own names
     classes: tuple[str, ...] = ()  # names of the labels, in index order, where it is a classifier
     facts: dict[str, Any] = field(default_factory=dict)  # what save_folder was told
     implied: frozenset[str] = frozenset()  # objectives whose heads are there without a tensor of their own
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal it reads: as the folder says, else by its shape."""
+        return self.facts.get("signal") or signal_of(self.shape.name)
 
     @property
     def parts(self) -> frozenset[str]:
@@ -51,7 +70,7 @@ class Opened:
 
 def save_folder(
     folder,
-    shape: Shape,
+    shape: AnyShape,
     state: Mapping[str, Tensor],
     classes: tuple[str, ...] = (),
     facts: Mapping[str, Any] | None = None,
@@ -71,9 +90,13 @@ def save_folder(
     facts |= found_in(state, shape)
     if task == "span":
         theirs["qa_outputs.bias"] = torch.zeros(2)  # of the class there; it moves no start or end
-    write_file(folder / "model.safetensors", theirs)
+    write_file(folder / "model.safetensors", form.added(theirs) if hasattr(form, "added") else theirs)
     write_rest(folder / OWN, rest)
+<<<<<<< HEAD
     kind = str(next(iter(state.values())).dtype).removeprefix("torch.")
+=======
+    kind = str(next(one.dtype for one in state.values() if one.is_floating_point())).removeprefix("torch.")
+>>>>>>> images
     config = {"architectures": [form.architecture(parts, task)], "dtype": kind, **common(shape)}
     config |= {key: facts[key] for key in ("problem_type",) if key in facts}
     names = classes or numbered(state, task) if task and task != "span" else ()
@@ -82,7 +105,7 @@ def save_folder(
     write_ends(folder, shape, facts)
 
 
-def parts_in(state: Mapping[str, Tensor], shape: Shape) -> set[str]:
+def parts_in(state: Mapping[str, Tensor], shape: AnyShape) -> set[str]:
     """The parts of a state_dict; that of next tokens has no tensor where its output map is the embedding."""
     parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
     return parts | ({"next-token"} if shape.causal and shape.tied and shape.vocabulary else set())
@@ -94,7 +117,7 @@ def found_in(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Any]:
     return {"heads": found(state)} if found else {}
 
 
-def write_ends(folder: Path, shape: Shape, facts: Mapping[str, Any]) -> None:
+def write_ends(folder: Path, shape: AnyShape, facts: Mapping[str, Any]) -> None:
     """generation_config.json of a shape that writes on: where a text begins and ends, and what fills up a batch; and
     the tokens that are never written."""
     end = facts.get("eos_token_id")
@@ -111,7 +134,10 @@ def write_rest(path: Path, rest: Mapping[str, Tensor]) -> None:
         write_file(path, rest)
 
 
-def common(shape: Shape) -> dict[str, Any]:
+def common(shape: AnyShape) -> dict[str, Any]:
+    """What transformers wants of every transformer."""
+    if not isinstance(shape, Shape):
+        return {}
     own = {theirs: getattr(shape, ours) for theirs, ours in TYPES[shape.name].NAMES.items()}
     own |= {"intermediate_size": shape.intermediate, "initializer_range": 0.02}
     return own | ({"pad_token_id": shape.pad_id, "tie_word_embeddings": True} if shape.vocabulary else {})
@@ -167,10 +193,27 @@ def task_in(config: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
     return own if own in form.TASKS else None
 
 
-def open_shape(folder) -> Shape:
+def open_shape(folder) -> AnyShape:
     """The shape of a model folder or run folder, without reading weights. Raises InputError as open_folder does."""
     place = model_folder(folder) / "config.json"
     return shape_from(read_json(place), place)
+
+
+def signal_of(shape: str) -> str:
+    """The name of the signal that a shape reads."""
+    return getattr(TYPES[shape], "SIGNAL", "text")
+
+
+def open_signal_name(folder) -> str:
+    """The signal of a model folder or run folder, without reading weights. Raises InputError as open_folder does."""
+    config = read_json(model_folder(folder) / "config.json")
+    shape = shape_from(config, model_folder(folder) / "config.json")
+    return (config.get("firth") or {}).get("signal") or signal_of(shape.name)
+
+
+def opens_elsewhere(folder) -> bool:
+    """Whether transformers has a class for the shape."""
+    return read_json(model_folder(folder) / "config.json").get("model_type") != resnet.OURS
 
 
 def model_folder(folder) -> Path:
@@ -194,7 +237,7 @@ def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(named[key]) for key in sorted(named, key=int))
 
 
-def shape_from(config: Mapping[str, Any], where: Path) -> Shape:
+def shape_from(config: Mapping[str, Any], where: Path) -> AnyShape:
     """The shape that a config.json describes. Raises InputError."""
     kind = config.get("model_type")
     if kind not in TYPES:
@@ -202,21 +245,25 @@ def shape_from(config: Mapping[str, Any], where: Path) -> Shape:
         raise InputError(
             where, f"model_type `{kind}` is not supported", f"firth opens {', '.join(most)} and {last} models."
         )
-    missing = [key for key in TYPES[kind].NAMES if key not in config]
+    form = TYPES[kind]
+    missing = [key for key in form.NAMES if key not in config]
     if missing:
         raise InputError(where, f"has no `{missing[0]}`", "Copy it again from where the model came from.")
-    if unsupported := TYPES[kind].unsupported(config):
+    if unsupported := form.unsupported(config):
         raise InputError(where, f"{', '.join(unsupported)} is not supported", "Use a model without it.")
     try:
-        given = {ours: config[theirs] for theirs, ours in TYPES[kind].NAMES.items()}
-        return Shape(**{"name": kind, **given, **TYPES[kind].fields_of(config)})
-    except ValidationError as error:
-        what = f"describes no model: {error.errors()[0]['msg']}"
+        if hasattr(form, "shape_of"):
+            return form.shape_of(config)
+        given = {ours: config[theirs] for theirs, ours in form.NAMES.items()}
+        return Shape(**{"name": kind, **given, **form.fields_of(config)})
+    except (ValidationError, KeyError) as error:
+        found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"no {error}"
+        what = f"describes no model: {found}"
         raise InputError(where, what, "Copy it again from where the model came from.") from None
 
 
 def to_theirs(
-    state: Mapping[str, Tensor], shape: Shape, task: str | None
+    state: Mapping[str, Tensor], shape: AnyShape, task: str | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Tensors under the names of transformers, and under our own those that have none there."""
     if not has_names(shape):
@@ -243,7 +290,7 @@ def has_names(shape: Shape) -> bool:
 
 
 def to_ours(
-    tensors: Mapping[str, Tensor], shape: Shape, task: str | None, folder: Path, tied: bool = True
+    tensors: Mapping[str, Tensor], shape: AnyShape, task: str | None, folder: Path, tied: bool = True
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors under our names, and the names nobody here has a place for."""
     form = TYPES[shape.name]
@@ -282,7 +329,7 @@ def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tenso
     return joined(parts)
 
 
-def check_sizes(state: Mapping[str, Tensor], shape: Shape, folder: Path) -> None:
+def check_sizes(state: Mapping[str, Tensor], shape: AnyShape, folder: Path) -> None:
     """Raises InputError where a tensor of the encoder is missing or is of another size than the shape makes it."""
     with torch.device("meta"):
         wanted = backbone_of(shape).state_dict(prefix="backbone.")

@@ -143,6 +143,15 @@ def refuse_other_signal(name: str, signal: Signal) -> None:
         )
 
 
+def sized(recipe: Recipe, seconds: float | None) -> Recipe:
+    """The recipe with the size that a signal has for a time budget (None: another one), where nobody said."""
+    model, ladder = recipe.model, signal_class(recipe).ladder
+    if not ladder or model.source or model.size or model.layers:
+        return recipe
+    amount = ladder[min(1, len(ladder) - 1)][0] if seconds is None else seconds
+    return filled(recipe, model={"size": next((name for limit, name in ladder if amount <= limit), ladder[-1][1])})
+
+
 def fitting_shape(recipe: Recipe) -> str:
     """The shape that goes with the objectives, where nobody named one."""
     wanted = (config.shape for config in configs_of(recipe).values())
