@@ -15,6 +15,7 @@ class ToyPictures(Signal):
 
     Config = SignalConfig
     name = "toy-pictures"
+    shape = "resnet"
     config = SignalConfig()
 
     @property
@@ -38,8 +39,10 @@ class ToyPictures(Signal):
 SIGNAL = ToyPictures()
 
 
-def samples(count: int, seed: int = 0, side: int = SIDE, channels: int = CHANNELS) -> list[Sample]:
-    """Pictures of a bright bar on a coloured ground, upright or lying by the label, with noise."""
+def samples(
+    count: int, seed: int = 0, shortest: int = 0, longest: int = 0, side: int = SIDE, channels: int = CHANNELS
+) -> list[Sample]:
+    """Pictures of a bright bar on a coloured ground, upright or lying by the label, with noise; all of one size."""
     source = np.random.default_rng(seed)
     return [picture(source, side, channels, int(source.integers(3))) for _ in range(count)]
 

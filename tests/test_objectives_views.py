@@ -1,4 +1,4 @@
-"""The losses over views equal the formulas of their papers, in plain NumPy; teachers, queues and centres keep to theirs."""
+"""The losses over views equal the formulas of their papers, in plain NumPy; so do teachers, queues and centres."""
 
 import math
 
@@ -113,7 +113,7 @@ def test_maes_loss_is_the_papers(normalise):
     """Mean square error over the pixels of the patches left out, each normalised by its own mean and variance."""
     objective = contract.build(["mae"], mae={"normalise": normalise})
     part = objective.parts["mae"]
-    batch = contract.batch_of(objective, contract.home_of(["mae"]).samples(3))
+    batch = contract.batch_of(objective, contract.samples(3, of="mae"))
     pictures, drawn = (x.detach().numpy() for x in part.drawn(batch))
     expected = 0.0
     for row in range(3):
@@ -188,7 +188,7 @@ def test_a_queue_holds_the_newest():
 def stepped(name: str, **settings):
     """An objective after a forward pass and what comes after the step."""
     objective = contract.build([name], **settings)
-    batch = contract.batch_of(objective, contract.home_of([name]).samples(4))
+    batch = contract.batch_of(objective, contract.samples(4, of=name))
     objective(batch)
     part = objective.parts[name]
     fresh = [one.clone() for one in part.fresh]
@@ -212,7 +212,7 @@ def test_dinos_centre_is_a_moving_average_of_what_the_teacher_said():
 def test_looking_at_held_out_pictures_changes_nothing(name):
     objective = contract.build([name]).eval()
     before = contract.buffers(objective)
-    batch = contract.batch_of(objective, contract.home_of([name]).samples(4))
+    batch = contract.batch_of(objective, contract.samples(4, of=name))
     first, second = objective(batch), objective(batch)
     assert all(first.terms[key].sum.item() == second.terms[key].sum.item() for key in first.terms)
     torch.testing.assert_close(contract.buffers(objective), before, rtol=0, atol=0)
@@ -221,7 +221,7 @@ def test_looking_at_held_out_pictures_changes_nothing(name):
 def test_micro_batches_are_the_batch_where_only_the_queue_is_compared():
     """On a shape without batch norm."""
     whole, parts = contract.build(["moco"], shape="vit"), contract.build(["moco"], shape="vit")
-    chosen = contract.home_of(["moco"]).samples(7)
+    chosen = contract.samples(7, of="moco")
     one = contract.batch_of(whole, chosen)
     contract.backward(whole, [one], one.counts)
     contract.backward(parts, [contract.batch_of(parts, piece) for piece in (chosen[:3], chosen[3:])], one.counts)
@@ -273,19 +273,19 @@ def test_byols_views_are_those_of_its_table():
 def test_dino_draws_large_and_small_views():
     policies = contract.config_of("dino", local=3).policies
     assert [policy.crop for policy in policies] == [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 3
-    batch = contract.batch_of(contract.build(["dino"], dino={"local": 3}), contract.home_of(["dino"]).samples(2))
+    batch = contract.batch_of(contract.build(["dino"], dino={"local": 3}), contract.samples(2, of="dino"))
     assert batch["views"].shape == (2, 5, len(augment.NAMES))
 
 
 def test_dino_without_small_views():
     objective = contract.build(["dino"], dino={"local": 0})
-    batch = contract.batch_of(objective, contract.home_of(["dino"]).samples(3))
+    batch = contract.batch_of(objective, contract.samples(3, of="dino"))
     assert objective(batch).terms["dino"].sum.isfinite()
 
 
 def test_mae_leaves_out_as_many_patches_as_it_says():
     objective = contract.build(["mae"], mae={"mask_rate": 0.6})
-    batch = contract.batch_of(objective, contract.home_of(["mae"]).samples(50), Draw(3))
+    batch = contract.batch_of(objective, contract.samples(50, of="mae"), Draw(3))
     both = torch.cat([batch["visible"], batch["masked"]], 1).sort(1).values
     assert batch["visible"].shape == (50, 6) and (both == torch.arange(16)).all()
     share = torch.zeros(16).index_add(0, batch["masked"].flatten(), torch.ones(500)) / 50
@@ -304,7 +304,7 @@ def test_where_vectors_collapse_settings_are_blamed(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_what_is_compared_is_one_vector_a_picture(name):
     objective = contract.build([name]).eval()
-    part, home = objective.parts[name], contract.home_of([name])
+    part, home = objective.parts[name], contract.kit_of(name)
     features = part.encode(home.signal.stack(home.samples(3)))
     assert features.pooled.shape == (3, objective.backbone.shape.width)
     compared = part.compared(features)

@@ -32,7 +32,7 @@ def recipe_of(name: str) -> Recipe:
 
 
 def written(name: str, folder, source=None) -> Samples:
-    made = Samples(recipe_of(name), contract.home_of([name]).signal, source or Source(), folder)
+    made = Samples(recipe_of(name), contract.kit_of(name).signal, source or Source(), folder)
     assert made.write(0, contract.build([name])) == []
     return made
 
@@ -41,7 +41,7 @@ def written(name: str, folder, source=None) -> Samples:
 def test_views_are_written_once(name, tmp_path):
     made = written(name, tmp_path)
     path = tmp_path / "views.png"
-    columns = 1 + made.sights["views"].shape[1]
+    columns = 1 + made.tries["views"].shape[1]
     cell = 64 + _views.GAP
     with Image.open(path) as picture:
         assert picture.size == (columns * cell + _views.GAP, 3 * cell + _views.GAP)
@@ -107,7 +107,7 @@ def test_patches_and_pictures_are_inverse():
 def test_sheets_of_any_channels_are_in_colour(channels):
     config = contract.config_of("simclr")
     chosen = iter(pictures.samples(2, side=100, channels=channels))
-    batch = _views.sights(contract.home_of(["simclr"]).signal, chosen, Draw(0), config)
+    batch = _views.tries(contract.kit_of("simclr").signal, chosen, Draw(0), config)
     sheet = _views.sheet_of_views(batch)
     assert sheet.shape == (2 * 102 + 2, 3 * 102 + 2, 3) and sheet.dtype == np.uint8
     if channels < 3:

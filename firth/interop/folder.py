@@ -11,12 +11,11 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from firth.errors import InputError
-<<<<<<< HEAD
-from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, wav2vec2
+from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, resnet, vit, wav2vec2
 from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
 from firth.model.backbones import backbone_of
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape, Shape
 
 TYPES: dict[str, ModuleType] = {
     "bert": bert,
@@ -27,19 +26,10 @@ TYPES: dict[str, ModuleType] = {
     "causal-frames": frames,
     "wav2vec2": wav2vec2,
     "hubert": hubert,
-}
-=======
-from firth.interop import bert, gpt2, llama, modernbert, resnet, vit
-from firth.interop.places import Place, joined
-from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
-from firth.model.backbones import backbone_of
-from firth.model.shape import AnyShape, Shape
-
-TYPES: dict[str, ModuleType] = {
-    "bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2, "vit": vit, resnet.THEIRS: resnet,
+    "vit": vit,
+    resnet.THEIRS: resnet,
     resnet.OURS: resnet,
-}  # fmt: skip
->>>>>>> images
+}
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 SEVERAL = "multi_label_classification"
 CLASSES = {"ForSequenceClassification": "classify", "ForImageClassification": "classify", 
@@ -92,11 +82,7 @@ def save_folder(
         theirs["qa_outputs.bias"] = torch.zeros(2)  # of the class there; it moves no start or end
     write_file(folder / "model.safetensors", form.added(theirs) if hasattr(form, "added") else theirs)
     write_rest(folder / OWN, rest)
-<<<<<<< HEAD
-    kind = str(next(iter(state.values())).dtype).removeprefix("torch.")
-=======
     kind = str(next(one.dtype for one in state.values() if one.is_floating_point())).removeprefix("torch.")
->>>>>>> images
     config = {"architectures": [form.architecture(parts, task)], "dtype": kind, **common(shape)}
     config |= {key: facts[key] for key in ("problem_type",) if key in facts}
     names = classes or numbered(state, task) if task and task != "span" else ()

@@ -116,15 +116,15 @@ class ComparingViews(Objective):
 # ------------------------------------------------------------------ what a person sees of them
 
 
-def sights(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, count: int = SHOWN) -> Batch | None:
+def tries(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, count: int = SHOWN) -> Batch | None:
     """The first of the samples with the views that an epoch would draw; None where there is no sample."""
     chosen = list(islice(samples, count))
     return config.prepare(signal.stack(chosen), draw) if chosen else None
 
 
-def pictured(objective, sights: Batch, step: int) -> dict[str, np.ndarray]:
+def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
     """What a run is trained on, as one picture: samples/views.png."""
-    return {"views": sheet_of_views(sights)}
+    return {"views": sheet_of_views(tries)}
 
 
 def contact_sheet(columns: list[Tensor]) -> np.ndarray:

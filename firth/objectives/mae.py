@@ -22,7 +22,7 @@ from firth.model.shape import AnyShape
 from firth.model.sizes import shape_of
 from firth.objective import Loss, Objective, Term
 from firth.objectives._views import ViewsConfig, contact_sheet
-from firth.objectives._views import sights as sights
+from firth.objectives._views import tries as tries
 from firth.signal import Batch, Features
 
 # B samples, C channels, S pixels of a side, N patches of p × p pixels, K of them visible, M left out, D, W widths
@@ -153,12 +153,12 @@ def places(side: int, width: int) -> Tensor:
     return torch.cat([torch.zeros(1, width, dtype=torch.float64), grid]).float()
 
 
-def pictured(objective, sights: Batch, step: int) -> dict[str, np.ndarray]:
+def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
     """Each picture, what is left of it, and what is drawn of it: samples/step-<step>.png."""
     part = objective.parts["mae"] if hasattr(objective, "parts") else objective
     device = next(part.parameters()).device
     with torch.no_grad():
-        return {f"step-{step}": contact_sheet(reconstructed(part, sights.to(device)))}
+        return {f"step-{step}": contact_sheet(reconstructed(part, tries.to(device)))}
 
 
 def reconstructed(part: MAE, batch: Batch) -> list[Tensor]:

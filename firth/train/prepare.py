@@ -8,23 +8,13 @@ from typing import Any
 
 import torch
 
-<<<<<<< HEAD
 from firth.data.cache import cache_folder
-from firth.data.corpus import Corpus
-from firth.data.sampler import Batches
-from firth.data.source import Source
-from firth.errors import InputError
-from firth.model.shape import Shape
-from firth.objective import Before, Composed
-from firth.recipe import Recipe, config_of, with_table
-=======
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import InputError
 from firth.model.shape import AnyShape
-from firth.objective import Composed
-from firth.recipe import Recipe, config_of
->>>>>>> images
+from firth.objective import Before, Composed
+from firth.recipe import Recipe, config_of, with_table
 from firth.signal import Signal
 from firth.train import build, machine, plan, probe
 from firth.train.budget import Budget, Clock, refuse_reading
