@@ -39,6 +39,7 @@ class Config(UnlikeViewsConfig):
 
     local: int = Field(4, ge=0, description="small views of a picture, beside the two large ones (paper: 8)")
     divide: float = Field(0.4, gt=0, lt=1, description="share of the area: large views are above, small views below")
+    crop: float | None = Field(0.05, gt=0, le=1, description="smallest of the small views, share of the area")
     prototypes: int = Field(1024, ge=2, description="outputs of the head (paper: 65536)")
     hidden: int = Field(512, ge=1, description="width between the three maps of the head (paper: 2048)")
     bottleneck: int = Field(256, ge=2, description="width before the last map")
@@ -52,9 +53,9 @@ class Config(UnlikeViewsConfig):
     @property
     def policies(self) -> list[Policy]:
         """Two large views, unlike; then the small ones."""
-        policy, least = self.policy, self.crop or min(0.05, self.divide / 2)
+        policy = self.policy
         large = [one._replace(crop=(self.divide, 1.0)) for one in super().policies]
-        small = policy._replace(crop=(min(least, self.divide / 2), self.divide), solarise=0.0)
+        small = policy._replace(crop=(min(policy.crop[0], self.divide / 2), self.divide), solarise=0.0)
         return large + [small] * self.local
 
     def blamed(self) -> tuple[str, str]:
