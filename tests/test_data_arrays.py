@@ -19,7 +19,7 @@ from firth.errors import InputError
 from firth.functional.random import combine, hash_bytes
 from firth.signals import image
 from firth.signals.image import Config, Image
-from tests.pictures import digits, made, write_digits, written, zipped
+from tests.picture_files import digits, made, write_digits, written, zipped
 
 
 def corpus(*paths, signal=None, settings=None, **data):

@@ -8,7 +8,7 @@ from firth.data.arrays import open_corpus
 from firth.data.config import Data
 from firth.data.kind import signal_of
 from firth.signals import image
-from tests.pictures import made, write_digits, written, zipped
+from tests.picture_files import made, write_digits, written, zipped
 
 
 def corpus(path, settings=None, **data):

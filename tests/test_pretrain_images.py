@@ -16,7 +16,7 @@ from firth.recipe import load_toml
 from firth.train.adapt import adapt
 from firth.train.folder import RunFolder
 from firth.train.pretrain import pretrain
-from tests.pictures import made, write_digits, written
+from tests.picture_files import made, write_digits, written
 from tests.runs import Told
 
 QUICK = ["train.precision=fp32", "train.batch=32", "data.held_out=0.1"]

@@ -13,7 +13,7 @@ from firth.model.sizes import shape_of
 from firth.signal import Look, Sample, Unreadable
 from firth.signals import _pictures
 from firth.signals.image import Config, Image, size_for
-from tests.pictures import made, noise, written
+from tests.picture_files import made, noise, written
 
 
 def signal(size: int = 16, **settings) -> Image:
