@@ -12,6 +12,7 @@ from firth.train.adapted import NAMES, figure
 from firth.train.describe import name as words
 from firth.train.folder import RunFolder
 from firth.train.log import read_metrics
+from firth.train.watch import said
 
 POINTS = 300  # of a curve that is drawn; longer ones are averaged
 MISTAKES = 12  # that are shown
@@ -26,7 +27,7 @@ def content(folder: Path) -> dict[str, Any]:
     return {
         "title": f"{folder.name}: a run of firth",
         "eyebrow": f"{folder.name} · {run.status}",
-        "tone": LIKE[run.status],
+        "tone": "bad" if (facts.get("result") or {}).get("collapse") else LIKE[run.status],
         "verdict": verdict(facts),
         "charts": charts(rows),
         "confusions": confusions(facts.get("result") or {}),
@@ -49,8 +50,10 @@ def verdict(facts: dict[str, Any]) -> str:
     parts = [
         f"{words(key)} {shown(key, value)}" for key, value in metrics.items() if key != "loss" or len(metrics) == 1
     ]
+    parts += [said(result["vectors"])] if result.get("vectors") else []
     steps = [f"{result['steps']:,} steps"] if result.get("steps") else []
-    return "Held-out " + " · ".join([*parts, *steps])
+    collapsed = f"This run collapsed, {result['collapse']} " if result.get("collapse") else ""
+    return f"{collapsed}Held-out " + " · ".join([*parts, *steps])
 
 
 def scored(result: dict[str, Any]) -> str:

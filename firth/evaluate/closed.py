@@ -1,0 +1,209 @@
+"""Arms of a comparison that train no network: vectors of samples that stay as they are, and what is read off them.
+
+Frozen vectors of a model, or of its untrained network, by a linear classifier (the probe of papers on self-supervision)
+or by nearest neighbours; and vectors that need no model: pixels, oriented gradients, whitened-patch k-means.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from firth.data.source import Source
+from firth.errors import InputError
+from firth.evaluate import linear
+from firth.evaluate.comparison import Trial
+from firth.evaluate.linear import Learn, Part
+from firth.functional import hog, neighbours, patches
+from firth.functional.random import Draw
+from firth.signal import Batch, Sample, Signal, answered
+
+# n samples, D dimensions
+
+CENTROIDS = 800  # of patches; Coates, Lee & Ng 2011 go to 4,000
+PATCH = 6  # pixels to a side; their best (section 4.4)
+PATCHES = 100_000  # drawn for a dictionary
+IMAGES = 10_000  # that they are drawn from
+CELLS = 8  # cells of oriented gradients along the shorter side
+KEPT = 2**30  # bytes of vectors that are kept for other trials
+TOGETHER = 256  # samples that are made into vectors at once
+
+Vectors = Callable[[Sequence[Sample]], np.ndarray]  # n samples → (n, D) float32
+Read = Callable[[Part, Part, np.ndarray], np.ndarray]  # learnt, valid, test vectors → class indices
+
+
+def by_neighbours(learnt: Part, valid: Part, test: np.ndarray) -> np.ndarray:
+    """Weighted votes of the 20 nearest, as DINO has them; nothing is chosen, so validation votes, too."""
+    bank = torch.from_numpy(np.concatenate([learnt.vectors, valid.vectors]))
+    labels = torch.from_numpy(np.concatenate([learnt.labels, valid.labels]))
+    found = neighbours.nearest(bank, torch.from_numpy(test))
+    return neighbours.weighted_votes(found, labels, int(labels.max()) + 1).argmax(1).numpy()
+
+
+def by(learn: Learn) -> Read:
+    """A linear classifier, its penalty chosen by validation."""
+    return lambda learnt, valid, test: linear.classified(learnt, valid, test, learn)
+
+
+@dataclass
+class Kept:
+    """Vectors by the key of their sample, so that a sample that several trials draw is computed once."""
+
+    vectors: Vectors
+    found: dict[int, np.ndarray] = field(default_factory=dict)
+
+    def __call__(self, samples: Sequence[Sample]) -> np.ndarray:
+        """float32 (n, D)"""
+        missing = list({one.key: one for one in samples if one.key not in self.found}.values())
+        made = [self.vectors(missing[i : i + TOGETHER]) for i in range(0, len(missing), TOGETHER)]
+        new = dict(zip((one.key for one in missing), (row for part in made for row in part), strict=True))
+        rows = np.stack([new[one.key] if one.key in new else self.found[one.key] for one in samples])
+        if rows.nbytes / max(len(rows), 1) * (len(self.found) + len(new)) <= KEPT:
+            self.found |= new
+        return rows
+
+
+def pixels(samples: Sequence[Sample]) -> np.ndarray:
+    """(n, C × H × W) in [0, 1]"""
+    return np.stack([one.parts[0].ravel() for one in samples]).astype(np.float32) / 255
+
+
+def oriented(samples: Sequence[Sample]) -> np.ndarray:
+    """Histograms of oriented gradients, about CELLS cells along the shorter side."""
+    images = np.stack([one.parts[0] for one in samples])
+    return hog.hog(images, max(2, min(images.shape[2:]) // CELLS))
+
+
+def patch_vectors(raw: Sequence[np.ndarray], seed: int) -> Vectors:
+    """Whitened-patch k-means features by a dictionary that is learnt from raw images, (C, H, W) each."""
+    images = torch.from_numpy(np.stack(raw))
+    size = min(PATCH, *(side // 2 for side in images.shape[2:]))
+    learnt = patches.learn(images, min(CENTROIDS, 10 * len(images)), size, min(PATCHES, 100 * len(images)), seed)
+
+    def vectors(samples: Sequence[Sample]) -> np.ndarray:
+        return patches.features(torch.from_numpy(np.stack([one.parts[0] for one in samples])), learnt).numpy()
+
+    return vectors
+
+
+def frozen(objective: Any, signal: Signal) -> Vectors:
+    """What the head of the task is given of each sample, by an objective (a Composed) as it is."""
+    part, device = objective.objectives[0], next(objective.parameters()).device
+
+    def run(batch: Batch) -> np.ndarray:
+        return part.vector(part.encode(batch.to(device))).float().cpu().numpy()
+
+    @torch.no_grad()
+    def vectors(samples: Sequence[Sample]) -> np.ndarray:
+        objective.eval()
+        return np.stack(answered(run, signal, samples))
+
+    return vectors
+
+
+def rows(sources: Mapping[str, Source | None], kept: Vectors) -> dict[str, Part]:
+    """Vectors and labels of each part."""
+    parts = {}
+    for name, source in sources.items():
+        samples = source.get(np.arange(len(source)), Draw(0)) if source else []
+        parts[name] = Part(kept(samples), np.array([one.label for one in samples], dtype=np.int64))
+    return parts
+
+
+def refuse_several(name: str, classes: Sequence[str]) -> None:
+    """Raises InputError for a task that is not one of a few classes."""
+    if not classes:
+        what = "reads one class of each sample, and here samples have several, or numbers"
+        raise InputError(f"arm `{name}`", what, "Leave it out of --arms.")
+
+
+@dataclass
+class Maker:
+    """Vectors for the samples of a draw; arms that read the same vectors share it.
+
+    hangs_on: of a draw, what the vectors hang on besides the sample: nothing, or its seed. make: of a draw.
+    """
+
+    hangs_on: Callable[[Any], Any]
+    make: Callable[[Any], Vectors]
+    made: dict[Any, Kept] = field(default_factory=dict)
+
+    def __call__(self, drawn: Any) -> Vectors:
+        name = self.hangs_on(drawn)
+        if name not in self.made:
+            self.made = {name: Kept(self.make(drawn))}  # those of another seed are no longer asked for
+        return self.made[name]
+
+
+def always(drawn: Any) -> None:
+    """What the vectors of all draws hang on."""
+
+
+def by_seed(drawn: Any) -> int:
+    return drawn.seed
+
+
+@dataclass
+class ClosedArm:
+    """Vectors that stay as they are, and what is read off them."""
+
+    name: str
+    maker: Maker
+    read: Read
+
+    def __call__(self, drawn: Any) -> Trial:
+        refuse_several(self.name, drawn.classes)
+        began, labelled = time.perf_counter(), drawn.labelled
+        sources = {"train": labelled.train, "valid": labelled.valid, "test": labelled.test}
+        parts = rows(sources, self.maker(drawn))
+        found = self.read(parts["train"], parts["valid"], parts["test"].vectors)
+        outcome = drawn.judged([drawn.classes[i] for i in found.tolist()])
+        return drawn.trial(self.name, outcome, time.perf_counter() - began)
+
+    def told(self) -> dict[str, Any]:
+        return {}
+
+
+PIXELS = frozenset({"pixels"})
+TITLES = {
+    "pixels": "Raw pixels + logistic regression",
+    "hog": "Oriented gradients + logistic regression",
+    "patches": "Patch k-means features + ridge",
+    "linear": "Pre-trained, frozen + logistic regression",
+    "linear-random": "Untrained, frozen + logistic regression",
+    "neighbours": "Pre-trained, frozen + nearest neighbours",
+    "neighbours-random": "Untrained, frozen + nearest neighbours",
+}
+
+
+def plain_arms(raw: Callable[[], Source | None], seed: int) -> dict[str, ClosedArm]:
+    """Classical baselines for images, the strongest last. raw: unlabelled images, asked for once; None: there are none,
+    and patches are drawn from those with labels."""
+    logistic = by(linear.logistic)
+    return {
+        "pixels": ClosedArm("pixels", Maker(always, lambda drawn: pixels), logistic),
+        "hog": ClosedArm("hog", Maker(always, lambda drawn: oriented), logistic),
+        "patches": ClosedArm("patches", Maker(always, lambda drawn: patch_vectors(some(raw(), drawn), seed)),
+                             by(linear.ridge)),
+    }  # fmt: skip
+
+
+def some(raw: Source | None, drawn: Any) -> list[np.ndarray]:
+    """Images to draw patches from."""
+    source = raw or drawn.labelled.train
+    places = np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(np.int64)
+    return [one.parts[0] for one in source.get(places, Draw(0))]
+
+
+def probes(signal: Signal, model: Callable[[Any, bool], Any]) -> dict[str, ClosedArm]:
+    """Frozen vectors, read in two ways. model: of a draw, and whether pre-trained, the objective (a Composed)."""
+    makers = {
+        "": Maker(always, lambda drawn: frozen(model(drawn, True), signal)),
+        "-random": Maker(by_seed, lambda drawn: frozen(model(drawn, False), signal)),
+    }
+    reads = {"linear": by(linear.logistic), "neighbours": by_neighbours}
+    return {f"{name}{end}": ClosedArm(f"{name}{end}", maker, read)
+            for name, read in reads.items() for end, maker in makers.items()}  # fmt: skip
