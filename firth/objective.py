@@ -71,7 +71,7 @@ class Objective(nn.Module):
     compares_samples: ClassVar[bool] = False  # True for SimCLR and kin: accumulation is refused
     all_steps: ClassVar[bool] = True  # False: the vectors at batch["keep"] are enough
     causal: ClassVar[bool | None] = None  # True: no step may see later ones; False: all must; None: as the shape has it
-    pools: ClassVar[bool] = False  # True: one vector a sample is what it is after, and is measured along the way
+    vectors: ClassVar[bool] = False  # True: one vector a sample is what it is after, and is measured along the way
     collapses: ClassVar[bool] = False  # True: like vectors for all samples may please the loss; an alarm watches
 
     def __init__(self, config: ObjectiveConfig, backbone: nn.Module):
@@ -102,6 +102,9 @@ class Objective(nn.Module):
     def compared(self, features: Features) -> Tensor | None:
         """(B, K) what the loss compares of each sample, where that is not the pooled vector; for the alarm."""
         return None
+
+    def begun(self) -> None:
+        """Called once all weights are those that training begins with: the time to copy them."""
 
     def after_step(self, progress: float) -> None:
         """Schedules and moving averages; progress in [0, 1]."""
@@ -142,6 +145,10 @@ class Composed(nn.Module):
     def weights(self) -> dict[str, float]:
         """Factor of each term."""
         return {term: part.config.weight for part in self.objectives for term in part.config.terms}
+
+    def begun(self) -> None:
+        for part in self.objectives:
+            part.begun()
 
     def after_step(self, progress: float) -> None:
         for part in self.objectives:

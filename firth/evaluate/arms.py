@@ -214,12 +214,12 @@ def offers_of(signal: Signal | None) -> frozenset[str]:
 
 def starts(offers: frozenset[str]) -> list[str]:
     """The closed-form starts that can read what the signal offers."""
-    return [name for name in find.names("starts") if find.find("starts", name).NEEDS <= offers]
+    return [name for name in find.names("starts") if offers >= find.find("starts", name).NEEDS]
 
 
 def examples_read(task: str, offers: frozenset[str]) -> dict[str, Learn]:
     """The baselines that read the examples of a task as they stand in the files."""
-    return BASELINES.get(task, {}) if baselines.NEEDS <= offers else {}
+    return BASELINES.get(task, {}) if offers >= baselines.NEEDS else {}
 
 
 def closed_arms(recipe: Recipe, signal: Signal, show: Show) -> dict[str, Arm]:
@@ -232,7 +232,7 @@ def closed_arms(recipe: Recipe, signal: Signal, show: Show) -> dict[str, Arm]:
     def raw() -> Any:
         return adaptation.raw_text(recipe, signal, show)
 
-    plain = closed.plain_arms(raw, recipe.seed) if closed.PIXELS <= offers_of(signal) else {}
+    plain = closed.plain_arms(raw, recipe.seed) if offers_of(signal) >= closed.PIXELS else {}
     return {**closed.probes(signal, model), **plain}
 
 
@@ -258,7 +258,7 @@ def name_of(model: Path, taken: Container[str]) -> str:
 def default(task: str, offers: frozenset[str] = TOKENS) -> tuple[str, ...]:
     """The arms where none are named: random initialisation, the closed-form start, pre-training, the baselines."""
     plain = [*examples_read(task, offers)]
-    if task == PROBED and closed.PIXELS <= offers:
+    if task == PROBED and offers >= closed.PIXELS:
         plain = ["linear-random", "linear", "pixels", "hog", "patches"]
     return (RANDOM, *starts(offers), PRETRAINED, *plain)
 

@@ -1,6 +1,6 @@
 """The switches of an encoder: every field that decides which weights there are and what is computed with them."""
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -8,15 +8,15 @@ Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
 
 class Shape(BaseModel):
-    """One encoder's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
+    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
 
     BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
-    Radford et al. 2019, section 2.3.
+    Radford et al. 2019, section 2.3. ViT: arXiv 2010.11929, section 3.1.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["bert", "modernbert", "llama", "gpt2"]
+    name: Literal["bert", "modernbert", "llama", "gpt2", "vit"]
     layers: int = Field(gt=0)
     width: int = Field(gt=0, description="length of every step's vector")
     heads: int = Field(gt=0)
@@ -25,11 +25,14 @@ class Shape(BaseModel):
     )
     head_size: int = Field(0, ge=0, description="values of a head; 0: width / heads")
     intermediate: int = Field(gt=0, description="length of the vector inside the MLP, after gating")
-    vocabulary: int = Field(gt=0, description="number of token ids")
-    positions: int = Field(gt=0, description="longest sample, in steps; a limit where positions are learned")
+    vocabulary: int = Field(0, ge=0, description="number of token ids; 0 where no tokens are read")
+    positions: int = Field(0, ge=0, description="longest sample, in steps; a limit where positions are learned")
     segments: int = Field(0, ge=0, description="number of segment embeddings; 0: none")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of embedded, attended and MLP values set to zero")
     pad_id: int = 0
+    image: int = Field(0, ge=0, description="side of a picture, in pixels; 0 where no pixels are read")
+    patch: int = Field(0, ge=0, description="side of a patch, in pixels")
+    channels: int = Field(0, ge=0, description="numbers of a pixel")
 
     causal: bool = False  # a step attends to itself and to earlier ones only
     tied: bool = True  # the output map over the vocabulary is the token embedding (arXiv 1608.05859)
@@ -71,6 +74,31 @@ class Shape(BaseModel):
         return self
 
     @property
+    def class_token(self) -> bool:
+        """Whether a learned step stands before the patches."""
+        return self.patch > 0
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a recipe keeps of it, as keys of its table `model`: with the signal they make the same shape again."""
+        taken = {key: getattr(self, key) for key in ("layers", "width", "heads", "intermediate", "tied", "dropout")}
+        patch = {"patch": self.patch} if self.patch else {}
+        return {**taken, "key_heads": self.groups, "shape": self.name, **patch}
+
+    @property
+    def weights(self) -> int:
+        """Roughly how many numbers are learnt."""
+        return 12 * self.layers * self.width**2 + self.vocabulary * self.width
+
+    def activations(self, steps: int) -> int:
+        """Roughly how many numbers of a sample are held for the gradient."""
+        steps = (self.image // self.patch) ** 2 + 1 if self.patch else steps
+        return steps * (20 * self.width * self.layers + self.vocabulary // 3)
+
+    def __str__(self) -> str:
+        return f"{self.layers} layers × {self.width}"
+
+    @property
     def head_width(self) -> int:
         """Values of a head."""
         return self.head_size or self.width // self.heads
@@ -83,3 +111,69 @@ class Shape(BaseModel):
     def is_local(self, layer: int) -> bool:
         """True where the layer attends to a window only."""
         return layer % self.global_every != 0
+
+
+class ConvShape(BaseModel):
+    """One residual convolution net's architecture: arXiv 1512.03385, table 1 and section 4.2."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["resnet"] = "resnet"
+    size: str = Field(description="a name of model/sizes.py, or blocks x width such as 3x64")
+    kind: Literal["basic", "bottleneck"] = "basic"
+    depths: tuple[int, ...] = Field(min_length=1, description="blocks of each stage")
+    widths: tuple[int, ...] = Field(min_length=1, description="channels of each stage")
+    first: int = Field(gt=0, description="channels of the stem")
+    stem: Literal["plain", "strided", "pooled"] = Field(description="3x3; 3x3 with stride 2; 7x7 with stride 2, pooled")
+    channels: int = Field(3, gt=0, description="numbers of a pixel")
+    image: int = Field(gt=0, description="side of a picture, in pixels; others may be given, too")
+
+    causal: ClassVar[bool] = False
+    vocabulary: ClassVar[int] = 0
+    patch: ClassVar[int] = 0
+    class_token: ClassVar[bool] = False
+    dropout: ClassVar[float] = 0.0
+
+    @property
+    def width(self) -> int:
+        """Length of the vector of a step, and of a sample."""
+        return self.widths[-1]
+
+    @property
+    def layers(self) -> int:
+        """Residual blocks."""
+        return sum(self.depths)
+
+    @property
+    def channels_of_blocks(self) -> list[int]:
+        """(layers,)"""
+        return [width for width, depth in zip(self.widths, self.depths, strict=True) for _ in range(depth)]
+
+    @property
+    def strides(self) -> list[int]:
+        """(layers,): 2 at the first block of each stage but the first."""
+        return [2 if stage and not block else 1 for stage, depth in enumerate(self.depths) for block in range(depth)]
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a recipe keeps of it, as keys of its table `model`: with the signal they make the same shape again."""
+        return {"shape": self.name, "size": self.size}
+
+    @property
+    def weights(self) -> int:
+        """Roughly how many numbers are learnt."""
+        return sum((2 if self.kind == "bottleneck" else 18) * width**2 for width in self.channels_of_blocks)
+
+    def activations(self, steps: int) -> int:
+        """Roughly how many numbers of a sample are held for the gradient."""
+        side, total = self.image // {"plain": 1, "strided": 2, "pooled": 4}[self.stem], 0
+        for width, stride in zip(self.channels_of_blocks, self.strides, strict=True):
+            side = max(1, side // stride)
+            total += 6 * width * side**2
+        return total
+
+    def __str__(self) -> str:
+        return f"{self.layers} blocks, {'-'.join(map(str, self.widths))} channels"
+
+
+AnyShape = Shape | ConvShape

@@ -1,7 +1,7 @@
 """Vectors of held-out samples while a run goes on: how much room they take, what their neighbours say, whether they
 collapse. A collapsed run can have a good loss: nothing else shows it.
 
-Read at each evaluation, beside the loss, by objectives that are after one vector a sample (`Objective.pools`). Labels
+Read at each evaluation, beside the loss, by objectives that are after one vector a sample (`Objective.vectors`). Labels
 are read where the data has some, and nothing learns from them.
 """
 
@@ -51,7 +51,7 @@ class Watch:
 
     def __init__(self, objective: Composed, signal: Signal, source: Source, held_out: Source, seed: int, device: Any):
         self.objective, self.signal, self.device = objective, signal, device
-        self.active = any(part.pools or part.collapses for part in objective.objectives)
+        self.active = any(part.vectors or part.collapses for part in objective.objectives)
         self.history: list[tuple[int, Reading]] = []
         self.held_out = taken(held_out, SEEN, seed) if self.active else []
         labelled = bool(self.held_out) and isinstance(self.held_out[0].label, int | np.integer)
