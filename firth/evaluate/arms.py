@@ -232,8 +232,7 @@ def closed_arms(recipe: Recipe, signal: Signal, show: Show) -> dict[str, Arm]:
     def raw() -> Any:
         return adaptation.raw_text(recipe, signal, show)
 
-    plain = closed.plain_arms(raw, recipe.seed) if offers_of(signal) >= closed.PIXELS else {}
-    return {**closed.probes(signal, model), **plain}
+    return {**closed.probes(signal, model), **closed.plain_arms(offers_of(signal), raw, recipe.seed)}
 
 
 def others(models: Sequence[str | Path], recipe: Recipe, show: Show) -> dict[str, Arm]:
@@ -257,10 +256,9 @@ def name_of(model: Path, taken: Container[str]) -> str:
 
 def default(task: str, offers: frozenset[str] = TOKENS) -> tuple[str, ...]:
     """The arms where none are named: random initialisation, the closed-form start, pre-training, the baselines."""
-    plain = [*examples_read(task, offers)]
-    if task == PROBED and offers >= closed.PIXELS:
-        plain = ["linear-random", "linear", "pixels", "hog", "patches"]
-    return (RANDOM, *starts(offers), PRETRAINED, *plain)
+    plain = [name for name, one in closed.PLAIN.items() if task == PROBED and offers >= one.needs]
+    probes = ["linear-random", "linear"] if plain else []
+    return (RANDOM, *starts(offers), PRETRAINED, *probes, *plain, *examples_read(task, offers))
 
 
 def main_of(names: Container[str]) -> str:

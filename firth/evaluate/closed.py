@@ -1,7 +1,7 @@
 """Arms of a comparison that train no network: vectors of samples that stay as they are, and what is read off them.
 
 Frozen vectors of a model, or of its untrained network, by a linear classifier (the probe of papers on self-supervision)
-or by nearest neighbours; and vectors that need no model: pixels, oriented gradients, whitened-patch k-means.
+or by nearest neighbours; and vectors that need no model (plain.py).
 """
 
 import time
@@ -17,21 +17,18 @@ from firth.errors import InputError
 from firth.evaluate import linear
 from firth.evaluate.comparison import Trial
 from firth.evaluate.linear import Learn, Part
-from firth.functional import hog, neighbours, patches
+from firth.evaluate.plain import Plain, Vectors
+from firth.evaluate.plain_images import PLAIN
+from firth.functional import neighbours
 from firth.functional.random import Draw
 from firth.signal import Batch, Sample, Signal, answered
 
 # n samples, D dimensions
 
-CENTROIDS = 800  # of patches; Coates, Lee & Ng 2011 go to 4,000
-PATCH = 6  # pixels to a side; their best (section 4.4)
-PATCHES = 100_000  # drawn for a dictionary
-IMAGES = 10_000  # that they are drawn from
-CELLS = 8  # cells of oriented gradients along the shorter side
 KEPT = 2**30  # bytes of vectors that are kept for other trials
 TOGETHER = 256  # samples that are made into vectors at once
 
-Vectors = Callable[[Sequence[Sample]], np.ndarray]  # n samples → (n, D) float32
+READS = {"logistic": linear.logistic, "ridge": linear.ridge}
 Read = Callable[[Part, Part, np.ndarray], np.ndarray]  # learnt, valid, test vectors → class indices
 
 
@@ -64,29 +61,6 @@ class Kept:
         if rows.nbytes / max(len(rows), 1) * (len(self.found) + len(new)) <= KEPT:
             self.found |= new
         return rows
-
-
-def pixels(samples: Sequence[Sample]) -> np.ndarray:
-    """(n, C × H × W) in [0, 1]"""
-    return np.stack([one.parts[0].ravel() for one in samples]).astype(np.float32) / 255
-
-
-def oriented(samples: Sequence[Sample]) -> np.ndarray:
-    """Histograms of oriented gradients, about CELLS cells along the shorter side."""
-    images = np.stack([one.parts[0] for one in samples])
-    return hog.hog(images, max(2, min(images.shape[2:]) // CELLS))
-
-
-def patch_vectors(raw: Sequence[np.ndarray], seed: int) -> Vectors:
-    """Whitened-patch k-means features by a dictionary that is learnt from raw images, (C, H, W) each."""
-    images = torch.from_numpy(np.stack(raw))
-    size = min(PATCH, *(side // 2 for side in images.shape[2:]))
-    learnt = patches.learn(images, min(CENTROIDS, 10 * len(images)), size, min(PATCHES, 100 * len(images)), seed)
-
-    def vectors(samples: Sequence[Sample]) -> np.ndarray:
-        return patches.features(torch.from_numpy(np.stack([one.parts[0] for one in samples])), learnt).numpy()
-
-    return vectors
 
 
 def frozen(objective: Any, signal: Signal) -> Vectors:
@@ -167,35 +141,22 @@ class ClosedArm:
         return {}
 
 
-PIXELS = frozenset({"pixels"})
 TITLES = {
-    "pixels": "Raw pixels + logistic regression",
-    "hog": "Oriented gradients + logistic regression",
-    "patches": "Patch k-means features + ridge",
     "linear": "Pre-trained, frozen + logistic regression",
     "linear-random": "Untrained, frozen + logistic regression",
     "neighbours": "Pre-trained, frozen + nearest neighbours",
     "neighbours-random": "Untrained, frozen + nearest neighbours",
-}
+} | {name: one.title for name, one in PLAIN.items()}
 
 
-def plain_arms(raw: Callable[[], Source | None], seed: int) -> dict[str, ClosedArm]:
-    """Classical baselines for images, the strongest last. raw: unlabelled images, asked for once; None: there are none,
-    and patches are drawn from those with labels."""
-    logistic = by(linear.logistic)
-    return {
-        "pixels": ClosedArm("pixels", Maker(always, lambda drawn: pixels), logistic),
-        "hog": ClosedArm("hog", Maker(always, lambda drawn: oriented), logistic),
-        "patches": ClosedArm("patches", Maker(always, lambda drawn: patch_vectors(some(raw(), drawn), seed)),
-                             by(linear.ridge)),
-    }  # fmt: skip
+def plain_arms(offers: frozenset[str], raw: Callable[[], Source | None], seed: int) -> dict[str, ClosedArm]:
+    """The baselines that can read what the signal offers. raw: unlabelled samples, asked for once; None: there are none."""
 
+    def maker(one: Plain) -> Maker:
+        return Maker(always, lambda drawn: one.make(raw() or drawn.labelled.train, seed))
 
-def some(raw: Source | None, drawn: Any) -> list[np.ndarray]:
-    """Images to draw patches from."""
-    source = raw or drawn.labelled.train
-    places = np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(np.int64)
-    return [one.parts[0] for one in source.get(places, Draw(0))]
+    return {name: ClosedArm(name, maker(one), by(READS[one.reads])) for name, one in PLAIN.items()
+            if offers >= one.needs}  # fmt: skip
 
 
 def probes(signal: Signal, model: Callable[[Any, bool], Any]) -> dict[str, ClosedArm]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from firth.evaluate import mistakes
 from firth.report import facts as told
+from firth.report import pictures
 from firth.report.charts import Line, line_chart
 from firth.train.adapted import NAMES, figure
 from firth.train.describe import name as words
@@ -29,7 +30,9 @@ def content(folder: Path) -> dict[str, Any]:
         "eyebrow": f"{folder.name} · {run.status}",
         "tone": "bad" if (facts.get("result") or {}).get("collapse") else LIKE[run.status],
         "verdict": verdict(facts),
-        "charts": charts(rows),
+        "charts": [*charts(rows), *pictures.curves(rows)],
+        "map": pictures.map_of(run.samples, (facts.get("data") or {}).get("classes") or ()),
+        "pictures": pictures.of(run.samples),
         "confusions": confusions(facts.get("result") or {}),
         "mistakes": mistaken(run.samples / "wrong.jsonl"),
         "samples": samples(run.samples),

@@ -12,7 +12,7 @@ from firth.errors import FirthError, InputError, Interrupted
 from firth.interop.folder import save_folder
 from firth.recipe import Recipe
 from firth.signal import Facts
-from firth.train import card, machine, prepare
+from firth.train import card, gallery, machine, prepare
 from firth.train.budget import Budget, Clock
 from firth.train.describe import size
 from firth.train.folder import RunFolder, locked, refuse_taken, writing
@@ -214,6 +214,7 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
     """Save the model folder, the result, the card; then say so."""
     if distributed.is_main():
         save_model(work, folder.model, job)
+        gallery.write(diary.watch, work.signal, work.source, folder.samples, work.recipe.seed, work.device)
     metrics = with_perplexity(work.recipe, diary.evaluation)
     result = Result(
         folder.path,
