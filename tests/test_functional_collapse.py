@@ -1,4 +1,4 @@
-"""Rank, spread, alignment and uniformity against their formulas in plain NumPy, and where they must stand at the ends."""
+"""Rank, spread, alignment and uniformity against their formulas in plain NumPy, and at the ends of their ranges."""
 
 import numpy as np
 import pytest

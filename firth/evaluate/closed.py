@@ -7,6 +7,7 @@ or by nearest neighbours; and vectors that need no model (plain.py).
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from firth.evaluate.linear import Learn, Part
 from firth.evaluate.plain import Plain, Vectors
 from firth.evaluate.plain_images import PLAIN
 from firth.functional import neighbours
-from firth.functional.random import Draw
+from firth.functional.random import Draw, hash_bytes
 from firth.signal import Batch, Sample, Signal, answered
 
 # n samples, D dimensions
@@ -47,19 +48,20 @@ def by(learn: Learn) -> Read:
 
 @dataclass
 class Kept:
-    """Vectors by the key of their sample, so that a sample that several trials draw is computed once."""
+    """Vectors of whole lists of samples, so that a list that several trials have (the test part) is computed once, and
+    no vector hangs on which trial came first."""
 
     vectors: Vectors
     found: dict[int, np.ndarray] = field(default_factory=dict)
 
     def __call__(self, samples: Sequence[Sample]) -> np.ndarray:
         """float32 (n, D)"""
-        missing = list({one.key: one for one in samples if one.key not in self.found}.values())
-        made = [self.vectors(missing[i : i + TOGETHER]) for i in range(0, len(missing), TOGETHER)]
-        new = dict(zip((one.key for one in missing), (row for part in made for row in part), strict=True))
-        rows = np.stack([new[one.key] if one.key in new else self.found[one.key] for one in samples])
-        if rows.nbytes / max(len(rows), 1) * (len(self.found) + len(new)) <= KEPT:
-            self.found |= new
+        name = hash_bytes(np.array([one.key for one in samples], np.uint64).tobytes())
+        if name in self.found:
+            return self.found[name]
+        rows = np.concatenate([self.vectors(samples[i : i + TOGETHER]) for i in range(0, len(samples), TOGETHER)])
+        if rows.nbytes + sum(other.nbytes for other in self.found.values()) <= KEPT:
+            self.found[name] = rows
         return rows
 
 
@@ -150,10 +152,15 @@ TITLES = {
 
 
 def plain_arms(offers: frozenset[str], raw: Callable[[], Source | None], seed: int) -> dict[str, ClosedArm]:
-    """The baselines that can read what the signal offers. raw: unlabelled samples, asked for once; None: there are none."""
+    """The baselines that can read what the signal offers. raw: unlabelled samples, asked for once; None where there are
+    none: then those with labels are learnt from, of each draw its own."""
+    raw = cache(raw)
+
+    def hangs_on(drawn: Any) -> Any:
+        return None if raw() else (drawn.labels, drawn.seed)
 
     def maker(one: Plain) -> Maker:
-        return Maker(always, lambda drawn: one.make(raw() or drawn.labelled.train, seed))
+        return Maker(hangs_on, lambda drawn: one.make(raw() or drawn.labelled.train, seed))
 
     return {name: ClosedArm(name, maker(one), by(READS[one.reads])) for name, one in PLAIN.items()
             if offers >= one.needs}  # fmt: skip

@@ -28,7 +28,7 @@ def content(folder: Path) -> dict[str, Any]:
     return {
         "title": f"{folder.name}: a run of firth",
         "eyebrow": f"{folder.name} · {run.status}",
-        "tone": "bad" if (facts.get("result") or {}).get("collapse") else LIKE[run.status],
+        "tone": tone(run, facts),
         "verdict": verdict(facts),
         "charts": [*charts(rows), *pictures.curves(rows)],
         "map": pictures.map_of(run.samples, (facts.get("data") or {}).get("classes") or ()),
@@ -40,6 +40,11 @@ def content(folder: Path) -> dict[str, Any]:
         "command": command(run),
         "config": run.config.read_text(encoding="utf-8") if run.config.exists() else "",
     }
+
+
+def tone(run: RunFolder, facts: dict[str, Any]) -> str:
+    """The colour of the verdict."""
+    return "bad" if (facts.get("result") or {}).get("collapse") else LIKE[run.status]
 
 
 def verdict(facts: dict[str, Any]) -> str:
