@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.functional.random import Draw
+from firth.model.shape import Shape
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 
@@ -44,6 +45,10 @@ class ObjectiveConfig(BaseModel):
 
     def fill(self, facts: Facts) -> Self:
         """Complete the fields that depend on the data; the filled config is what the run folder keeps."""
+        return self
+
+    def fit(self, shape: Shape) -> Self:
+        """Complete the fields that depend on the shape of the encoder, after `fill`."""
         return self
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:

@@ -33,7 +33,8 @@ class Config(TaskConfig):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     pooling: Literal["auto", "mean", "first"] = Field(
-        "auto", description="vector of a sample: mean of its steps, or the first step; auto: first for bert and vit, else mean"
+        "auto",
+        description="vector of a sample: mean of its steps, or the first step; auto: first for bert and vit, else mean",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the pooled vector dropped while training")
     class_weights: Literal["none", "balanced"] | dict[str, Factor] = Field(
