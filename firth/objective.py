@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple, Self, cast
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field
@@ -36,6 +36,7 @@ class ObjectiveConfig(BaseModel):
     adds: ClassVar[frozenset[str]] = frozenset()  # batch keys (and counts) written by arrange and prepare
     terms: ClassVar[tuple[str, ...]] = ()  # names of the loss terms = names in batch.counts
     shape: ClassVar[str | None] = None  # of model/sizes.py, that goes with it where nobody named one
+    defaults: ClassVar[Mapping[str, Any]] = {}  # dotted recipe keys that go with it where nobody set them
     uses: ClassVar[tuple[str, ...]] = (
         "firth adapt {} LABELS.tsv --task classify",
     )  # commands on a run, the next first
@@ -123,8 +124,14 @@ class Composed(nn.Module):
         refuse_uncomposable(parts)
         self.backbone = backbone
         self.parts = nn.ModuleDict(dict(parts))
-        self.compares_samples = any(p.compares_samples for p in parts.values())
+        self._compares = any(p.compares_samples for p in parts.values())
         self.causal = next((p.causal for p in parts.values() if p.causal is not None), None)
+
+    @property
+    def compares_samples(self) -> bool:
+        """Whether a sample's loss depends on the others: by the method, or by a batch norm that learns."""
+        mixes = getattr(self.backbone, "compares_samples", False) and not getattr(self.backbone, "frozen", False)
+        return self._compares or mixes
 
     @property
     def objectives(self) -> list[Objective]:

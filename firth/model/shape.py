@@ -15,6 +15,7 @@ class Shape(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    can_drop: ClassVar[bool] = True  # there is dropout in it
 
     name: Literal["bert", "modernbert", "llama", "gpt2", "vit"]
     layers: int = Field(gt=0)
@@ -128,6 +129,7 @@ class ConvShape(BaseModel):
     channels: int = Field(3, gt=0, description="numbers of a pixel")
     image: int = Field(gt=0, description="side of a picture, in pixels; others may be given, too")
 
+    can_drop: ClassVar[bool] = False
     causal: ClassVar[bool] = False
     vocabulary: ClassVar[int] = 0
     patch: ClassVar[int] = 0

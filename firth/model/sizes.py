@@ -134,7 +134,9 @@ def patch_for(image: int) -> int:
 def transformer_of(name: str, size: str | None, vocabulary: int, positions: int, **own) -> Shape:
     """shape_of for the transformers."""
     layers, width = parse_size(size or DEFAULT)
-    if own.get("image"):
+    if not own.get("image"):
+        own.pop("patch", None)
+    else:
         own["patch"] = own.get("patch") or patch_for(own["image"])
         _check_patch(own["image"], own["patch"])
         positions = 1 + (own["image"] // own["patch"]) ** 2
