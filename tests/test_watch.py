@@ -1,9 +1,11 @@
 """Vectors along the way: what is read of them, and when an alarm is raised, told and taken back."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from firth.data.source import ListSource
 from firth.functional import collapse
 from firth.functional.neighbours import neighbour_accuracy
 from firth.objective import Objective, ObjectiveConfig
@@ -72,6 +74,15 @@ def test_a_reading_is_of_the_held_out_samples_and_of_what_the_loss_compares():
 
 def test_without_labels_no_neighbours_vote():
     assert "neighbour_accuracy" not in opened(labelled=False).read(0)
+
+
+def test_samples_without_a_label_neither_vote_nor_are_asked():
+    model, held = composed(Comparing), source(200, 264)
+    some = [one.but(label=-1) if i % 3 else one for i, one in enumerate(source(0, 200).samples)]
+    found = Watch(model, Pictures(), ListSource(some, np.ones(200, int)), held, seed=0, device="cpu")
+    assert len(found.bank) == 67 and 0 <= found.read(0)["neighbour_accuracy"] <= 1
+    none = ListSource([one.but(label=-1) for one in held.samples], np.ones(64, int))
+    assert "neighbour_accuracy" not in Watch(model, Pictures(), source(0, 50), none, 0, "cpu").read(0)
 
 
 def test_an_objective_that_is_after_vectors_is_read_and_never_raises_an_alarm():

@@ -31,7 +31,7 @@ def content(folder: Path) -> dict[str, Any]:
         "tone": tone(run, facts),
         "verdict": verdict(facts),
         "charts": [*charts(rows), *pictures.curves(rows)],
-        "map": pictures.map_of(run.samples, (facts.get("data") or {}).get("classes") or ()),
+        "map": pictures.map_of(run.samples, list((facts.get("data") or {}).get("classes") or ())),
         "pictures": pictures.of(run.samples),
         "confusions": confusions(facts.get("result") or {}),
         "mistakes": mistaken(run.samples / "wrong.jsonl"),

@@ -13,7 +13,7 @@ from firth.data.source import Source
 from firth.functional.neighbours import nearest, principal_map
 from firth.objective import Composed
 from firth.signal import Sample, Signal
-from firth.train.watch import BANK, Watch, encoded, taken
+from firth.train.watch import BANK, Watch, encoded, has_class, taken
 
 ROWS, COLUMNS = 8, 8  # of the picture; the first column are the held-out samples
 SIDE = 48  # pixels; smaller pictures are enlarged
@@ -37,7 +37,7 @@ def write(watch: Watch, signal: Signal, source: Source, folder: Path, seed: int,
 def write_map(vectors: Tensor, samples: Sequence[Sample], path: Path) -> None:
     """Directions on the two axes of most variance, with the labels that samples have."""
     points, shares = principal_map(torch.nn.functional.normalize(vectors, dim=1))
-    labels = [None if one.label is None else int(one.label) for one in samples]
+    labels = [int(one.label) if has_class(one) else None for one in samples]
     found = {"points": points.float().tolist(), "shares": shares.tolist(), "labels": labels}
     path.write_text(json.dumps(found) + "\n", encoding="utf-8")
 

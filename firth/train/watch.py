@@ -54,8 +54,8 @@ class Watch:
         self.active = any(part.vectors or part.collapses for part in objective.objectives)
         self.history: list[tuple[int, Reading]] = []
         self.held_out = taken(held_out, SEEN, seed) if self.active else []
-        labelled = bool(self.held_out) and isinstance(self.held_out[0].label, int | np.integer)
-        self.bank = taken(source, BANK, seed) if labelled else []
+        known = taken(source, BANK, seed) if any(map(has_class, self.held_out)) else []
+        self.bank = [sample for sample in known if has_class(sample)]
 
     def read(self, step: int) -> Reading:
         """What there is to say of the vectors now; also into the history. {} where nothing is watched."""
@@ -66,11 +66,17 @@ class Watch:
         if compared is not None:
             reading |= {f"compared_{name}": value for name, value in measures(compared).items()}
         if self.bank:
-            known, _ = encoded(self.objective, self.signal, self.bank, self.device)
-            gold, labels = (torch.tensor([s.label for s in part]) for part in (self.held_out, self.bank))
-            reading["neighbour_accuracy"] = neighbour_accuracy(known, labels, vectors, gold)
+            reading["neighbour_accuracy"] = self.neighbours_right(vectors)
         self.history.append((step, reading))
         return reading
+
+    def neighbours_right(self, vectors: Tensor) -> float:
+        """Of the vectors (N, D) of held-out samples, the share whose class their neighbours in the bank name."""
+        known, _ = encoded(self.objective, self.signal, self.bank, self.device)
+        tested = [i for i, sample in enumerate(self.held_out) if has_class(sample)]
+        gold = torch.tensor([int(self.held_out[i].label) for i in tested])
+        labels = torch.tensor([int(sample.label) for sample in self.bank])
+        return neighbour_accuracy(known, labels, vectors[tested], gold)
 
     @property
     def alarm(self) -> Alarm | None:
@@ -91,6 +97,11 @@ class Watch:
         what = ", ".join(described(name, reading, before) for name in fallen(before, reading))
         config = next(part.config for part in self.objective.objectives if part.collapses)
         return Alarm(step, what, *config.blamed())
+
+
+def has_class(sample: Sample) -> bool:
+    """Whether it has a label, and that is a class; -1 stands for none."""
+    return isinstance(sample.label, int | np.integer) and sample.label >= 0
 
 
 def taken(source: Source, most: int, seed: int) -> list[Sample]:
