@@ -186,7 +186,7 @@ def foreign(stored: Mapping[str, Any]) -> Config:
     size = stored["size"]
     crop = stored.get("crop_size") if stored.get("do_center_crop") else None
     side = crop or size
-    side = side if isinstance(side, int) else side.get("height") or side.get("shortest_edge")
+    side = side if isinstance(side, int) else side.get("height") or side["shortest_edge"]
     means = (tuple(stored.get(key) or ()) for key in ("image_mean", "image_std"))
     mean, std = means if stored.get("do_normalize", True) else ((0.0,) * 3, (1.0,) * 3)
     square = isinstance(size, Mapping) and "height" in size and crop is None
