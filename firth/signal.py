@@ -52,6 +52,8 @@ class Batch(dict[str, Tensor]):
     frame_pad (B, F) bool; True where there is nothing, left out where all rows are full; hidden (B, T) bool: the steps
     of the encoder that see a mask instead.
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
+    Sound: wave (B, N) float32 with pad (B, N) bool, or frames (B, T, M) float32 with frame_pad (B, T) bool, True where there
+    is nothing; seconds (B,) float32, how long each sample lasts; key.
     Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
 
@@ -150,6 +152,10 @@ class Signal:
         """The module batch → (B, T, D), in the form that `shape` (of model/shape.py) wants; of a convolution net
         (B, D, H, W)."""
         raise NotImplementedError
+
+    def picture(self, sample: Sample) -> np.ndarray | None:
+        """uint8 (H, W, 3): what a person is shown of a sample, where it can be seen."""
+        return None
 
     def save(self, folder) -> None:
         """Write what other tools need to read the same input (tokenizer files) into a model folder."""

@@ -82,7 +82,7 @@ class Speech(Media):
     streams: ClassVar[bool] = True
     objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
     shape: ClassVar[str] = "frames"
-    unit: ClassVar[Unit] = Unit("clip", "seconds")
+    unit: ClassVar[Unit] = Unit("clip", "audio-seconds")
     config: SpeechConfig
 
     def __init__(self, config: SpeechConfig):
@@ -158,7 +158,7 @@ class Speech(Media):
     def stack(self, samples: list[Sample]) -> Batch:
         """`frames` (B, T, M) and `frame_pad`, or `wave` (B, N) and `pad`; the latter only where rows are uneven."""
         wave, lengths = padded([sample.parts[0] for sample in samples])
-        batch = Batch(stack_targets(samples))
+        batch = Batch(stack_targets(samples), seconds=lengths / self.config.rate)
         if self.config.front == "wave":
             batch["wave"] = wave if self.config.normalise == "none" else standardised(wave, lengths)
             return _padded(batch, "pad", wave.shape[1], lengths)
@@ -167,8 +167,11 @@ class Speech(Media):
         return _padded(batch, "frame_pad", frames.shape[1], counts)
 
     def encode(self, inputs: list[Any]) -> list[Encoded]:
-        """Files or streams → what a model reads of each."""
-        return [Encoded(self.decode(source)) for source in inputs]
+        """Samples of each input: an array as it is, what `array` of it says, a path, or the bytes of a file."""
+        return [Encoded(self._samples(getattr(one, "array", one))) for one in inputs]
+
+    def _samples(self, one: Any) -> np.ndarray:
+        return one if isinstance(one, np.ndarray) else self.decode(one)
 
     @property
     def sizes(self) -> dict[str, Any]:
