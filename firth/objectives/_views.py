@@ -104,7 +104,6 @@ class ComparingViews(Objective):
     """An objective over views; `forward` has passes of its own."""
 
     collapses: ClassVar[bool] = True
-    pools: ClassVar[bool] = True
 
     def pictures(self, batch: Batch) -> Tensor:
         """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""
@@ -113,6 +112,10 @@ class ComparingViews(Objective):
     def pooled(self, batch: Batch) -> Tensor:
         """(V·B, D): all views in one pass."""
         return look(self.backbone, self.pictures(batch))
+
+    def twins(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        first, second = look(self.backbone, augment.views(batch["pixels"], batch["views"][:, :2])).chunk(2)
+        return first, second
 
 
 # ------------------------------------------------------------------ what a person sees of them
