@@ -1,16 +1,18 @@
 """What an objective is: Config, Objective, Loss. To the loop a pretext and a downstream task are the same thing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.functional.random import Draw
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 
@@ -24,6 +26,18 @@ class Term(NamedTuple):
 class Loss(NamedTuple):
     terms: dict[str, Term]  # what is minimised
     metrics: dict[str, Term]  # what is shown (accuracy = right / seen); made into means only in the log
+
+
+class Before(NamedTuple):
+    """What a step over the whole data, before the first batch, is given."""
+
+    sources: list[Any]  # of samples (data.source.Source): the training part, the held-out part
+    signal: Any
+    encode: Callable[[str, int], tuple[str, Callable[[list[Sample]], list[np.ndarray]]]]  # model folder, block (0: the
+    # middle one) -> its mark, and the function from samples to the block's vectors (T, D) of each
+    place: Path  # a folder for files, of this data alone
+    seed: int
+    note: Callable[[str], None]  # tells a person
 
 
 class ObjectiveConfig(BaseModel):
@@ -48,8 +62,13 @@ class ObjectiveConfig(BaseModel):
         """Complete the fields that depend on the data; the filled config is what the run folder keeps."""
         return self
 
-    def fit(self, shape: Shape) -> Self:
+    def fit(self, shape: AnyShape) -> Self:
         """Complete the fields that depend on the shape of the encoder, after `fill`."""
+        return self
+
+    def ready(self, given: Before) -> Self:
+        """Optional: a step over the whole data before the first batch, such as clustering it; what it finds lies in
+        files under `given.place`, and the config that is returned knows of them. Done before: nothing to do."""
         return self
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
@@ -62,6 +81,10 @@ class ObjectiveConfig(BaseModel):
 
     def check(self, samples: list[Sample]) -> list[Finding]:
         """What `firth check` says about data for this objective."""
+        return []
+
+    def ailing(self, means: Mapping[str, float]) -> list[Finding]:
+        """What a person must know of an evaluation: a good loss does not show that codes or vectors collapse."""
         return []
 
     def blamed(self) -> tuple[str, str]:

@@ -19,6 +19,9 @@ from firth.errors import InputError, did_you_mean
 from firth.find import find, names
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+ShapeName = Literal[
+    "modernbert", "bert", "llama", "gpt2", "resnet", "vit", "frames", "causal-frames", "wav2vec2", "hubert"
+]
 
 
 class Table(BaseModel):
@@ -28,7 +31,7 @@ class Table(BaseModel):
 class Model(Table):
     """Architecture and where its weights begin."""
 
-    shape: Literal["modernbert", "bert", "llama", "gpt2", "resnet", "vit"] | None = None  # None: by the objective
+    shape: ShapeName | None = None  # None: what goes with the objective
     size: str | None = None  # a name of model/sizes.py or layers x width such as 4x256; None: chosen by the plan
     layers: int | None = Field(None, ge=1)  # filled
     width: int | None = Field(None, ge=1)  # filled

@@ -1,68 +1,56 @@
-"""A signal of small pictures held in memory, digits of scikit-learn, and the ResNet that reads them."""
-
-from functools import cache
+"""A toy signal of pictures and samples of it, for the contract of objectives over pixels."""
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
-from firth.data.source import ListSource
-from firth.model.backbones import backbone_of, embedding_of
-from firth.model.init import initialise
-from firth.model.shape import ConvShape
-from firth.model.sizes import resnet_of
-from firth.objective import Composed, Objective
+from firth.model.backbones import embedding_of
 from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
 
+SIDE = 8  # pixels
+CHANNELS = 3
 
-class Pictures(Signal):
-    """parts[0]: uint8 (C, H, W), all of one size."""
 
-    name = "pictures"
+class ToyPictures(Signal):
+    """uint8 (3, 8, 8)."""
+
+    Config = SignalConfig
+    name = "toy-pictures"
+    shape = "resnet"
     config = SignalConfig()
 
     @property
     def facts(self) -> Facts:
-        return Facts(offers=frozenset({"pixels", "pooled"}))
+        return Facts(frozenset({"pixels", "pooled", "labels"}), classes=("bad", "good", "so-so"))
 
     def stack(self, samples: list[Sample]) -> Batch:
-        pixels = torch.from_numpy(np.stack([one.parts[0] for one in samples]))
-        return Batch(stack_targets(samples) | {"pixels": pixels})
+        return Batch({"pixels": torch.from_numpy(np.stack([s.parts[0] for s in samples]))} | stack_targets(samples))
 
     def length(self, sample: Sample) -> int:
         return 1
 
+    @property
+    def sizes(self) -> dict[str, int]:
+        return {"image": SIDE, "channels": CHANNELS}
+
     def embed(self, shape):
         return embedding_of(shape)
 
-    def picture(self, sample: Sample) -> np.ndarray:
-        return np.repeat(sample.parts[0][:1], 3, 0).transpose(1, 2, 0)
+
+SIGNAL = ToyPictures()
 
 
-@cache
-def digits() -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (1797, 1, 8, 8) and their classes, shuffled once and for all."""
-    order = np.random.default_rng(0).permutation(1797)
-    return (load_digits().images[order] * 15).astype(np.uint8)[:, None], load_digits().target[order]
+def samples(
+    count: int, seed: int = 0, shortest: int = 0, longest: int = 0, side: int = SIDE, channels: int = CHANNELS
+) -> list[Sample]:
+    """Pictures of a bright bar on a coloured ground, upright or lying by the label, with noise; all of one size."""
+    source = np.random.default_rng(seed)
+    return [picture(source, side, channels, int(source.integers(3))) for _ in range(count)]
 
 
-def source(begin: int = 0, end: int = 400, labelled: bool = True) -> ListSource:
-    images, labels = digits()
-    samples = [
-        Sample((images[i],), key=1000 + i, label=int(labels[i]) if labelled else None) for i in range(begin, end)
-    ]
-    return ListSource(samples, np.ones(end - begin, int))
-
-
-def shape(size: str = "1x16") -> ConvShape:
-    return resnet_of(size, image=8, channels=1)
-
-
-def composed(objective: type[Objective], seed: int = 0, size: str = "1x16", name: str = "toy", **settings) -> Composed:
-    """An objective over a freshly initialised ResNet."""
-    backbone = backbone_of(shape(size))
-    found = Composed(backbone, {name: objective(objective.Config(**settings), backbone)})
-    initialise(found, shape(size), seed)
-    for part in found.objectives:
-        part.begun()
-    return found
+def picture(source: np.random.Generator, side: int, channels: int, label: int) -> Sample:
+    ground = source.integers(0, 120, (channels, 1, 1))
+    levels = ground + source.integers(0, 40, (channels, side, side))
+    place = int(source.integers(side - 1))
+    levels[:, place : place + 2] += 90 * (label != 0)
+    levels[:, :, place : place + 2] += 90 * (label != 1)
+    return Sample((levels.clip(0, 255).astype(np.uint8),), key=int(source.integers(0, 2**63)), label=label)

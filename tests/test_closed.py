@@ -16,7 +16,7 @@ from firth.functional import hog, patches
 from firth.recipe import Recipe
 from firth.task import Example, Where
 from firth.tasks import classify
-from tests.pictures import Pictures, composed, digits, source
+from tests.digit_pictures import Pictures, composed, digits, source
 
 NAMES = tuple("0123456789")
 TEST = (1200, 1500)

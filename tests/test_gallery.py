@@ -18,7 +18,7 @@ from firth.train.card import write as write_card
 from firth.train.folder import RunFolder
 from firth.train.pretrain import Result, describe
 from firth.train.watch import Watch
-from tests.pictures import Pictures, composed, source
+from tests.digit_pictures import Pictures, composed, source
 from tests.runs import folder as finished
 
 Image = pytest.importorskip("PIL.Image")

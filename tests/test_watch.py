@@ -11,7 +11,7 @@ from firth.functional.neighbours import neighbour_accuracy
 from firth.objective import Objective, ObjectiveConfig
 from firth.train import watch as watching
 from firth.train.watch import Alarm, Watch, fallen, said
-from tests.pictures import Pictures, composed, source
+from tests.digit_pictures import Pictures, composed, source
 
 BEFORE = {"rank": 30.0, "spread": 0.6, "uniformity": -3.0, "compared_rank": 12.0, "compared_spread": 0.5}
 

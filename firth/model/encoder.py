@@ -107,11 +107,11 @@ class Backbone(Freezable):
         causal: bool | None = None,
         cache: Cache | None = None,
     ) -> Features:
-        """The vectors of all steps, or those at keep (B, K) only. Without batch["pad"] nothing is padding.
+        """The vectors of all steps, or those at keep (B, K) only. The embedding says which steps are padding.
 
         causal: None is as the shape has it. cache: the steps before those of the batch; it grows by them.
         """
-        pad, documents = batch.get("pad"), batch.get("documents")
+        pad, documents = self.embed.padding(batch), batch.get("documents")  # type: ignore[operator]
         causal = self.shape.causal if causal is None else causal
         with torch.no_grad() if self.frozen else nullcontext():
             if cache is None:
@@ -119,7 +119,10 @@ class Backbone(Freezable):
             else:
                 values, outputs = self.go_on(batch, keep, layers, cache)
         padding = pad if pad is None or keep is None else pad.gather(1, keep)
-        return Features(values, padding, layers=outputs)
+        features = Features(values, padding, self.embed.stride, outputs)  # type: ignore[arg-type]
+        if self.shape.sound is not None:  # no step stands for the whole
+            features.vector = features.mean
+        return features
 
     def go_on(
         self, batch: Mapping[str, Tensor], keep: Tensor | None, layers: bool, cache: Cache

@@ -1,6 +1,7 @@
 """Where training begins: every parameter drawn from its own seed, so that adding a head changes no other."""
 
 import math
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ def initialise(module: nn.Module, shape: AnyShape, seed: int) -> None:
     (GPT-2, section 2.3; ModernBERT, arXiv 2412.13663, appendix B). Convolutions of a convolution net are drawn so that
     signals keep their size through rectifiers (He et al. 2015, arXiv 1502.01852, equation 14). The draws are made in
     fp32 on the CPU.
+
+    A module with a method `begin(drawn)` then sets its own parameters; drawn(name, size, spread) is a draw for it.
     """
     with torch.no_grad():
         for name, parameter in module.named_parameters():
@@ -31,6 +34,13 @@ def initialise(module: nn.Module, shape: AnyShape, seed: int) -> None:
             else:
                 spread = rectified(parameter.shape) if convolves(parameter, shape) else spread_of(name, shape)
                 parameter.copy_(draw(name, parameter.shape, spread, seed))
+        for name, part in module.named_modules():
+            if hasattr(part, "begin"):
+                part.begin(partial(_drawn, name, seed))
+
+
+def _drawn(module: str, seed: int, name: str, size: torch.Size, spread: float) -> Tensor:
+    return draw(f"{module}.{name}", size, spread, seed)
 
 
 def convolves(parameter: Tensor, shape: AnyShape) -> bool:

@@ -62,6 +62,9 @@ class PatchEmbedding(nn.Module):
         x = torch.cat([(self.cls_token + first).expand(len(x), -1, -1), x], 1)
         return drop(x, self.dropout, self.training)
 
+    def padding(self, batch: Mapping[str, Tensor]) -> None:
+        """Pictures are padded with nothing."""
+
     def places(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Positions of the class token (1, 1, D) and of the patches (1, N, D); of pictures of another size drawn out
         or in by cubic splines, as transformers does."""

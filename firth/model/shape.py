@@ -4,20 +4,72 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from firth.functional.steps import field_and_stride
+
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
 
+class SoundShape(BaseModel):
+    """How sound becomes steps: frames joined and mapped, or convolutions over samples (wav2vec 2.0, arXiv 2006.11477,
+    section 2) with a convolution that says where a step stands."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    bands: int = Field(0, ge=0, description="numbers of a log-mel frame; 0: samples are read")
+    join: int = Field(2, ge=1, description="frames that become one step")
+    widths: tuple[int, ...] = Field((), description="channels after each convolution over samples")
+    kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    norm: Literal["group", "layer"] = "group"  # of each channel after the first convolution, or of all after each
+    bias: bool = False  # of the convolutions over samples
+    activation: Activation = "gelu"  # after each convolution
+    map_norm: bool = True  # normalise before the map to the width
+    position_kernel: int = Field(128, ge=1, description="steps that the convolution over positions spans")
+    position_groups: int = Field(16, ge=1, description="groups of channels it keeps apart")
+
+    @model_validator(mode="after")
+    def convolutions_agree(self) -> Self:
+        if not self.bands and not len(self.widths) == len(self.kernels) == len(self.strides) > 0:
+            raise ValueError("convolutions want as many widths as kernels and strides")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Units of the input (frames, samples) from one step to the next."""
+        return self.join if self.bands else field_and_stride(self.kernels, self.strides)[1]
+
+    @property
+    def field(self) -> int:
+        """Units of the input that a step sees."""
+        return self.join if self.bands else field_and_stride(self.kernels, self.strides)[0]
+
+    @property
+    def weights(self) -> int:
+        """Roughly how many numbers are learnt."""
+        ins = (1, *self.widths)
+        return sum(kernel * one * two for kernel, one, two in zip(self.kernels, ins, self.widths, strict=False))
+
+    def activations(self, length: int) -> int:
+        """Roughly how many numbers of a sample of so many units are held for the gradient."""
+        held, steps = length * self.bands, length
+        for width, stride in zip(self.widths, self.strides, strict=False):
+            steps //= stride
+            held += 4 * width * steps  # before and after the convolution, the norm, the activation
+        return held
+
+
 class Shape(BaseModel):
-    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
+    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of folders.
 
     BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
-    Radford et al. 2019, section 2.3. ViT: arXiv 2010.11929, section 3.1.
+    Radford et al. 2019, section 2.3. ViT: arXiv 2010.11929, section 3.1. wav2vec 2.0: arXiv 2006.11477, section 2;
+    HuBERT: arXiv 2106.07447, section II.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     can_drop: ClassVar[bool] = True  # there is dropout in it
 
-    name: Literal["bert", "modernbert", "llama", "gpt2", "vit"]
+    name: Literal["bert", "modernbert", "llama", "gpt2", "vit", "frames", "causal-frames", "wav2vec2", "hubert"]
     layers: int = Field(gt=0)
     width: int = Field(gt=0, description="length of every step's vector")
     heads: int = Field(gt=0)
@@ -47,11 +99,12 @@ class Shape(BaseModel):
     head_bias: bool = False  # of the dense map of the heads
     activation: Activation = "gelu"
     gated: bool = True  # MLP: activation(a) * b (GeGLU, arXiv 2002.05202) or activation(a)
-    position_kind: Literal["rotary", "learned"] = "rotary"
+    position_kind: Literal["rotary", "learned", "convolved"] = "rotary"
     rope_global: float = 160_000.0  # base of the rotary wavelengths in layers that attend to every step
     rope_local: float = 10_000.0  # ... in layers that attend to a window
     window: int = 128  # steps; a local layer sees window // 2 steps to each side
     global_every: int = Field(1, gt=0, description="every n-th layer, the first included, is global; 1: all are")
+    sound: SoundShape | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -89,10 +142,14 @@ class Shape(BaseModel):
     @property
     def weights(self) -> int:
         """Roughly how many numbers are learnt."""
-        return 12 * self.layers * self.width**2 + self.vocabulary * self.width
+        sound = self.sound.weights if self.sound else 0
+        return 12 * self.layers * self.width**2 + self.vocabulary * self.width + sound
 
     def activations(self, steps: int) -> int:
         """Roughly how many numbers of a sample are held for the gradient."""
+        if self.sound is not None:
+            before, steps = self.sound.activations(steps), steps // self.sound.stride
+            return before + steps * 20 * self.width * self.layers
         steps = (self.image // self.patch) ** 2 + 1 if self.patch else steps
         return steps * (20 * self.width * self.layers + self.vocabulary // 3)
 
@@ -130,6 +187,7 @@ class ConvShape(BaseModel):
     image: int = Field(gt=0, description="side of a picture, in pixels; others may be given, too")
 
     can_drop: ClassVar[bool] = False
+    tied: ClassVar[bool] = True
     causal: ClassVar[bool] = False
     vocabulary: ClassVar[int] = 0
     patch: ClassVar[int] = 0

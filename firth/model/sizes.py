@@ -1,10 +1,11 @@
 """Names for sizes, and the usual shapes at any size."""
 
 import re
+from math import gcd
 from typing import Any
 
 from firth.errors import InputError, did_you_mean
-from firth.model.shape import AnyShape, ConvShape, Shape
+from firth.model.shape import AnyShape, ConvShape, Shape, SoundShape
 
 SIZES = {  # layers, width
     "tiny": (2, 128),
@@ -57,9 +58,25 @@ VIT = {
     "gated": False,
     "position_kind": "learned",
 }
+FRAMES = {"norm_kind": "rms", "embed_norm": False, "first_norm": True, "rope_global": 10_000.0}
+WAVE = {
+    "dropout": 0.1,
+    "norm_placement": "post",
+    "norm_bias": True,
+    "bias": True,
+    "gated": False,
+    "position_kind": "convolved",
+}
 SHAPES = {"bert": BERT, "modernbert": MODERNBERT, "llama": LLAMA, "gpt2": GPT2}  # those that read tokens
-TRANSFORMERS: dict[str, dict] = {**SHAPES, "vit": VIT}
-READS = {**dict.fromkeys(SHAPES, "tokens"), "vit": "pixels", "resnet": "pixels"}  # what a signal must offer for each
+SOUND = {"frames": FRAMES, "causal-frames": {**FRAMES, "causal": True}, "wav2vec2": WAVE, "hubert": WAVE}
+TRANSFORMERS: dict[str, dict] = {**SHAPES, "vit": VIT, **SOUND}
+READS = {  # what a signal must offer for each
+    **dict.fromkeys(SHAPES, "tokens"),
+    **dict.fromkeys(("vit", "resnet"), "pixels"),
+    **dict.fromkeys(("frames", "causal-frames"), "frames"),
+    **dict.fromkeys(("wav2vec2", "hubert"), "wave"),
+}
+CHANNELS = 512  # of the convolutions over samples, at most: wav2vec 2.0, section 4.2, at width 768 and 1,024
 RESNETS = {  # kind of block, blocks and channels of each stage
     "tiny": ("basic", (1, 1, 1), (16, 32, 64)),
     "mini": ("basic", (1, 1, 1), (32, 64, 128)),
@@ -93,7 +110,8 @@ def parse_size(size: str) -> tuple[int, int]:
 
 
 def shape_of(name: str, size: str | None, vocabulary: int = 0, positions: int = 128, **own) -> AnyShape:
-    """The shape `name` at a size; `own` are fields of it that differ (heads, intermediate, dropout, image, …).
+    """The shape `name` at a size; `own` are fields of it that differ (heads, intermediate, dropout, image, …), and of
+    shapes that read log-mel frames `bands`, their numbers.
 
     Raises InputError for an unknown shape or size, and for a width that does not divide into its heads.
     """
@@ -142,6 +160,7 @@ def transformer_of(name: str, size: str | None, vocabulary: int, positions: int,
         positions = 1 + (own["image"] // own["patch"]) ** 2
     made: dict[str, Any] = {"name": name, "layers": layers, "width": width, "vocabulary": vocabulary}
     made |= {"positions": positions, "heads": heads_for(width), "intermediate": intermediate_for(name, width)}
+    made |= sound_for(name, width, own.pop("bands", 0))
     made |= TRANSFORMERS[name] | {key: value for key, value in own.items() if value is not None}
     _check_heads(width, made["heads"])
     if name == "llama":
@@ -149,6 +168,22 @@ def transformer_of(name: str, size: str | None, vocabulary: int, positions: int,
     _check_key_heads(name, made["heads"], made.get("key_heads", 0))
     _check_tied(name, made.get("tied", True))
     return Shape(**made)
+
+
+def sound_for(name: str, width: int, bands: int) -> dict[str, Any]:
+    """The part of a shape that turns sound into steps. Raises InputError where frames have no bands.
+
+    Channels of the convolutions: two thirds of the width, as 512 of 768 in wav2vec 2.0, to the nearest multiple of 32.
+    """
+    if READS[name] == "wave":
+        channels = min(CHANNELS, max(32, 32 * round(width / 48)))
+        return {"sound": SoundShape(widths=(channels,) * 7, position_groups=gcd(16, width))}
+    if READS[name] != "frames":
+        return {}
+    if not bands:
+        do = "Give sound, or choose another model.shape."
+        raise InputError(f"model.shape `{name}`", "reads log-mel frames, and the data has none", do)
+    return {"sound": SoundShape(bands=bands)}
 
 
 def heads_for(width: int) -> int:

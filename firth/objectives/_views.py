@@ -34,19 +34,17 @@ class ViewsConfig(ObjectiveConfig):
     augment: Literal["natural", "microscopy", "satellite", "documents"] = Field(
         "natural", description="preset of how views are drawn"
     )
-    crop: float | None = Field(None, gt=0, le=1, description="smallest crop, share of the area; filled: by the preset")
+    crop: float | None = Field(None, gt=0, le=1, description="smallest crop, share of the area; None: by the preset")
     colour: float = Field(1.0, ge=0, description="factor on the changes of brightness, contrast, saturation and hue")
-    grey: float | None = Field(None, ge=0, le=1, description="share of the views without colour; filled: by the preset")
-    blur: float | None = Field(
-        None, ge=0, le=1, description="share of the views that are blurred; filled: by the preset"
-    )
+    grey: float | None = Field(None, ge=0, le=1, description="share of the views without colour; None: by the preset")
+    blur: float | None = Field(None, ge=0, le=1, description="share of the views that are blurred; None: by the preset")
     solarise: float | None = Field(
-        None, ge=0, le=1, description="share of the views inverted where bright; filled: by the preset"
+        None, ge=0, le=1, description="share of the views inverted where bright; None: by the preset"
     )
     cut: float | None = Field(
-        None, ge=0, le=1, description="share of the views that lose a square; filled: by the preset"
+        None, ge=0, le=1, description="share of the views that lose a square; None: by the preset"
     )
-    degrees: float | None = Field(None, ge=0, le=180, description="rotation to either side; filled: by the preset")
+    degrees: float | None = Field(None, ge=0, le=180, description="rotation to either side; None: by the preset")
 
     def fill(self, facts: Facts) -> Self:
         return self.model_copy(update=self.amounts())
@@ -104,6 +102,7 @@ class ComparingViews(Objective):
     """An objective over views; `forward` has passes of its own."""
 
     collapses: ClassVar[bool] = True
+    vectors: ClassVar[bool] = True
 
     def pictures(self, batch: Batch) -> Tensor:
         """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""
@@ -121,15 +120,15 @@ class ComparingViews(Objective):
 # ------------------------------------------------------------------ what a person sees of them
 
 
-def sights(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, count: int = SHOWN) -> Batch | None:
+def tries(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, count: int = SHOWN) -> Batch | None:
     """The first of the samples with the views that an epoch would draw; None where there is no sample."""
     chosen = list(islice(samples, count))
     return config.prepare(signal.stack(chosen), draw) if chosen else None
 
 
-def pictured(objective, sights: Batch, step: int) -> dict[str, np.ndarray]:
+def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
     """What a run is trained on, as one picture: samples/views.png."""
-    return {"views": sheet_of_views(sights)}
+    return {"views": sheet_of_views(tries)}
 
 
 def contact_sheet(columns: list[Tensor]) -> np.ndarray:

@@ -15,7 +15,7 @@ from firth.objective import Loss, Term
 from firth.objectives._projector import Projector, Teacher, rising, spread, unit
 from firth.objectives._views import ComparingViews, UnlikeViewsConfig, look
 from firth.objectives._views import pictured as pictured
-from firth.objectives._views import sights as sights
+from firth.objectives._views import tries as tries
 from firth.signal import Batch, Features
 
 # B samples of this rank, V = 2 views, Z width of the projection

@@ -1,10 +1,10 @@
 """DINO: a student that sees small parts of a picture says what a slowly moving teacher says of large parts of it.
 
 Loss: Caron et al. 2021, arXiv 2104.14294, section 3.1, equations 1 to 4: the sum over the pictures of the mean, over
-pairs of a large view x and any other view x', of -Σ_k P_t(x)_k log P_s(x')_k, in nats, over their number. P_s is the softmax
-of the student's outputs by its temperature, P_t that of the teacher's outputs, less their centre, by a lower one. The
-centre is a moving average of the teacher's outputs: it keeps one output from winning, the low temperature keeps all
-from being alike.
+pairs of a large view x and any other view x', of -Σ_k P_t(x)_k log P_s(x')_k, in nats, over their number. P_s is the
+softmax of the student's outputs by its temperature, P_t that of the teacher's outputs, less their centre, by a lower
+one. The centre is a moving average of the teacher's outputs: it keeps one output from winning, the low temperature
+keeps all from being alike.
 
 Departures: the temperature of the teacher and the last map are the same from the first step on (the paper warms the
 one up, and holds the other still for an epoch).
@@ -13,7 +13,6 @@ one up, and holds the other still for an epoch).
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -24,7 +23,7 @@ from firth.objective import Loss, Term
 from firth.objectives._projector import Teacher, rising, spread, unit
 from firth.objectives._views import ComparingViews, UnlikeViewsConfig, look
 from firth.objectives._views import pictured as pictured
-from firth.objectives._views import sights as sights
+from firth.objectives._views import tries as tries
 from firth.signal import Batch, Features
 
 # B samples of this rank, V views of which the first LARGE are large, K outputs, Z width before the last map
@@ -40,6 +39,7 @@ class Config(UnlikeViewsConfig):
 
     local: int = Field(4, ge=0, description="small views of a picture, beside the two large ones (paper: 8)")
     divide: float = Field(0.4, gt=0, lt=1, description="share of the area: large views are above, small views below")
+    crop: float | None = Field(0.05, gt=0, le=1, description="smallest of the small views, share of the area")
     prototypes: int = Field(1024, ge=2, description="outputs of the head (paper: 65536)")
     hidden: int = Field(512, ge=1, description="width between the three maps of the head (paper: 2048)")
     bottleneck: int = Field(256, ge=2, description="width before the last map")
@@ -53,9 +53,9 @@ class Config(UnlikeViewsConfig):
     @property
     def policies(self) -> list[Policy]:
         """Two large views, unlike; then the small ones."""
-        policy, least = self.policy, self.crop or min(0.05, self.divide / 2)
+        policy = self.policy
         large = [one._replace(crop=(self.divide, 1.0)) for one in super().policies]
-        small = policy._replace(crop=(min(least, self.divide / 2), self.divide), solarise=0.0)
+        small = policy._replace(crop=(min(policy.crop[0], self.divide / 2), self.divide), solarise=0.0)
         return large + [small] * self.local
 
     def blamed(self) -> tuple[str, str]:

@@ -1,9 +1,9 @@
 """MAE: most patches of a picture are left out, and the pixels of these are drawn from what is left.
 
-Loss: He et al. 2021, arXiv 2111.06377, section 3: the sum over the patches left out of the mean square difference between
-the pixels drawn and those that were there, over the number of such patches. The pixels of a patch are normalised by
-their own mean and variance. The encoder sees the patches that are left, and nothing of the others; a small decoder sees
-what it made of them, and a mask where there is none.
+Loss: He et al. 2021, arXiv 2111.06377, section 3: the sum over the patches left out of the mean square difference
+between the pixels drawn and those that were there, over the number of such patches. Pixels of a patch are normalised
+by their own mean and variance. The encoder sees the patches that are left, and nothing of the others; a small decoder
+sees what it made of them, and a mask where there is none.
 """
 
 from typing import ClassVar, Self
@@ -18,12 +18,11 @@ from firth.functional import augment
 from firth.functional.augment import Policy
 from firth.functional.random import Draw
 from firth.model.encoder import Encoder
-from firth.model.features import pick
 from firth.model.shape import AnyShape
 from firth.model.sizes import shape_of
 from firth.objective import Loss, Objective, Term
 from firth.objectives._views import ViewsConfig, contact_sheet
-from firth.objectives._views import sights as sights
+from firth.objectives._views import tries as tries
 from firth.signal import Batch, Features
 
 # B samples, C channels, S pixels of a side, N patches of p × p pixels, K of them visible, M left out, D, W widths
@@ -96,7 +95,7 @@ class Decoder(nn.Module):
 class MAE(Objective):
     Config = Config
     config: Settings
-    pools: ClassVar[bool] = True
+    vectors: ClassVar[bool] = True
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
@@ -130,7 +129,7 @@ def moments(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def patches_of(pictures: Tensor, side: int) -> Tensor:
-    """(B, C, S, S) -> (B, N, p·p·C): patches row by row; the pixels of each row by row, the channels of a pixel last."""
+    """(B, C, S, S) -> (B, N, p·p·C): patches row by row, each patch row by row, channels last."""
     rows = pictures.unflatten(3, (-1, side)).unflatten(2, (-1, side))  # (B, C, S/p, p, S/p, p)
     return rows.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
 
@@ -154,12 +153,12 @@ def places(side: int, width: int) -> Tensor:
     return torch.cat([torch.zeros(1, width, dtype=torch.float64), grid]).float()
 
 
-def pictured(objective, sights: Batch, step: int) -> dict[str, np.ndarray]:
+def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
     """Each picture, what is left of it, and what is drawn of it: samples/step-<step>.png."""
     part = objective.parts["mae"] if hasattr(objective, "parts") else objective
     device = next(part.parameters()).device
     with torch.no_grad():
-        return {f"step-{step}": contact_sheet(reconstructed(part, sights.to(device)))}
+        return {f"step-{step}": contact_sheet(reconstructed(part, tries.to(device)))}
 
 
 def reconstructed(part: MAE, batch: Batch) -> list[Tensor]:

@@ -22,7 +22,7 @@ from firth.objective import Loss, Term
 from firth.objectives._projector import Projector, Teacher, spread, unit
 from firth.objectives._views import ComparingViews, ViewsConfig, look
 from firth.objectives._views import pictured as pictured
-from firth.objectives._views import sights as sights
+from firth.objectives._views import tries as tries
 from firth.signal import Batch, Features
 
 # B samples of this rank, V = 2 views, Q length of the queue, Z width of the projection

@@ -15,7 +15,7 @@ from firth.objective import Loss, Term
 from firth.objectives._projector import Projector, spread, together
 from firth.objectives._views import ComparingViews, UnlikeViewsConfig
 from firth.objectives._views import pictured as pictured
-from firth.objectives._views import sights as sights
+from firth.objectives._views import tries as tries
 from firth.signal import Batch, Features
 
 # B samples of this rank, N of all ranks, V = 2 views, Z width of the projection

@@ -137,11 +137,17 @@ def fact_lists(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]
     machine = {**(facts.get("versions") or {}), **(facts.get("machine") or {}), "seed": facts.get("seed", 0)}
     lists = [
         ("Data", told.pairs(data)),
-        ("Plan", told.pairs(facts.get("plan"))),
+        ("Plan", told.pairs(counted(facts.get("plan") or {}))),
         ("Cost", told.cost(seconds, cores) if seconds else []),
         ("Versions and machine", told.pairs(machine)),
     ]
     return [(title, found) for title, found in lists if found]
+
+
+def counted(plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan, what is counted in it called as the signal calls it: images and not tokens."""
+    unit = plan.get("unit", "tokens")
+    return {key.replace("tokens", unit): value for key, value in plan.items() if key != "unit"}
 
 
 def _names(rows: list[dict[str, Any]]) -> list[str]:

@@ -23,7 +23,7 @@ from firth.interop.folder import model_folder, open_folder, open_shape
 from firth.model.backbones import backbone_of
 from firth.model.init import initialise
 from firth.model.shape import AnyShape
-from firth.model.sizes import READS, SHAPES, shape_of
+from firth.model.sizes import READS, TRANSFORMERS, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
@@ -33,6 +33,8 @@ KIND = {"pretrain": "objectives", "adapt": "tasks"}
 DEFAULT_SHAPE = "modernbert"
 TITLES = {
     "bert": "BERT", "modernbert": "ModernBERT", "llama": "Llama", "gpt2": "GPT-2", "vit": "ViT", "resnet": "ResNet",
+    "frames": "log-mel Transformer", "causal-frames": "causal log-mel Transformer", "wav2vec2": "wav2vec 2.0",
+    "hubert": "HuBERT",
 }  # fmt: skip
 AnyCorpus = Corpus | ArrayCorpus
 
@@ -91,7 +93,10 @@ def fill(recipe: Recipe, signal: Signal) -> Recipe:
     for name, config in configs_of(recipe).items():
         refuse_missing(name, config, signal)
         recipe = with_table(recipe, name, config.fill(signal.facts))
-    return filled(recipe, model=shape_for(recipe, signal).kept)
+    shape = shape_for(recipe, signal)
+    for name, config in configs_of(recipe).items():
+        recipe = with_table(recipe, name, config.fit(shape))
+    return filled(recipe, model=shape.kept)
 
 
 def refuse_missing(name: str, config: ObjectiveConfig, signal: Signal) -> None:
@@ -111,7 +116,11 @@ def shape_for(recipe: Recipe, signal: Signal) -> AnyShape:
     if model.source:
         shape = open_shape(model.source)
         refuse_other_signal(shape.name, signal)
-        return shape if model.dropout is None or not shape.can_drop else shape.model_copy(update={"dropout": model.dropout})
+        return (
+            shape
+            if model.dropout is None or not shape.can_drop
+            else shape.model_copy(update={"dropout": model.dropout})
+        )
     size = f"{model.layers}x{model.width}" if model.layers and model.width else model.size
     given = {key: getattr(model, key) for key in ("heads", "intermediate", "key_heads", "tied", "patch")}
     own = {key: value for key, value in given.items() if value is not None}
@@ -134,6 +143,15 @@ def refuse_other_signal(name: str, signal: Signal) -> None:
         )
 
 
+def sized(recipe: Recipe, seconds: float | None) -> Recipe:
+    """The recipe with the size that a signal has for a time budget (None: another one), where nobody said."""
+    model, ladder = recipe.model, signal_class(recipe).ladder
+    if not ladder or model.source or model.size or model.layers:
+        return recipe
+    amount = ladder[min(1, len(ladder) - 1)][0] if seconds is None else seconds
+    return filled(recipe, model={"size": next((name for limit, name in ladder if amount <= limit), ladder[-1][1])})
+
+
 def fitting_shape(recipe: Recipe) -> str:
     """The shape that goes with the objectives, where nobody named one."""
     wanted = (config.shape for config in configs_of(recipe).values())
@@ -146,7 +164,8 @@ def refuse_sight(shape: AnyShape, parts: dict[str, Objective]) -> None:
     for name, part in parts.items():
         if part.causal is not None and part.causal != shape.causal:
             sees = "a step sees only earlier ones" if shape.causal else "a step sees later ones too"
-            good = [one for one, form in SHAPES.items() if form.get("causal", False) == part.causal]
+            alike = [one for one in TRANSFORMERS if READS[one] == READS[shape.name]]
+            good = [one for one in alike if TRANSFORMERS[one].get("causal", False) == part.causal]
             raise InputError(
                 f"model.shape `{shape.name}`",
                 f"{sees}, wherever the folder is opened, and `{name}` cannot learn so",

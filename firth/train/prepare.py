@@ -9,17 +9,18 @@ from typing import Any
 
 import torch
 
-from firth.data.corpus import Corpus
+from firth.data.cache import cache_folder
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import InputError
-from firth.model.shape import Shape
-from firth.objective import Composed
-from firth.recipe import Recipe, config_of
+from firth.model.shape import AnyShape
+from firth.objective import Before, Composed
+from firth.recipe import Recipe, config_of, with_table
 from firth.signal import Signal
 from firth.train import build, machine, plan, probe
 from firth.train.budget import Budget, Clock, refuse_reading
 from firth.train.describe import name as words
+from firth.train.former import vectors_of
 from firth.train.log import Recorded
 from firth.train.measure import measure
 from firth.train.plan import Measured, Plan
@@ -38,9 +39,9 @@ class Work:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     facts: dict[str, Any] = field(default_factory=dict)  # for run.json
     plan: Plan | None = None
-    corpus: Corpus = None  # type: ignore[assignment]
+    corpus: build.AnyCorpus = None  # type: ignore[assignment]
     signal: Signal = None  # type: ignore[assignment]
-    shape: Shape = None  # type: ignore[assignment]
+    shape: AnyShape = None  # type: ignore[assignment]
     objective: Composed = None  # type: ignore[assignment]
     source: Source = None  # type: ignore[assignment]
     held_out: Source = None  # type: ignore[assignment]
@@ -68,11 +69,12 @@ def own_threads():
 def fresh(work: Work) -> None:
     """Up to the plan of a new run."""
     given = work.recipe.model.size is not None or work.recipe.model.layers is not None
-    work.recipe = plan.with_defaults(work.recipe, work.budget.amount if work.timed else None)
+    seconds = work.budget.amount if work.timed else None
+    work.recipe = plan.with_defaults(build.sized(work.recipe, seconds), seconds)
     data(work)
     model(work)
     seconds = choices(work)
-    if seconds and not given and not work.recipe.model.source:
+    if seconds and not given and not work.recipe.model.source and not work.signal.ladder:
         shrink(work, seconds)
     losses_and_start(work)
     planning(work)
@@ -100,9 +102,19 @@ def data(work: Work) -> None:
     work.source = work.corpus.train(context=context, **rows)
     work.held_out = work.corpus.held_out(context=context, **rows)
     refuse_empty(work)
+    make_ready(work)
     work.facts["data"] = {"fingerprint": work.corpus.fingerprint, **plain_facts(work.corpus.facts)}
     work.line("Data", build.describe_data(work.corpus))
     work.clock.lap("data")
+
+
+def make_ready(work: Work) -> None:
+    """What the objectives do with the whole data before the first batch."""
+    place = cache_folder() / "ready" / work.corpus.fingerprint
+    encode = partial(vectors_of, work.recipe)
+    given = Before([work.source, work.held_out], work.signal, encode, place, work.recipe.seed, work.show.note)
+    for name, config in build.configs_of(work.recipe).items():
+        work.recipe = with_table(work.recipe, name, config.ready(given))
 
 
 def plain_facts(facts: dict[str, Any]) -> dict[str, Any]:
@@ -123,12 +135,9 @@ def refuse_empty(work: Work) -> None:
 def model(work: Work) -> None:
     """Build the model, refuse what cannot fit, and make its batches."""
     work.shape = build.shape_for(work.recipe, work.signal)
-    shape, tokens = work.shape, (work.recipe.train.micro_batch or work.recipe.train.batch or 16)
-    rough = 12 * shape.layers * shape.width**2 + shape.vocabulary * shape.width
-    least = plan.training_memory(
-        rough, tokens * probe.recipe_context(work.recipe), shape.width, shape.layers, shape.vocabulary
-    )
-    plan.refuse_memory(least, machine.free_memory())
+    shape, samples = work.shape, work.recipe.train.micro_batch or work.recipe.train.batch or 16
+    held = samples * shape.activations(probe.recipe_context(work.recipe))
+    plan.refuse_memory(plan.training_memory(shape.weights, held), machine.free_memory())
     work.objective = build.compose(work.recipe, work.signal, shape)
     work.train = build.batches_of(work.recipe, work.signal, work.source)
     work.valid = build.batches_of(work.recipe, work.signal, work.held_out)
@@ -226,6 +235,7 @@ def planning(work: Work) -> None:
     work.clock.lap("probing")
     epoch = work.train.steps_per_epoch
     work.plan = plan.make(work.recipe, work.budget, measured, work.clock.spent, epoch)
+    work.plan = replace(work.plan, unit=work.signal.unit.steps)
     work.recipe = plan.with_plan(work.recipe, work.plan)
     plan.refuse_disk(work.plan.disk, machine.free_disk(work.place), work.place)
     work.facts["plan"] = work.plan.as_dict()
@@ -234,7 +244,7 @@ def planning(work: Work) -> None:
     work.line(
         "Machine",
         f"{choice.threads} threads · {choice.precision} · {choice.attention} attention · compile {choice.compile} · "
-        f"{work.plan.tokens_per_second:,.0f} tokens/s measured",
+        f"{work.plan.tokens_per_second:,.0f} {work.plan.unit}/s measured",
     )
 
 

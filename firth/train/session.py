@@ -9,9 +9,9 @@ from typing import Any
 
 from firth import distributed
 from firth.errors import FirthError, InputError, Interrupted
-from firth.interop.folder import save_folder
+from firth.interop.folder import opens_elsewhere, save_folder
 from firth.recipe import Recipe
-from firth.signal import Facts
+from firth.signal import Facts, Finding
 from firth.train import card, gallery, machine, prepare
 from firth.train.budget import Budget, Clock
 from firth.train.describe import size
@@ -22,7 +22,7 @@ from firth.train.pace import Pace
 from firth.train.prepare import Work
 from firth.train.pretrain import Result, describe
 from firth.train.run import Run, Step
-from firth.train.samples import Samples
+from firth.train.samples import Pictures, Samples
 from firth.train.watch import Watch, said
 
 ROWS = 1000  # about so many steps are logged
@@ -130,6 +130,7 @@ class Diary:
         self.work, self.folder, self.job = work, folder, job
         self.every = max(1, (job.steps or 1) // ROWS)
         self.samples = Samples(work.recipe, work.signal, work.held_out, folder.samples)
+        self.pictures = Pictures(work.recipe, work.signal, work.held_out, folder.samples)
         self.watch = Watch(job.objective, work.signal, work.source, work.held_out, work.recipe.seed, work.device)
         self.log: Log | None = None
         self.tokens = 0
@@ -181,6 +182,9 @@ class Diary:
         log.metrics(step.index, held_out=with_perplexity(self.work.recipe, self.evaluation),
                     **({"vectors": reading} if reading else {}), tokens=self.tokens, elapsed=self.elapsed)  # fmt: skip
         log.text(f"step {step.index:,} of {step.steps:,}: held-out {card.describe_metrics(self.evaluation)}")
+        for finding in ailing(self.work.recipe, self.evaluation):
+            log.text(f"  {finding.what}. {finding.do}")
+            self.work.show.note(f"step {step.index:,}: {finding.what}. {finding.do}")
         if reading:
             log.text(f"  vectors: {said(reading)}")
         if self.watch.alarm is not None and not warned:
@@ -188,6 +192,7 @@ class Diary:
             self.work.show.note(str(self.watch.alarm))
         for text in self.samples.write(step.index, self.job.objective):
             log.text(f"  {text}")
+        self.pictures.write(step.index, self.job.objective)
 
     def ended(self, error: FirthError) -> None:
         """The status of a run that did not come to its end; a disk that refuses even this changes nothing."""
@@ -202,6 +207,11 @@ class Diary:
     def close(self) -> None:
         if self.log:
             self.log.close()
+
+
+def ailing(recipe: Recipe, evaluation: dict[str, float]) -> list[Finding]:
+    """What the objectives find wrong with an evaluation."""
+    return [one for config in prepare.build.configs_of(recipe).values() for one in config.ailing(evaluation)]
 
 
 def with_perplexity(recipe: Recipe, evaluation: dict[str, float]) -> dict[str, float]:
@@ -237,14 +247,16 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
         folder.update(status="finished", error=None, result=result.as_dict() | {"folder": folder.path.name},
                       seconds=work.clock.parts)  # fmt: skip
         card.write(folder, work.recipe, result, prepare.build.describe_data(work.corpus),
-                   prepare.build.describe_model(work.shape, work.objective))  # fmt: skip
+                   prepare.build.describe_model(work.shape, work.objective), work.signal.unit,
+                   opens_elsewhere(folder.model))  # fmt: skip
     show_result(work, folder, result)
     return result
 
 
 def show_result(work: Work, folder: RunFolder, result: Result) -> None:
     work.line("Result", f"{describe(result)} · {size(result.peak_memory)} memory")
-    work.line("Saved", f"{folder.model} (opens with transformers) · {folder.card}")
+    opens = "opens with transformers" if opens_elsewhere(folder.model) else "opens with firth"
+    work.line("Saved", f"{folder.model} ({opens}) · {folder.card}")
     work.line("Next", card.uses(work.recipe)[0].format(folder))
     work.show.result(result)
 
@@ -258,7 +270,7 @@ def ends(facts: Facts) -> dict[str, Any]:
 
 
 def save_model(work: Work, place: Path, job: Run) -> None:
-    """Weights, shape and tokenizer in Hugging Face layout; under another name first, so that model/ is always whole."""
+    """Weights, shape and signal in Hugging Face layout; under another name first, so that model/ is always whole."""
     partial = place.with_name(".model-partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
