@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
 import numpy as np
 import torch
@@ -257,7 +257,7 @@ class Media(Signal):
     @classmethod
     def again(cls, folder, config: Any) -> Self:
         """What `fit` and `settled` once made for such files and such a config, as it was saved with the arrays."""
-        return cls.open(folder, config)
+        return cast(Self, cls.open(folder, config))
 
     def decode(self, data: Any) -> np.ndarray:
         """The bytes of a file → an array of `form`. Raises Unreadable."""
