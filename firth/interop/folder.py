@@ -97,7 +97,7 @@ def parts_in(state: Mapping[str, Tensor], shape: AnyShape) -> set[str]:
     return parts | ({"next-token"} if shape.causal and shape.tied and shape.vocabulary else set())
 
 
-def found_in(state: Mapping[str, Tensor], shape: Shape) -> dict[str, Any]:
+def found_in(state: Mapping[str, Tensor], shape: AnyShape) -> dict[str, Any]:
     """What config.json says of heads, and only their tensors tell."""
     found = getattr(TYPES[shape.name], "heads", None)
     return {"heads": found(state)} if found else {}
@@ -199,7 +199,8 @@ def open_signal_name(folder) -> str:
 
 def opens_elsewhere(folder) -> bool:
     """Whether transformers has a class for the shape."""
-    return read_json(model_folder(folder) / "config.json").get("model_type") != resnet.OURS
+    kind = read_json(model_folder(folder) / "config.json").get("model_type")
+    return kind != resnet.OURS and TYPES.get(str(kind)) is not frames
 
 
 def model_folder(folder) -> Path:
@@ -270,9 +271,9 @@ def to_theirs(
     return theirs, rest
 
 
-def has_names(shape: Shape) -> bool:
+def has_names(shape: AnyShape) -> bool:
     """Whether transformers has a class for it, and with it names of tensors."""
-    return not getattr(TYPES[shape.name], "OURS", False)
+    return not getattr(TYPES[shape.name], "PLAIN", False)
 
 
 def to_ours(
@@ -301,7 +302,7 @@ def to_ours(
     return state, unused
 
 
-def fill_up(state: dict[str, Tensor], shape: Shape) -> None:
+def fill_up(state: dict[str, Tensor], shape: AnyShape) -> None:
     """Tensors that a folder may lack, and that then begin anew, in place."""
     missing = getattr(TYPES[shape.name], "missing", None)
     for name, tensor in missing(shape).items() if missing else ():

@@ -9,6 +9,7 @@ from firth.interop.wav2vec2 import NAMES, TIED, constant, fields_of, missing, un
 from firth.model.shape import Shape
 
 __all__ = ["NAMES", "TIED", "constant", "fields_of", "missing", "unsupported"]
+SIGNAL = "speech"
 PREFIX = "hubert."
 TASKS: dict[str, dict[str, str]] = {}
 

@@ -10,6 +10,7 @@ from firth.interop.places import Place, whole
 from firth.model.shape import Shape
 from firth.model.sizes import WAVE
 
+SIGNAL = "speech"
 NAMES = {"num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads"}
 PREFIX = "wav2vec2."
 TIED: tuple[str, ...] = ()

@@ -33,7 +33,7 @@ class StepsConfig(ObjectiveConfig):
 
     def steps(self, batch: Batch) -> np.ndarray:
         """(B,) int64: real steps of each row."""
-        return steps_of(lengths_of(batch), self.field, self.stride).numpy()
+        return steps_of(lengths_of(batch), self.field, self.stride).cpu().numpy()
 
     def longest(self, batch: Batch) -> int:
         """T of the batch."""
