@@ -1,6 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -230,7 +230,7 @@ class Media(Signal):
         raise NotImplementedError
 
     @classmethod
-    def fit(cls, looks: list[Look], config: Any) -> Self:
+    def fit(cls, looks: Iterable[Look], config: Any) -> Self:
         """The signal that suits such files; what nobody set is chosen by them."""
         raise NotImplementedError
 
@@ -263,6 +263,10 @@ class Media(Signal):
 
     def settled(self, arrays: list[np.ndarray]) -> Self:
         """The signal with what follows from the arrays themselves, such as means; arrays: some of them."""
+        return self
+
+    def recalled(self, folder) -> Self:
+        """The signal with what `settled` once found, as it was saved with the arrays in `folder`."""
         return self
 
     @classmethod
