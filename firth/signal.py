@@ -279,15 +279,17 @@ class Media(Signal):
         return []
 
 
-def answered(run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample]) -> list[Any]:
-    """What `run` makes of each sample, one item a row of its batch, in the order of the samples.
+def answered(
+    run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample], together: int = TOGETHER
+) -> list[Any]:
+    """What `run` makes of each sample, one item a row of its batch, in the order of the samples; `together` in a batch.
 
     Samples of like length share a batch; the longest go first, so that what does not fit memory shows at once.
     """
     order = sorted(range(len(samples)), key=lambda i: -signal.length(samples[i]))
     found: dict[int, Any] = {}
-    for begin in range(0, len(order), TOGETHER):
-        places = order[begin : begin + TOGETHER]
+    for begin in range(0, len(order), together):
+        places = order[begin : begin + together]
         found |= zip(places, run(signal.stack([samples[i] for i in places])), strict=True)
     return [found[i] for i in range(len(samples))]
 
