@@ -32,7 +32,7 @@ def recipe_of(name: str) -> Recipe:
 
 
 def written(name: str, folder, source=None) -> Pictures:
-    made = Pictures(recipe_of(name), contract.kit_of(name).signal, source or Source(), folder)
+    made = Pictures(recipe_of(name), contract.kit_of(name).signal, Source() if source is None else source, folder)
     made.write(0, contract.build([name]))
     return made
 
