@@ -19,6 +19,7 @@ from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
 from firth.interop.folder import Opened, open_folder
 from firth.model.encoder import Backbone
+from firth.model.layer_sum import LayerSum
 from firth.objective import Composed, Objective
 from firth.recipe import Model, Recipe, apply_settings
 from firth.signal import Signal
@@ -134,7 +135,10 @@ def compose(opened: Opened, name: str, module, signal: Signal) -> Composed:
     backbone = Backbone(opened.shape, signal.embed(opened.shape))
     known = {key: value for key, value in opened.facts.items() if key in module.Config.model_fields}
     config = module.Config(**known).fill(signal.facts._replace(classes=tuple(opened.classes)))
-    return Composed(backbone, {name: find.main_class(module, Objective)(config, backbone)})
+    part = find.main_class(module, Objective)(config, backbone)
+    weights = opened.state.get(f"parts.{name}.layer_sum.weights")
+    part.layer_sum = None if weights is None else LayerSum(len(weights))
+    return Composed(backbone, {name: part})
 
 
 def fill(objective: Composed, opened: Opened, folder) -> None:

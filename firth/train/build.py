@@ -20,6 +20,7 @@ from firth.functional.random import Draw
 from firth.interop.folder import model_folder, open_folder, open_shape
 from firth.model.encoder import Backbone
 from firth.model.init import initialise
+from firth.model.layer_sum import LayerSum
 from firth.model.shape import Shape
 from firth.model.sizes import SHAPES, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
@@ -137,6 +138,7 @@ def compose(recipe: Recipe, signal: Signal, shape: Shape | None = None) -> Compo
     for name, config in configs_of(recipe).items():
         module = find.find(KIND[recipe.verb], name)
         parts[name] = find.main_class(module, Objective)(config, backbone)
+        parts[name].layer_sum = LayerSum(shape.layers + 1) if recipe.model.layer_sum else None
     refuse_sight(shape, parts)
     objective = Composed(backbone, parts)
     initialise(objective, shape, recipe.seed)
