@@ -28,6 +28,11 @@ class Edits(NamedTuple):
     def errors(self) -> int:
         return self.substitutions + self.deletions + self.insertions
 
+    @property
+    def rate(self) -> float:
+        """Errors by units; without any unit 0 where nothing was said, else 1."""
+        return self.errors / self.units if self.units else float(self.errors > 0)
+
 
 def distance(gold: Sequence[Hashable], said: Sequence[Hashable]) -> int:
     """The fewest substitutions, deletions and insertions that turn one into the other."""
@@ -104,8 +109,12 @@ def errors(gold: Sequence[Sequence[Hashable]], said: Sequence[Sequence[Hashable]
 
 
 def error_rate(gold: Sequence[Sequence[Hashable]], said: Sequence[Sequence[Hashable]]) -> float:
-    """Errors over all pairs by units of all gold sequences; without any such unit 0 where nothing was said, else 1."""
+    """Errors over all pairs by units of all gold sequences."""
     wrong, units = errors(gold, said)
-    if not units.sum():
-        return float(wrong.any())
-    return float(wrong.sum() / units.sum())
+    return Edits(int(wrong.sum()), 0, 0, int(units.sum())).rate
+
+
+def total(gold: Sequence[Sequence[Hashable]], said: Sequence[Sequence[Hashable]]) -> Edits:
+    """The kinds of edits over all pairs."""
+    found = [edits(one, other) for one, other in zip(gold, said, strict=True)]
+    return Edits(*(sum(column) for column in zip(*found, strict=True))) if found else Edits(0, 0, 0, 0)

@@ -251,12 +251,13 @@ def judged(config: Config, examples: Sequence[Example], predicted: Sequence[str]
 
 def score(gold: Sequence[str], predicted: Sequence[str], phones: bool) -> dict[str, Any]:
     """Error rates, and 1 - the first of them, which HTK calls accuracy; it is below 0 where much is inserted."""
-    if phones:
-        rate = edits.error_rate([one.split() for one in gold], [one.split() for one in predicted])
-        return {"items": len(gold), "phone_accuracy": 1 - rate, "per": rate}
-    word = edits.error_rate(*([edits.words(one) for one in side] for side in (gold, predicted)))
-    character = edits.error_rate(*([edits.characters(one) for one in side] for side in (gold, predicted)))
-    return {"items": len(gold), "word_accuracy": 1 - word, "wer": word, "cer": character}
+    cut = str.split if phones else edits.words
+    found = edits.total([cut(one) for one in gold], [cut(one) for one in predicted])
+    named = {"phone_accuracy": 1 - found.rate, "per": found.rate}
+    if not phones:
+        characters = edits.error_rate(*([edits.characters(one) for one in side] for side in (gold, predicted)))
+        named = {"word_accuracy": 1 - found.rate, "wer": found.rate, "cer": characters}
+    return {"items": len(gold), **named, **found._asdict()}
 
 
 class Heard(NamedTuple):
