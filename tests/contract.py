@@ -102,10 +102,11 @@ def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26) -> 
 
 
 def targets(source: np.random.Generator, length: int) -> dict[str, np.ndarray]:
-    """What `tag` and `span` are to say: a class for every other token, and two steps of the row."""
+    """What `tag`, `span` and `transcribe` are to say: a class for every other token, two steps, some units."""
     first = np.arange(1, length + 1, 2)
     ends = np.sort(source.integers(1, length + 1, 2))
-    return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1]}
+    units = source.integers(1, 4, max(1, length // 3))
+    return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1], "units": units}
 
 
 def method_of(name: str) -> str:

@@ -56,7 +56,7 @@ def test_without_labels_there_is_still_a_unit_report():
     found = discover(bare, 5)
     assert not found.abx and not found.agreements and not found.alike and not found.clusters and found.eer is None
     assert len(found.neighbours) == 18 and all(len(near) == 5 for near in found.neighbours.values())
-    assert [key for key, _ in found.lines()][0] == "Units"
+    assert next(key for key, _ in found.lines()) == "Units"
 
 
 def test_what_is_aligned_is_held_against_the_units():

@@ -1,8 +1,8 @@
 """What an encoder found without labels: units through time, who sounds alike, and how that goes with labels there are.
 
-Everything here is measured on vectors of steps alone, without training: k-means units (HuBERT, arXiv 2106.07447, section
-IV-C for purity and PNMI), ABX on whole clips (ZeroSpeech 2021, arXiv 2011.11588), the nearest clips, clusters of clips,
-and the equal error rate of cosines between clips.
+Everything here is measured on vectors of steps alone, without training: k-means units (HuBERT, arXiv 2106.07447,
+section IV-C for purity and PNMI), ABX on whole clips (ZeroSpeech 2021, arXiv 2011.11588), the nearest clips, clusters
+of clips, and the equal error rate of cosines between clips.
 """
 
 from collections import defaultdict
@@ -97,8 +97,11 @@ def percent(share: float) -> str:
 def discover(
     clips: Sequence[Clip], count: int, seed: int = 0, aligned: Mapping[str, Sequence[str | None]] | None = None
 ) -> Discovery:
-    """Everything that can be measured on these clips. aligned: clip → a label at each of so many equal parts of its time
-    (what stands there by forced alignment; None: nothing). Raises ValueError where no clip has a step."""
+    """Everything that can be measured on these clips.
+
+    aligned: clip → a label at each of so many equal parts of its time, what stands there by forced alignment; None:
+    nothing. Raises ValueError where no clip has a step.
+    """
     centres = fitted(clips, count, seed)
     units = [assign(clip.steps, centres)[0] if len(clip.steps) else np.empty(0, np.int64) for clip in clips]
     flat = np.concatenate(units)
