@@ -89,6 +89,11 @@ def gather_rows(x: Tensor) -> Tensor:
     return x if world() == 1 else _GatherRows.apply(x)
 
 
+def rows_before(x: Tensor) -> int:
+    """Where this rank's rows of x begin in `gather_rows(x)`."""
+    return sum(_row_counts(x)[: rank()]) if world() > 1 else 0
+
+
 def sum_gradients(parameters: Iterable[torch.nn.Parameter]) -> None:
     """Replace each gradient by its sum over the ranks, in place; one collective per dtype.
 

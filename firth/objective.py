@@ -1,9 +1,11 @@
 """What an objective is: Config, Objective, Loss. To the loop a pretext and a downstream task are the same thing."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import ClassVar, NamedTuple, Self, cast
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple, Self, cast
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
@@ -11,6 +13,7 @@ from torch import Tensor, nn
 from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.model.layer_sum import LayerSum
+from firth.model.shape import Shape
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 
@@ -26,6 +29,18 @@ class Loss(NamedTuple):
     metrics: dict[str, Term]  # what is shown (accuracy = right / seen); made into means only in the log
 
 
+class Before(NamedTuple):
+    """What a step over the whole data, before the first batch, is given."""
+
+    sources: list[Any]  # of samples (data.source.Source): the training part, the held-out part
+    signal: Any
+    encode: Callable[[str, int], tuple[str, Callable[[list[Sample]], list[np.ndarray]]]]  # model folder, block (0: the
+    # middle one) -> its mark, and the function from samples to the block's vectors (T, D) of each
+    place: Path  # a folder for files, of this data alone
+    seed: int
+    note: Callable[[str], None]  # tells a person
+
+
 class ObjectiveConfig(BaseModel):
     """The recipe table of a method, named after its file. Frozen; the method's CPU side, pure in (samples, draw)."""
 
@@ -36,6 +51,7 @@ class ObjectiveConfig(BaseModel):
     adds: ClassVar[frozenset[str]] = frozenset()  # batch keys (and counts) written by arrange and prepare
     terms: ClassVar[tuple[str, ...]] = ()  # names of the loss terms = names in batch.counts
     shape: ClassVar[str | None] = None  # of model/sizes.py, that goes with it where nobody named one
+    defaults: ClassVar[Mapping[str, Any]] = {}  # dotted recipe keys that go with it where nobody set them
     uses: ClassVar[tuple[str, ...]] = (
         "firth adapt {} LABELS.tsv --task classify",
     )  # commands on a run, the next first
@@ -45,6 +61,15 @@ class ObjectiveConfig(BaseModel):
 
     def fill(self, facts: Facts) -> Self:
         """Complete the fields that depend on the data; the filled config is what the run folder keeps."""
+        return self
+
+    def fit(self, shape: Shape) -> Self:
+        """Complete the fields that depend on the shape of the encoder, after `fill`."""
+        return self
+
+    def ready(self, given: Before) -> Self:
+        """Optional: a step over the whole data before the first batch, such as clustering it; what it finds lies in
+        files under `given.place`, and the config that is returned knows of them. Done before: nothing to do."""
         return self
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
@@ -96,6 +121,9 @@ class Objective(nn.Module):
             return _encode(self.backbone, batch, self.all_steps, layers, self.causal)
         return self.layer_sum.applied(_encode(self.backbone, batch, True, True, self.causal))
 
+    def begun(self) -> None:
+        """Called once all weights are those that training begins with: the time to copy them."""
+
     def after_step(self, progress: float) -> None:
         """Schedules and moving averages; progress in [0, 1]."""
 
@@ -108,8 +136,14 @@ class Composed(nn.Module):
         refuse_uncomposable(parts)
         self.backbone = backbone
         self.parts = nn.ModuleDict(dict(parts))
-        self.compares_samples = any(p.compares_samples for p in parts.values())
+        self._compares = any(p.compares_samples for p in parts.values())
         self.causal = next((p.causal for p in parts.values() if p.causal is not None), None)
+
+    @property
+    def compares_samples(self) -> bool:
+        """Whether a sample's loss depends on the others: by the method, or by a batch norm that learns."""
+        mixes = getattr(self.backbone, "compares_samples", False) and not getattr(self.backbone, "frozen", False)
+        return self._compares or mixes
 
     @property
     def objectives(self) -> list[Objective]:
@@ -135,6 +169,10 @@ class Composed(nn.Module):
     def weights(self) -> dict[str, float]:
         """Factor of each term."""
         return {term: part.config.weight for part in self.objectives for term in part.config.terms}
+
+    def begun(self) -> None:
+        for part in self.objectives:
+            part.begun()
 
     def after_step(self, progress: float) -> None:
         for part in self.objectives:

@@ -19,6 +19,9 @@ from firth.errors import InputError, did_you_mean
 from firth.find import find, names
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+ShapeName = Literal[
+    "modernbert", "bert", "llama", "gpt2", "resnet", "vit", "frames", "causal-frames", "wav2vec2", "hubert"
+]
 
 
 class Table(BaseModel):
@@ -28,13 +31,14 @@ class Table(BaseModel):
 class Model(Table):
     """Architecture and where its weights begin."""
 
-    shape: Literal["modernbert", "bert", "llama", "gpt2"] | None = None  # None: what goes with the objective
+    shape: ShapeName | None = None  # None: what goes with the objective
     size: str | None = None  # a name of model/sizes.py or layers x width such as 4x256; None: chosen by the plan
     layers: int | None = Field(None, ge=1)  # filled
     width: int | None = Field(None, ge=1)  # filled
     heads: int | None = Field(None, ge=1)  # filled
     intermediate: int | None = Field(None, ge=1)  # filled
     key_heads: int | None = Field(None, ge=1)  # filled; heads of keys and values, shared by the queries
+    patch: int | None = Field(None, ge=1)  # filled; pixels of a side of a patch (vit)
     tied: bool | None = None  # filled; the output map over the vocabulary is the token embedding
     dropout: float | None = Field(None, ge=0, lt=1)  # None: 0 for pre-training, the shape's own for adapting
     source: str | None = None  # --from: a model folder to go on from

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ class Finding(NamedTuple):
 class Sample:
     """One thing to learn from: a window of a document, an image, a clip. Made in data/, rearranged by objectives."""
 
-    parts: tuple[np.ndarray, ...]  # text: int32 token ids (n,), one array per segment, without [CLS] and outer [SEP]
+    parts: tuple[np.ndarray, ...]  # text: int32 token ids (n,), one array per segment, without [CLS] and outer [SEP];
+    # image: uint8 (C, H, W)
     key: int  # 64 bit: (document content hash, window)
     breaks: np.ndarray | None = None  # text: offsets in parts[0] at which a sentence starts, ascending, 0 left out
     partner: "Sample | None" = None  # a random window of another document, where an objective asks for it
@@ -47,7 +48,11 @@ class Batch(dict[str, Tensor]):
     segments (B, T) int64 where samples have two parts; key (B,) int64 (the bits of the uint64 key);
     bytes (B, T) int64, how many bytes of text a token stands for; documents (B, T) int64: steps of other numbers are
     not attended to; position (B, T) int64: the place of each step, where that is not its number in the row;
+    Sound: wave (B, N) float32, samples in [-1, 1], with pad (B, N) bool; or frames (B, F, M) float32, log-mel, with
+    frame_pad (B, F) bool; True where there is nothing, left out where all rows are full; hidden (B, T) bool: the steps
+    of the encoder that see a mask instead.
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
+    Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
 
     def __init__(self, *args, counts: Mapping[str, float] | None = None, **kwargs):
@@ -67,7 +72,7 @@ class Batch(dict[str, Tensor]):
 class Facts(NamedTuple):
     """What objectives may know of a fitted signal."""
 
-    offers: frozenset[str]  # e.g. {"tokens", "sentences", "partner"}
+    offers: frozenset[str]  # e.g. {"tokens", "sentences", "partner"}, {"pixels", "pooled"}
     vocabulary: int = 0  # number of token ids
     mask_id: int = -1
     pad_id: int = -1
@@ -77,6 +82,7 @@ class Facts(NamedTuple):
     infill_ids: tuple[
         int, ...
     ] = ()  # stand before the beginning, the middle and the end of a text (fill in the middle)
+    bands: int = 0  # numbers of a log-mel frame
 
 
 class SignalConfig(BaseModel):
@@ -95,11 +101,27 @@ class SignalConfig(BaseModel):
         return True
 
 
+class Unit(NamedTuple):
+    """What people count of a signal."""
+
+    thing: str  # one of its samples or documents: "document", "image"
+    steps: str  # what a run goes through: "tokens", "images"
+    per: int = 1  # items of a batch (measure.items) that are one of `steps`
+
+
 class Signal:
     """A fitted signal: tokenizer or front end, ready to make tensors. One subclass per file in signals/."""
 
     Config: ClassVar[type[SignalConfig]] = SignalConfig
     name: ClassVar[str] = ""
+    store: ClassVar[str] = "corpus"  # the module of data/ that reads and keeps its files
+    suffixes: ClassVar[frozenset[str]] = frozenset()  # of files that are of this signal and of no other
+    objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
+    shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
+    defaults: ClassVar[Mapping[str, Any]] = {}  # recipe keys that go with it, where neither person nor objective says
+    ladder: ClassVar[tuple[tuple[float, str], ...]] = ()  # (seconds of a budget, size up to there), ascending
+    unit: ClassVar[Unit] = Unit("document", "tokens")
+    labels_by_class: ClassVar[bool] = False  # a budget of labels counts those of each class, not of all together
     config: SignalConfig
 
     @property
@@ -114,8 +136,18 @@ class Signal:
         """The number of steps the sample takes in a batch."""
         raise NotImplementedError
 
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """What a shape must be made for, as keys of model.sizes.shape_of: the vocabulary, the pixels."""
+        return {}
+
+    def encode(self, inputs: list[Any]) -> list["Encoded"]:
+        """What a model reads of each input: of a text, or of whatever else the signal's files hold."""
+        raise NotImplementedError
+
     def embed(self, shape) -> nn.Module:
-        """The module batch → (B, T, D), in the form that `shape` (a model.shape.Shape) wants."""
+        """The module batch → (B, T, D), in the form that `shape` (of model/shape.py) wants; of a convolution net
+        (B, D, H, W)."""
         raise NotImplementedError
 
     def save(self, folder) -> None:
@@ -126,6 +158,75 @@ class Signal:
     def open(cls, folder, config=None) -> "Signal":
         """The inverse of save."""
         raise NotImplementedError
+
+
+class Encoded(NamedTuple):
+    """One input as a model reads it."""
+
+    ids: np.ndarray  # text: int32 (n,), without special tokens; else the array of a sample
+    breaks: np.ndarray | None = None  # text: int32 (s,), offsets in ids at which a sentence starts, 0 left out
+
+
+class Look(NamedTuple):
+    """What the head of a file says, before it is decoded."""
+
+    form: str  # "JPEG"
+    size: tuple[int, ...]  # pixels: width, height; samples of sound: their number
+    told: Mapping[str, Any] = {}  # anything more that `fit` asks for
+
+
+class Unreadable(Exception):
+    """A file that cannot be decoded: what is wrong with it, and what to do."""
+
+    def __init__(self, what: str, do: str):
+        super().__init__(what)
+        self.what, self.do = what, do
+
+
+class Media(Signal):
+    """A signal whose files are samples themselves, pictures or recordings; each is decoded once, into an array."""
+
+    store: ClassVar[str] = "arrays"
+    labels_by_class: ClassVar[bool] = True
+    readable: ClassVar[str] = ""  # the files it reads, for messages
+    dtype: ClassVar[str] = "uint8"  # of the arrays
+
+    @classmethod
+    def look(cls, data: bytes) -> Look:
+        """The head of a file alone. Raises Unreadable."""
+        raise NotImplementedError
+
+    @classmethod
+    def fit(cls, looks: list[Look], config: Any) -> Self:
+        """The signal that suits such files; what nobody set is chosen by them."""
+        raise NotImplementedError
+
+    @property
+    def form(self) -> tuple[int, ...]:
+        """The shape of every array, -1 for a length that differs."""
+        raise NotImplementedError
+
+    @property
+    def window(self) -> int | None:
+        """Values of an array in one sample; longer arrays are cut evenly into as many samples as it takes."""
+        return None
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        """The keys of the config on which the arrays hang: part of the name they are kept under."""
+        raise NotImplementedError
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """The bytes of a file → an array of `form`. Raises Unreadable."""
+        raise NotImplementedError
+
+    def settled(self, arrays: list[np.ndarray]) -> Self:
+        """The signal with what follows from the arrays themselves, such as means; arrays: some of the training part."""
+        return self
+
+    def told(self, looks: list[Look]) -> list[str]:
+        """What a person should know of such files, for the line on the data."""
+        return []
 
 
 def answered(run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample]) -> list[Any]:

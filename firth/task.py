@@ -32,8 +32,9 @@ class Example(NamedTuple):
     label: str | None  # a class; None where there is none
     where: Where
     fields: Mapping[str, Any] = EMPTY  # the whole row, where there are rows
-    parts: tuple[str, ...] = ()  # the texts a model reads, one a segment; (): `text` alone
+    parts: tuple[Any, ...] = ()  # what a model reads: texts, one a segment, or the array of a file; (): `text` alone
     target: Any = None  # what the task is to say, where that is no class
+    content: int = 0  # 64 bit hash of what it is, where `text` is only its name
     group: str = ""  # examples of one group never fall on both sides of a split; "": each stands alone
 
 
@@ -136,10 +137,11 @@ def own_class(example: Example) -> tuple[str, ...]:
     return (str(example.label),)
 
 
-def parts_of(example: Example) -> tuple[str, ...]:
+def parts_of(example: Example) -> tuple[Any, ...]:
     return example.parts or (example.text,)
 
 
 def key_of(example: Example, window: int = 0) -> int:
     """64 bit: (content hash, window)."""
-    return int(combine(np.uint64(hash_bytes(example.text.encode("utf-8", "replace"))), window))
+    content = example.content or hash_bytes(example.text.encode("utf-8", "replace"))
+    return int(combine(np.uint64(content), window))

@@ -91,9 +91,9 @@ def open_corpus(
 
     def build(folder: Path) -> None:
         if before is not None:
-            before(_bytes_of(files))
+            before(size_of(files))
         if show is not None:
-            show.note(f"Tokenising {_bytes_of(files):,} bytes; the next run on these files starts at once.")
+            show.note(f"Tokenising {size_of(files):,} bytes; the next run on these files starts at once.")
         _build(folder, config, files, readers, lambda texts: cls.fit(texts, signal_config), signal, found.all())
 
     folder = cache_of.get(cache_of.cache_folder(cache) / "corpora", key, build, whole)
@@ -123,22 +123,22 @@ def _build(folder: Path, config, files: list, readers, fit, signal, found: list[
     running = bool(first.running)
     share = pack.RUNNING if running and config.held_out == DEFAULT_SHARE else config.held_out
     plan = pack.Plan(share, running, config.duplicates == "drop")
-    facts = pack.build(folder, read, plan, fit, signal, _named(config.paths))
-    _write_findings(folder, [*found, *getattr(readings[-1], "findings", ())])
-    facts |= {"unit": str(first.unit), "bytes": _bytes_of(files), "held_out": share, "files": len(files)}
+    facts = pack.build(folder, read, plan, fit, signal, named(config.paths))
+    write_findings(folder, [*found, *getattr(readings[-1], "findings", ())])
+    facts |= {"unit": str(first.unit), "bytes": size_of(files), "held_out": share, "files": len(files)}
     (folder / "facts.json").write_text(json.dumps(facts, indent=2), "utf-8")
     sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     (folder / "sizes.json").write_text(json.dumps(sizes, indent=2), "utf-8")
 
 
-def _write_findings(folder: Path, findings: list[Finding]) -> None:
+def write_findings(folder: Path, findings: list[Finding]) -> None:
     found = [list(finding) for finding in findings]
     (folder / "findings.json").write_text(json.dumps(found, ensure_ascii=False), "utf-8")
 
 
 def _key(config, signal_config: SignalConfig, signal: Any, files: list) -> str:
     """Content of the files (of made data: what makes it), how they are read, and the tokenizer; not the context."""
-    content = dict(zip(paths := _physical(files), cache_of.fingerprint(paths), strict=True))
+    content = dict(zip(paths := physical(files), cache_of.fingerprint(paths), strict=True))
     tokenizer = signal.tokenizer.to_str() if signal is not None else signal_config.model_dump_json(exclude={"context"})
     reading = config.model_dump(mode="json", include={"text", "document", "held_out", "duplicates", "skip_bad"})
     parts = [file.made.fingerprint if file.made else [*content[file.path], file.member] for file in files]
@@ -146,14 +146,14 @@ def _key(config, signal_config: SignalConfig, signal: Any, files: list) -> str:
     return blake2b(described.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
-def _physical(files: list) -> list[Path]:
+def physical(files: list) -> list[Path]:
     """The files on disk, each once; many may lie in one archive."""
     return list(dict.fromkeys(file.path for file in files if not file.made))
 
 
-def _bytes_of(files: list) -> int:
-    return sum(path.stat().st_size for path in _physical(files)) + sum(file.size for file in files if file.made)
+def size_of(files: list) -> int:
+    return sum(path.stat().st_size for path in physical(files)) + sum(file.size for file in files if file.made)
 
 
-def _named(paths) -> str:
+def named(paths) -> str:
     return ", ".join(map(str, paths[:3])) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")

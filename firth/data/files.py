@@ -3,11 +3,11 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 from firth.data import archives, synthetic
 from firth.data.records import Problems
@@ -19,6 +19,16 @@ FORMATS = {
     ".conllu": "conllu", ".conll": "conllu", ".iob": "conllu", ".bio": "conllu",
 }  # fmt: skip
 READABLE = ".txt, .md, .jsonl, .csv, .tsv, .parquet, .conllu, .conll, SQuAD .json, and .zip or .gz of them"
+
+
+class Kinds(NamedTuple):
+    """Which files are read, and as what."""
+
+    formats: Mapping[str, str]  # suffix → format
+    readable: str  # the same in words
+
+
+TEXT = Kinds(FORMATS, READABLE)
 LINK = "Remove the link, or put the file in its place."
 RIGHTS = "Give yourself the right to read it: chmod u+r FILE"
 
@@ -50,10 +60,11 @@ class File:
         return archives.Gunzip(stream) if self.packed else stream
 
 
-def expand(paths: Iterable[str | Path], problems: Problems | None = None) -> list[File]:
+def expand(paths: Iterable[str | Path], problems: Problems | None = None, kinds: Kinds = TEXT) -> list[File]:
     """Files, folders (all below), globs, zip archives and .gz → files, sorted by name, each once.
 
-    What lies in a sub-folder of a given folder or archive takes that sub-folder's name as its label.
+    What lies in a sub-folder of a given folder or archive takes that sub-folder's name as its label; `a.zip/b` is what
+    lies below b in an archive.
     Raises InputError for a path that does not exist, cannot be read or has no reader.
     """
     told = problems is not None  # there is somebody to whom findings go
@@ -63,12 +74,12 @@ def expand(paths: Iterable[str | Path], problems: Problems | None = None) -> lis
         raise InputError("DATA", "no file or folder was given", "Name at least one: firth check reviews/")
     for path in given:
         _refuse_name(path)
-    found = {(os.path.realpath(file.path), file.member): file for path in given for file in _one(path, problems)}
+    found = {(os.path.realpath(file.path), file.member): file for path in given for file in _one(path, problems, kinds)}
     if not found and not (told and problems.findings):
         links = [finding.where for finding in problems.findings if finding.do == LINK]
         dead = f", only links to files that do not exist ({links[0]})" if links else ""
         raise InputError(
-            given[0], f"holds no file that can be read{dead}", LINK if links else f"firth reads {READABLE}."
+            given[0], f"holds no file that can be read{dead}", LINK if links else f"firth reads {kinds.readable}."
         )
     return list(found.values())
 
@@ -82,22 +93,29 @@ def _refuse_name(path: str) -> None:
         raise InputError(shown, "has a name that is not UTF-8", "Rename it: mv OLD NEW.")
 
 
-def _one(path: str, problems: Problems) -> Iterator[File]:
+def _one(path: str, problems: Problems, kinds: Kinds) -> Iterator[File]:
     """The files that one argument stands for."""
     given = Path(path).expanduser()
     if path.startswith(synthetic.MARK):
         made = synthetic.parse(path)
         yield File(Path(str(made)), str(made), "synthetic", size=made.config.size, made=made)
     elif given.is_dir():
-        yield from _folder(given, problems)
+        yield from _folder(given, problems, kinds)
     elif os.path.lexists(given):
-        yield from _file(given, str(given), problems)
+        yield from _file(given, str(given), problems, kinds)
+    elif (archive := _archive_above(given)) is not None:
+        yield from _members(archive, str(archive), problems, None, kinds, f"{given.relative_to(archive).as_posix()}/")
     else:
         matches = sorted(glob.glob(str(given), recursive=True))
         if not matches:
             _missing(given)
         for match in matches:
-            yield from _one(match, problems) if match != path else ()
+            yield from _one(match, problems, kinds) if match != path else ()
+
+
+def _archive_above(given: Path) -> Path | None:
+    """The zip file that a path leads into."""
+    return next((above for above in given.parents if _is_zip(above.name) and above.is_file()), None)
 
 
 def _missing(given: Path) -> NoReturn:
@@ -109,7 +127,7 @@ def _missing(given: Path) -> NoReturn:
     raise InputError(str(given), "no such file or folder", f"{hint}Check the name.")
 
 
-def _folder(folder: Path, problems: Problems) -> Iterator[File]:
+def _folder(folder: Path, problems: Problems, kinds: Kinds) -> Iterator[File]:
     """All readable files below a folder; hidden ones and links to folders are passed over, other kinds are counted.
 
     A link to nothing is no reason to stop: somebody else's folder is read as it is.
@@ -122,20 +140,26 @@ def _folder(folder: Path, problems: Problems) -> Iterator[File]:
             label = path.parent.name if path.parent != folder else None
             if not os.path.exists(path) and path.is_symlink():
                 problems.note("warning", path, "is a link to a file that does not exist, and is left out", LINK)
-            elif _is_zip(name) or suffix(name) in FORMATS:
-                yield from _file(path, str(path), problems, label)
+            elif _is_zip(name) or suffix(name) in kinds.formats:
+                yield from _file(path, str(path), problems, kinds, label)
             else:
                 other[suffix(name)] += 1
     if other:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in other.most_common(5))
-        problems.note("warning", folder, f"files of other kinds were left out: {kinds}", f"firth reads {READABLE}.")
+        _tell_others(folder, other, problems, kinds)
+
+
+def _tell_others(where: object, other: Counter, problems: Problems, kinds: Kinds) -> None:
+    counted = ", ".join(f"{count:,} {kind}" for kind, count in other.most_common(5))
+    problems.note("warning", where, f"files of other kinds were left out: {counted}", f"firth reads {kinds.readable}.")
 
 
 def _unreadable(error: OSError, problems: Problems) -> None:
     problems.bad(error.filename, f"cannot be read ({error.strerror})", RIGHTS)
 
 
-def _file(path: Path, name: str, problems: Problems, label: str | None = None) -> Iterator[File]:
+def _file(
+    path: Path, name: str, problems: Problems, kinds: Kinds, label: str | None = None
+) -> Iterator[File]:
     """One file, or the members of one archive."""
     if not path.exists():
         problems.bad(name, "is a link to a file that does not exist", LINK)
@@ -144,26 +168,30 @@ def _file(path: Path, name: str, problems: Problems, label: str | None = None) -
     elif not os.access(path, os.R_OK):
         problems.bad(name, "cannot be read (Permission denied)", RIGHTS.replace("FILE", name))
     elif _is_zip(name):
-        yield from _members(path, name, problems, label)
-    elif suffix(name) not in FORMATS:
-        problems.bad(name, f"`{suffix(name)}` files have no reader", f"firth reads {READABLE}.")
+        yield from _members(path, name, problems, label, kinds)
+    elif suffix(name) not in kinds.formats:
+        problems.bad(name, f"`{suffix(name)}` files have no reader", f"firth reads {kinds.readable}.")
     else:
-        yield File(path, name, FORMATS[suffix(name)], None, label, path.stat().st_size)
+        yield File(path, name, kinds.formats[suffix(name)], None, label, path.stat().st_size)
 
 
-def _members(path: Path, name: str, problems: Problems, label: str | None) -> Iterator[File]:
-    """The readable files in a zip; other kinds, archives in it included, are counted."""
+def _members(
+    path: Path, name: str, problems: Problems, label: str | None, kinds: Kinds, below: str = ""
+) -> Iterator[File]:
+    """The readable files in a zip, or below a folder in it; other kinds, archives in it included, are counted."""
     other: Counter = Counter()
     for info in archives.members(path, problems):
         inner = PurePosixPath(info.filename)
-        if suffix(inner.name) in FORMATS:
-            own = inner.parent.name or label
-            yield File(path, f"{name}/{info.filename}", FORMATS[suffix(inner.name)], info.filename, own, info.file_size)
+        if not info.filename.startswith(below):
+            continue
+        if suffix(inner.name) in kinds.formats:
+            own = (inner.parent.name if str(inner.parent) != below.rstrip("/") else "") or label
+            yield File(path, f"{name}/{info.filename}", kinds.formats[suffix(inner.name)], info.filename, own,
+                       info.file_size)  # fmt: skip
         else:
             other[suffix(inner.name)] += 1
     if other:
-        kinds = ", ".join(f"{count:,} {kind}" for kind, count in other.most_common(5))
-        problems.note("warning", name, f"files of other kinds were left out: {kinds}", f"firth reads {READABLE}.")
+        _tell_others(name, other, problems, kinds)
 
 
 def _is_zip(name: str) -> bool:

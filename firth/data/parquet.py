@@ -8,19 +8,21 @@ from firth.data.records import Problems, Where
 from firth.errors import InputError
 
 BATCH = 1024  # rows
+MEDIA = 64  # rows whose cells hold pictures or recordings
 IN_MEMORY = 256 << 20  # bytes of a parquet file inside an archive, which has to be held whole
 EXTRA = "Install it with: pip install 'firth[data]'"
 
 
-def rows(stream, name: str, problems: Problems) -> Iterator[tuple[Where, dict[str, Any]]]:
-    """Each row as column → value; columns of bytes are left out, as are nested ones but lists of names or whole numbers
-    (labels, words, tags). Where.line is the row, from 1."""
+def rows(stream, name: str, problems: Problems, media: bool = False) -> Iterator[tuple[Where, dict[str, Any]]]:
+    """Each row as column → value; columns of bytes are left out unless media are wanted, as are nested ones but lists
+    of names or whole numbers (labels, words, tags). Where.line is the row, from 1."""
     arrow, parquet = _pyarrow(name)
     try:
         table = parquet.ParquetFile(_seekable(stream, name))
-        columns = [field.name for field in table.schema_arrow if _is_plain(arrow, field.type)]
+        fits = _is_medium if media else _is_plain
+        columns = [field.name for field in table.schema_arrow if fits(arrow, field.type)]
         number = 0
-        for batch in table.iter_batches(BATCH, columns=columns):
+        for batch in table.iter_batches(MEDIA if media else BATCH, columns=columns):
             for row in batch.to_pylist():
                 number += 1
                 yield Where(name, number), row
@@ -46,6 +48,13 @@ def _is_plain(arrow, kind) -> bool:
     if one_of(kind, "list", "large_list", "fixed_size_list"):
         return one_of(kind.value_type, *names)
     return one_of(kind.value_type if one_of(kind, "dictionary") else kind, *names, "floating", "boolean")
+
+
+def _is_medium(arrow, kind) -> bool:
+    """What is plain, bytes, and bytes with their path as the `datasets` library keeps them."""
+    if arrow.types.is_struct(kind):
+        return {kind.field(number).name for number in range(kind.num_fields)} <= {"bytes", "path"}
+    return arrow.types.is_binary(kind) or arrow.types.is_large_binary(kind) or _is_plain(arrow, kind)
 
 
 def _seekable(stream, name: str):

@@ -185,13 +185,16 @@ def beginning(file: File) -> list[str]:
         return [piece.text for piece in islice(found, 1)]
 
 
-def table(file: File, problems: Problems) -> Generator[tuple[Where, dict[str, Any]], None, None]:
-    """Rows of a table in any format, streamed."""
+def table(
+    file: File, problems: Problems, media: bool = False
+) -> Generator[tuple[Where, dict[str, Any]], None, None]:
+    """Rows of a table in any format, streamed; media: cells may hold pictures or recordings."""
     module = import_module(f"firth.data.{file.format}")
+    options = {"media": True} if media and file.format == "parquet" else {}
 
     def rows(stream, file: File):
         decoded = stream if file.format in BYTES else pieces(stream, file.name, problems)
-        return module.rows(decoded, file.name, problems)
+        return module.rows(decoded, file.name, problems, **options)
 
     return _guarded(file, problems, rows)
 

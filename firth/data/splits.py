@@ -57,13 +57,13 @@ def _budget(parts: dict[str, list[Record]], labels: int | None, seed: int, class
 
 
 def content(record: Record) -> int:
-    """The 64-bit hash of a text, case and blanks left out of account."""
-    return hash_bytes(" ".join(record.text.casefold().split()).encode("utf-8", "replace"))
+    """The 64-bit hash of a text, case and blanks left out of account; of other things what their file says."""
+    return record.content or hash_bytes(" ".join(record.text.casefold().split()).encode("utf-8", "replace"))
 
 
 def _group(record: Record) -> int:
     """The hash of what must stay on one side: a group of examples, or the text itself."""
-    return content(record._replace(text=record.group)) if record.group else content(record)
+    return content(record._replace(text=record.group, content=0)) if record.group else content(record)
 
 
 def _distinct(records: list[Record], done: Split) -> list[Record]:

@@ -153,3 +153,11 @@ def _add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
         total.addmm_(one, other)
     else:
         total += one @ other
+
+
+def distance_sum(guess: Tensor, target: Tensor, padding: Tensor | None = None) -> Tensor:
+    """(…, C) twice, (…) bool -> scalar: the sum over items that are no padding of the mean |guess - target| of their C
+    numbers, at least in fp32."""
+    exact = torch.promote_types(guess.dtype, torch.float32)
+    error = (guess.to(exact) - target.to(exact)).abs().mean(-1)  # (…)
+    return (error if padding is None else error.masked_fill(padding, 0)).sum()

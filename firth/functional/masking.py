@@ -64,6 +64,23 @@ def spans(word: np.ndarray, ordinary: np.ndarray, start: np.ndarray, longest: in
     return np.maximum(np.cumsum(opens, axis=1) - 1, 0)
 
 
+def runs(
+    scores: np.ndarray, luck: np.ndarray, lengths: np.ndarray, share: float, span: int, fewest: int = 1
+) -> np.ndarray:
+    """(B, T) float, (B,) float, (B,) steps of each row -> (B, T) bool: runs of `span` steps, which may overlap.
+
+    Each row begins floor(share x its steps + luck) runs, `fewest` at least, at different steps: those of the lowest
+    scores (wav2vec 2.0, arXiv 2006.11477, section 4.2). A row shorter than two runs has one run of half its length, a
+    row of a single step none.
+    """
+    steps, size = np.arange(scores.shape[1]), np.minimum(span, lengths // 2)[:, None]  # (T,), (B, 1)
+    may_begin = (steps <= lengths[:, None] - size) & (size > 0)  # (B, T)
+    wanted = np.maximum(np.floor(share * lengths + luck).astype(np.int64), fewest)
+    begun = choose(scores, may_begin, np.minimum(wanted, may_begin.sum(1))).cumsum(1)  # (B, T): runs begun so far
+    ended = np.take_along_axis(np.pad(begun, ((0, 0), (1, 0))), np.maximum(steps + 1 - size, 0), axis=1)
+    return begun > ended
+
+
 def replace(
     tokens: np.ndarray, chosen: np.ndarray, fate: np.ndarray, other: np.ndarray, mask_id: int, shares: tuple
 ) -> np.ndarray:

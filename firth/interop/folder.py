@@ -11,14 +11,23 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from firth.errors import InputError
-from firth.interop import bert, gpt2, llama, modernbert
+from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, wav2vec2
 from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
 from firth.model.embedding import TokenEmbedding
 from firth.model.encoder import Backbone
 from firth.model.shape import Shape
 
-TYPES: dict[str, ModuleType] = {"bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2}
+TYPES: dict[str, ModuleType] = {
+    "bert": bert,
+    "modernbert": modernbert,
+    "llama": llama,
+    "gpt2": gpt2,
+    "frames": frames,
+    "causal-frames": frames,
+    "wav2vec2": wav2vec2,
+    "hubert": hubert,
+}
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 SEVERAL = "multi_label_classification"
 CLASSES = {"ForSequenceClassification": "classify", "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}

@@ -16,6 +16,8 @@ from firth.model.shape import Shape
 class TokenEmbedding(nn.Module):
     """The sum of word, position and segment vectors, as far as the shape has them; then norm and dropout."""
 
+    stride = 1  # tokens from one step to the next
+
     def __init__(self, shape: Shape):
         super().__init__()
         self.dropout = shape.dropout
@@ -33,6 +35,10 @@ class TokenEmbedding(nn.Module):
         for added in (self.places(x.shape[1], batch.get("position")), self.parts(batch.get("segments"))):
             x = x if added is None else x + added
         return drop(self.norm(x), self.dropout, self.training)
+
+    def padding(self, batch: Mapping[str, Tensor]) -> Tensor | None:
+        """(B, T), True at steps where there is nothing; None: there are none."""
+        return batch.get("pad")
 
     def places(self, steps: int, position: Tensor | None = None) -> Tensor | None:
         """(T, D), or with the place of each step (B, T) -> (B, T, D)."""

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from firth.model.attention import Attention, Where, build_mask, check_kind
 from firth.model.block import Block, norm_of
 from firth.model.cache import Cache
 from firth.model.features import Features
+from firth.model.freezing import Freezable
 from firth.model.positions import Rotary, Turn
 from firth.model.shape import Shape
 
@@ -90,7 +90,7 @@ class Encoder(nn.Module):
         return table if not before else Turn(table.cosine[before:], table.sine[before:])
 
 
-class Backbone(nn.Module):
+class Backbone(Freezable):
     """Embedding and encoder: batch → Features. Heads and losses are objectives."""
 
     def __init__(self, shape: Shape, embed: nn.Module):
@@ -98,7 +98,6 @@ class Backbone(nn.Module):
         self.shape = shape
         self.embed = embed
         self.encoder = Encoder(shape)
-        self.frozen = False
 
     def forward(
         self,
@@ -108,11 +107,11 @@ class Backbone(nn.Module):
         causal: bool | None = None,
         cache: Cache | None = None,
     ) -> Features:
-        """The vectors of all steps, or those at keep (B, K) only. Without batch["pad"] nothing is padding.
+        """The vectors of all steps, or those at keep (B, K) only. The embedding says which steps are padding.
 
         causal: None is as the shape has it. cache: the steps before those of the batch; it grows by them.
         """
-        pad, documents = batch.get("pad"), batch.get("documents")
+        pad, documents = self.embed.padding(batch), batch.get("documents")  # type: ignore[operator]
         causal = self.shape.causal if causal is None else causal
         with torch.no_grad() if self.frozen else nullcontext():
             if cache is None:
@@ -120,7 +119,10 @@ class Backbone(nn.Module):
             else:
                 values, outputs = self.go_on(batch, keep, layers, cache)
         padding = pad if pad is None or keep is None else pad.gather(1, keep)
-        return Features(values, padding, layers=outputs)
+        features = Features(values, padding, self.embed.stride, outputs)  # type: ignore[arg-type]
+        if self.shape.sound is not None:  # no step stands for the whole
+            features.vector = features.mean
+        return features
 
     def go_on(
         self, batch: Mapping[str, Tensor], keep: Tensor | None, layers: bool, cache: Cache
@@ -133,15 +135,6 @@ class Backbone(nn.Module):
         steps = torch.arange(before, before + tokens.shape[1], device=tokens.device)
         own = {**batch, "position": steps[None].expand_as(tokens) if place is None else place}
         return self.encoder(self.embed(own), cache.pad, keep, layers, True, None, cache, place)
-
-    def freeze(self) -> None:
-        """From now on nothing here learns, and the vectors are those of evaluation, whatever mode is asked for."""
-        self.requires_grad_(False)
-        self.frozen = True
-        self.eval()
-
-    def train(self, mode: bool = True) -> Self:
-        return super().train(mode and not self.frozen)
 
     def set_attention(self, kind: str) -> None:
         """kind: "plain" or "sdpa": how attention is computed, not what. Raises InputError."""

@@ -20,6 +20,7 @@ class Features:
     padding: Tensor | None = None  # (B, T) or (B, K) bool, True where there is nothing
     rate: int = 1  # input units per step
     layers: list[Tensor] | None = None  # every block's output, the embedding first, where asked for
+    vector: Tensor | None = None  # (B, D): of a whole sample, where it is not the first step
     kept: bool = False  # True: values are those at batch["keep"]; set by the encode methods of objective.py
 
     def at(self, keep: Tensor) -> Tensor:
@@ -31,8 +32,8 @@ class Features:
 
     @property
     def pooled(self) -> Tensor:
-        """(B, D): the first step, which is [CLS] in text; it is always kept."""
-        return self.values[:, 0]
+        """(B, D), one vector a sample: the first step, which is [CLS] in text and is always kept; or `vector`."""
+        return self.values[:, 0] if self.vector is None else self.vector
 
     @property
     def mean(self) -> Tensor:

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from firth.model.block import activate, norm_of
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape, Shape
 
 # N items, B samples, D width, V vocabulary
 
@@ -48,6 +48,14 @@ class OutputMap(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """(…, D) -> logits (…, V)"""
         return F.linear(values, self.rows)
+
+
+BARE = ("vit", "resnet")  # shapes whose classifier stands on the pooled vector itself, as in transformers
+
+
+def pool_head(shape: AnyShape) -> nn.Module:
+    """(B, D), the first step or a mean -> (B, D): one vector per sample, ready for a classifier."""
+    return nn.Identity() if shape.name in BARE else PoolHead(shape)
 
 
 class PoolHead(nn.Module):

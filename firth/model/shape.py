@@ -1,22 +1,75 @@
 """The switches of an encoder: every field that decides which weights there are and what is computed with them."""
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from firth.functional.steps import field_and_stride
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
 
-class Shape(BaseModel):
-    """One encoder's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of model folders.
-
-    BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
-    Radford et al. 2019, section 2.3.
-    """
+class SoundShape(BaseModel):
+    """How sound becomes steps: frames joined and mapped, or convolutions over samples (wav2vec 2.0, arXiv 2006.11477,
+    section 2) with a convolution that says where a step stands."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: Literal["bert", "modernbert", "llama", "gpt2"]
+    bands: int = Field(0, ge=0, description="numbers of a log-mel frame; 0: samples are read")
+    join: int = Field(2, ge=1, description="frames that become one step")
+    widths: tuple[int, ...] = Field((), description="channels after each convolution over samples")
+    kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
+    strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    norm: Literal["group", "layer"] = "group"  # of each channel after the first convolution, or of all after each
+    bias: bool = False  # of the convolutions over samples
+    activation: Activation = "gelu"  # after each convolution
+    map_norm: bool = True  # normalise before the map to the width
+    position_kernel: int = Field(128, ge=1, description="steps that the convolution over positions spans")
+    position_groups: int = Field(16, ge=1, description="groups of channels it keeps apart")
+
+    @model_validator(mode="after")
+    def convolutions_agree(self) -> Self:
+        if not self.bands and not len(self.widths) == len(self.kernels) == len(self.strides) > 0:
+            raise ValueError("convolutions want as many widths as kernels and strides")
+        return self
+
+    @property
+    def stride(self) -> int:
+        """Units of the input (frames, samples) from one step to the next."""
+        return self.join if self.bands else field_and_stride(self.kernels, self.strides)[1]
+
+    @property
+    def field(self) -> int:
+        """Units of the input that a step sees."""
+        return self.join if self.bands else field_and_stride(self.kernels, self.strides)[0]
+
+    @property
+    def weights(self) -> int:
+        """Roughly how many numbers are learnt."""
+        ins = (1, *self.widths)
+        return sum(kernel * one * two for kernel, one, two in zip(self.kernels, ins, self.widths, strict=False))
+
+    def activations(self, length: int) -> int:
+        """Roughly how many numbers of a sample of so many units are held for the gradient."""
+        held, steps = length * self.bands, length
+        for width, stride in zip(self.widths, self.strides, strict=False):
+            steps //= stride
+            held += 4 * width * steps  # before and after the convolution, the norm, the activation
+        return held
+
+
+class Shape(BaseModel):
+    """One transformer's architecture. `shape_of` in model/sizes.py makes the usual ones, interop/ those of folders.
+
+    BERT: arXiv 1810.04805. ModernBERT: arXiv 2412.13663, section 2.1. Llama: arXiv 2307.09288, section 2.2. GPT-2:
+    Radford et al. 2019, section 2.3. ViT: arXiv 2010.11929, section 3.1. wav2vec 2.0: arXiv 2006.11477, section 2;
+    HuBERT: arXiv 2106.07447, section II.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    can_drop: ClassVar[bool] = True  # there is dropout in it
+
+    name: Literal["bert", "modernbert", "llama", "gpt2", "vit", "frames", "causal-frames", "wav2vec2", "hubert"]
     layers: int = Field(gt=0)
     width: int = Field(gt=0, description="length of every step's vector")
     heads: int = Field(gt=0)
@@ -25,11 +78,14 @@ class Shape(BaseModel):
     )
     head_size: int = Field(0, ge=0, description="values of a head; 0: width / heads")
     intermediate: int = Field(gt=0, description="length of the vector inside the MLP, after gating")
-    vocabulary: int = Field(gt=0, description="number of token ids")
-    positions: int = Field(gt=0, description="longest sample, in steps; a limit where positions are learned")
+    vocabulary: int = Field(0, ge=0, description="number of token ids; 0 where no tokens are read")
+    positions: int = Field(0, ge=0, description="longest sample, in steps; a limit where positions are learned")
     segments: int = Field(0, ge=0, description="number of segment embeddings; 0: none")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of embedded, attended and MLP values set to zero")
     pad_id: int = 0
+    image: int = Field(0, ge=0, description="side of a picture, in pixels; 0 where no pixels are read")
+    patch: int = Field(0, ge=0, description="side of a patch, in pixels")
+    channels: int = Field(0, ge=0, description="numbers of a pixel")
 
     causal: bool = False  # a step attends to itself and to earlier ones only
     tied: bool = True  # the output map over the vocabulary is the token embedding (arXiv 1608.05859)
@@ -43,11 +99,12 @@ class Shape(BaseModel):
     head_bias: bool = False  # of the dense map of the heads
     activation: Activation = "gelu"
     gated: bool = True  # MLP: activation(a) * b (GeGLU, arXiv 2002.05202) or activation(a)
-    position_kind: Literal["rotary", "learned"] = "rotary"
+    position_kind: Literal["rotary", "learned", "convolved"] = "rotary"
     rope_global: float = 160_000.0  # base of the rotary wavelengths in layers that attend to every step
     rope_local: float = 10_000.0  # ... in layers that attend to a window
     window: int = 128  # steps; a local layer sees window // 2 steps to each side
     global_every: int = Field(1, gt=0, description="every n-th layer, the first included, is global; 1: all are")
+    sound: SoundShape | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -71,6 +128,35 @@ class Shape(BaseModel):
         return self
 
     @property
+    def class_token(self) -> bool:
+        """Whether a learned step stands before the patches."""
+        return self.patch > 0
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a recipe keeps of it, as keys of its table `model`: with the signal they make the same shape again."""
+        taken = {key: getattr(self, key) for key in ("layers", "width", "heads", "intermediate", "tied", "dropout")}
+        patch = {"patch": self.patch} if self.patch else {}
+        return {**taken, "key_heads": self.groups, "shape": self.name, **patch}
+
+    @property
+    def weights(self) -> int:
+        """Roughly how many numbers are learnt."""
+        sound = self.sound.weights if self.sound else 0
+        return 12 * self.layers * self.width**2 + self.vocabulary * self.width + sound
+
+    def activations(self, steps: int) -> int:
+        """Roughly how many numbers of a sample are held for the gradient."""
+        if self.sound is not None:
+            before, steps = self.sound.activations(steps), steps // self.sound.stride
+            return before + steps * 20 * self.width * self.layers
+        steps = (self.image // self.patch) ** 2 + 1 if self.patch else steps
+        return steps * (20 * self.width * self.layers + self.vocabulary // 3)
+
+    def __str__(self) -> str:
+        return f"{self.layers} layers × {self.width}"
+
+    @property
     def head_width(self) -> int:
         """Values of a head."""
         return self.head_size or self.width // self.heads
@@ -83,3 +169,70 @@ class Shape(BaseModel):
     def is_local(self, layer: int) -> bool:
         """True where the layer attends to a window only."""
         return layer % self.global_every != 0
+
+
+class ConvShape(BaseModel):
+    """One residual convolution net's architecture: arXiv 1512.03385, table 1 and section 4.2."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Literal["resnet"] = "resnet"
+    size: str = Field(description="a name of model/sizes.py, or blocks x width such as 3x64")
+    kind: Literal["basic", "bottleneck"] = "basic"
+    depths: tuple[int, ...] = Field(min_length=1, description="blocks of each stage")
+    widths: tuple[int, ...] = Field(min_length=1, description="channels of each stage")
+    first: int = Field(gt=0, description="channels of the stem")
+    stem: Literal["plain", "strided", "pooled"] = Field(description="3x3; 3x3 with stride 2; 7x7 with stride 2, pooled")
+    channels: int = Field(3, gt=0, description="numbers of a pixel")
+    image: int = Field(gt=0, description="side of a picture, in pixels; others may be given, too")
+
+    can_drop: ClassVar[bool] = False
+    causal: ClassVar[bool] = False
+    vocabulary: ClassVar[int] = 0
+    patch: ClassVar[int] = 0
+    class_token: ClassVar[bool] = False
+    dropout: ClassVar[float] = 0.0
+
+    @property
+    def width(self) -> int:
+        """Length of the vector of a step, and of a sample."""
+        return self.widths[-1]
+
+    @property
+    def layers(self) -> int:
+        """Residual blocks."""
+        return sum(self.depths)
+
+    @property
+    def channels_of_blocks(self) -> list[int]:
+        """(layers,)"""
+        return [width for width, depth in zip(self.widths, self.depths, strict=True) for _ in range(depth)]
+
+    @property
+    def strides(self) -> list[int]:
+        """(layers,): 2 at the first block of each stage but the first."""
+        return [2 if stage and not block else 1 for stage, depth in enumerate(self.depths) for block in range(depth)]
+
+    @property
+    def kept(self) -> dict[str, Any]:
+        """What a recipe keeps of it, as keys of its table `model`: with the signal they make the same shape again."""
+        return {"shape": self.name, "size": self.size}
+
+    @property
+    def weights(self) -> int:
+        """Roughly how many numbers are learnt."""
+        return sum((2 if self.kind == "bottleneck" else 18) * width**2 for width in self.channels_of_blocks)
+
+    def activations(self, steps: int) -> int:
+        """Roughly how many numbers of a sample are held for the gradient."""
+        side, total = self.image // {"plain": 1, "strided": 2, "pooled": 4}[self.stem], 0
+        for width, stride in zip(self.channels_of_blocks, self.strides, strict=True):
+            side = max(1, side // stride)
+            total += 6 * width * side**2
+        return total
+
+    def __str__(self) -> str:
+        return f"{self.layers} blocks, {'-'.join(map(str, self.widths))} channels"
+
+
+AnyShape = Shape | ConvShape

@@ -37,7 +37,7 @@ FRAMES = {
             "mask_token": ("[MASK]", "<mask>"),
         },
         ("pad_token", "cls_token", "sep_token", "mask_token"),
-        frozenset({"tokens", "sentences", "partner", "words", "class token"}),
+        frozenset({"tokens", "sentences", "partner", "words", "class token", "pooled"}),
     ),
     "stream": Frame(
         (END, *INFILL),

@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from firth.errors import InputError
-from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
+from firth.signal import Batch, Encoded, Facts, Sample, Signal, SignalConfig, stack_targets
 from firth.signals import _tokenizers
 from firth.signals._chunks import BATCH, ChunkEncoder, Flat, batches_by_length
 from firth.signals._frames import FRAMES, INFILL, check_roles, frame_of, roles_of, sizes_of, stack_stream
@@ -48,11 +48,6 @@ class Config(SignalConfig):
 TextConfig = Config  # inside the class, Config is the class attribute
 
 
-class Encoded(NamedTuple):
-    ids: np.ndarray  # int32 (n,), without special tokens
-    breaks: np.ndarray  # int32 (s,): offsets in ids at which a sentence starts, ascending, 0 left out
-
-
 class Pieces(NamedTuple):
     """A text, or a list of words, in pieces that remember where they come from."""
 
@@ -66,6 +61,8 @@ class Text(Signal):
 
     Config: ClassVar[type[SignalConfig]] = Config
     name: ClassVar[str] = "text"
+    objective: ClassVar[tuple[str, ...]] = ("masked-tokens",)
+    shape: ClassVar[str] = "modernbert"
     config: TextConfig
 
     def __init__(self, tokenizer: Tokenizer, config: TextConfig, roles: dict[str, str] | None = None):
@@ -115,6 +112,10 @@ class Text(Signal):
             end_id=self.sep_id if self.config.frame == "stream" else -1,
             infill_ids=infill if len(infill) == len(INFILL) else (),
         )
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return {"vocabulary": self.vocabulary, "positions": self.config.context, "pad_id": max(self.pad_id, 0)}
 
     def encode_flat(self, texts: list[str]) -> Flat:
         """Texts → all their tokens in one array, with offsets; texts of at most some MB together."""

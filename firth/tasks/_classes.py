@@ -16,14 +16,14 @@ from torch.nn.functional import cross_entropy
 
 from firth.errors import InputError, did_you_mean
 from firth.functional.random import Draw
-from firth.model.heads import PoolHead
+from firth.model.heads import pool_head
 from firth.objective import Loss, Objective, Term
 from firth.signal import Batch, Features, Finding, Sample
 from firth.task import Example, TaskConfig
 
 # B samples, T steps, D width, L classes
 
-POOLING = {"bert": "first"}  # shapes whose Hugging Face form pools one way only
+POOLING = {"bert": "first", "vit": "first", "resnet": "mean"}  # shapes whose Hugging Face form pools one way only
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -33,7 +33,8 @@ class Config(TaskConfig):
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
     pooling: Literal["auto", "mean", "first"] = Field(
-        "auto", description="vector of a sample: mean of its steps, or the first step; auto: first for bert, else mean"
+        "auto",
+        description="vector of a sample: mean of its steps, or the first step; auto: first for bert and vit, else mean",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the pooled vector dropped while training")
     class_weights: Literal["none", "balanced"] | dict[str, Factor] = Field(
@@ -99,7 +100,7 @@ def refuse_strangers(where: str, weights: Mapping[str, float], classes: Sequence
 
 
 class ClassHead(Objective):
-    """PoolHead (the shape's own), dropout, Linear(D, L): as *ForSequenceClassification of the shape has it."""
+    """The shape's own pooling head, dropout, Linear(D, L): as *ForSequenceClassification of the shape has it."""
 
     Config = Config
     config: Settings
@@ -116,7 +117,7 @@ class ClassHead(Objective):
             )
         shape = backbone.shape
         self.pooling = self._pooling(config, shape.name)
-        self.pool = PoolHead(shape)
+        self.pool = pool_head(shape)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(shape.width, self.outputs(config))
         self.temperature: float | None = None  # by which the last map was divided after training

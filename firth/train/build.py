@@ -6,23 +6,25 @@ Every method is found by its file name; nothing here knows one of them.
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from firth import find
-from firth.data.corpus import Corpus, open_corpus
+from firth.data.arrays import ArrayCorpus
+from firth.data.corpus import Corpus
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.interop.folder import model_folder, open_folder, open_shape
-from firth.model.encoder import Backbone
+from firth.model.backbones import backbone_of
 from firth.model.init import initialise
 from firth.model.layer_sum import LayerSum
-from firth.model.shape import Shape
-from firth.model.sizes import SHAPES, shape_of
+from firth.model.shape import AnyShape
+from firth.model.sizes import READS, SHAPES, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
@@ -30,7 +32,12 @@ from firth.train.describe import count, duration
 
 KIND = {"pretrain": "objectives", "adapt": "tasks"}
 DEFAULT_SHAPE = "modernbert"
-TITLES = {"bert": "BERT", "modernbert": "ModernBERT", "llama": "Llama", "gpt2": "GPT-2"}
+TITLES = {
+    "bert": "BERT", "modernbert": "ModernBERT", "llama": "Llama", "gpt2": "GPT-2", "vit": "ViT", "resnet": "ResNet",
+    "frames": "log-mel Transformer", "causal-frames": "causal log-mel Transformer", "wav2vec2": "wav2vec 2.0",
+    "hubert": "HuBERT",
+}  # fmt: skip
+AnyCorpus = Corpus | ArrayCorpus
 
 
 @dataclass
@@ -49,22 +56,31 @@ class Weights:
         return text + (f" · drawn anew: {_shorten(self.anew)}" if self.anew else "")
 
 
-def open_data(recipe: Recipe, show=None, before: Callable[[int], None] | None = None) -> Corpus:
-    """Read, split, tokenise and pack the data of the recipe; with model.source, by the source's own tokenizer.
+def signal_class(recipe: Recipe) -> type[Signal]:
+    """The class of the recipe's signal."""
+    return find.main_class(find.find("signals", recipe.signal), Signal)
+
+
+def store_of(signal: type[Signal]) -> Any:
+    """The module of data/ that reads and keeps the files of a signal."""
+    return import_module(f"firth.data.{signal.store}")
+
+
+def open_data(recipe: Recipe, show=None, before: Callable[[int], None] | None = None) -> AnyCorpus:
+    """Read, split, and tokenise or decode the data of the recipe; with model.source, as the source does.
 
     before: told the bytes that are about to be packed, where the cache does not have them; may refuse.
     """
     module = find.find("signals", recipe.signal)
     config = config_of(recipe, "signals", recipe.signal)
     signal = open_signal(recipe, recipe.model.source) if recipe.model.source else None
-    return open_corpus(recipe.data, module, config, recipe.seed, signal=signal, show=show, before=before)
+    store = store_of(signal_class(recipe))
+    return store.open_corpus(recipe.data, module, config, recipe.seed, signal=signal, show=show, before=before)
 
 
 def open_signal(recipe: Recipe, folder) -> Signal:
     """The fitted signal of a model folder, with the recipe's own keys."""
-    module = find.find("signals", recipe.signal)
-    cls: type[Signal] = find.main_class(module, Signal)
-    return cls.open(model_folder(folder), config_of(recipe, "signals", recipe.signal))
+    return signal_class(recipe).open(model_folder(folder), config_of(recipe, "signals", recipe.signal))
 
 
 def configs_of(recipe: Recipe) -> dict[str, ObjectiveConfig]:
@@ -79,8 +95,9 @@ def fill(recipe: Recipe, signal: Signal) -> Recipe:
         refuse_missing(name, config, signal)
         recipe = with_table(recipe, name, config.fill(signal.facts))
     shape = shape_for(recipe, signal)
-    taken = {key: getattr(shape, key) for key in ("layers", "width", "heads", "intermediate", "tied", "dropout")}
-    return filled(recipe, model=taken | {"key_heads": shape.groups, "shape": shape.name})
+    for name, config in configs_of(recipe).items():
+        recipe = with_table(recipe, name, config.fit(shape))
+    return filled(recipe, model=shape.kept)
 
 
 def refuse_missing(name: str, config: ObjectiveConfig, signal: Signal) -> None:
@@ -94,29 +111,46 @@ def refuse_missing(name: str, config: ObjectiveConfig, signal: Signal) -> None:
         )
 
 
-def shape_for(recipe: Recipe, signal: Signal) -> Shape:
-    """The shape of the source where there is one, else of the recipe."""
+def shape_for(recipe: Recipe, signal: Signal) -> AnyShape:
+    """The shape of the source where there is one, else of the recipe. Raises InputError for one of another signal."""
     model = recipe.model
     if model.source:
         shape = open_shape(model.source)
-        return shape.model_copy(update={"dropout": model.dropout}) if model.dropout is not None else shape
+        refuse_other_signal(shape.name, signal)
+        return (
+            shape
+            if model.dropout is None or not shape.can_drop
+            else shape.model_copy(update={"dropout": model.dropout})
+        )
     size = f"{model.layers}x{model.width}" if model.layers and model.width else model.size
-    given = {key: getattr(model, key) for key in ("heads", "intermediate", "key_heads", "tied")}
+    given = {key: getattr(model, key) for key in ("heads", "intermediate", "key_heads", "tied", "patch")}
     own = {key: value for key, value in given.items() if value is not None}
-    own["pad_id"] = max(signal.facts.pad_id, 0)
     name = model.shape or fitting_shape(recipe)
-    shape = shape_of(name, size, signal.facts.vocabulary, signal.config.context, **own)  # type: ignore[attr-defined]
+    refuse_other_signal(name, signal)
+    shape = shape_of(name, size, **signal.sizes, **own)
     dropout = 0.0 if model.dropout is None and recipe.verb == "pretrain" else model.dropout
-    return shape.model_copy(update={} if dropout is None else {"dropout": dropout})
+    return shape if dropout is None or not shape.can_drop else shape.model_copy(update={"dropout": dropout})
+
+
+def refuse_other_signal(name: str, signal: Signal) -> None:
+    """Raises InputError for a shape that reads what the signal does not offer."""
+    reads = READS.get(name)
+    if reads is not None and reads not in signal.facts.offers:
+        good = [one for one, read in READS.items() if read in signal.facts.offers]
+        raise InputError(
+            f"model.shape `{name}`",
+            f"reads {reads}, and the signal is `{signal.name}`",
+            f"Choose model.shape = {' or '.join(good)}.",
+        )
 
 
 def fitting_shape(recipe: Recipe) -> str:
     """The shape that goes with the objectives, where nobody named one."""
     wanted = (config.shape for config in configs_of(recipe).values())
-    return next((name for name in wanted if name), DEFAULT_SHAPE)
+    return next((name for name in wanted if name), signal_class(recipe).shape or DEFAULT_SHAPE)
 
 
-def refuse_sight(shape: Shape, parts: dict[str, Objective]) -> None:
+def refuse_sight(shape: AnyShape, parts: dict[str, Objective]) -> None:
     """Raises InputError for an objective that must see later steps in a shape that no tool lets see them, or the other
     way round."""
     for name, part in parts.items():
@@ -130,10 +164,10 @@ def refuse_sight(shape: Shape, parts: dict[str, Objective]) -> None:
             )
 
 
-def compose(recipe: Recipe, signal: Signal, shape: Shape | None = None) -> Composed:
+def compose(recipe: Recipe, signal: Signal, shape: AnyShape | None = None) -> Composed:
     """The objectives of a filled recipe over one freshly initialised backbone, in fp32 on the CPU."""
     shape = shape or shape_for(recipe, signal)
-    backbone = Backbone(shape, signal.embed(shape))
+    backbone = backbone_of(shape, signal.embed(shape))
     parts: dict[str, Objective] = {}
     for name, config in configs_of(recipe).items():
         module = find.find(KIND[recipe.verb], name)
@@ -142,13 +176,14 @@ def compose(recipe: Recipe, signal: Signal, shape: Shape | None = None) -> Compo
     refuse_sight(shape, parts)
     objective = Composed(backbone, parts)
     initialise(objective, shape, recipe.seed)
+    objective.begun()
     return objective
 
 
 def apply_choices(recipe: Recipe, objective: Composed) -> None:
     """Set what the probe chose: the attention kernel, and compiled blocks."""
     backbone: Any = objective.backbone
-    if recipe.train.attention != "auto":
+    if recipe.train.attention != "auto" and hasattr(backbone, "set_attention"):
         backbone.set_attention(recipe.train.attention)
     if recipe.train.compile == "on":
         allow_recompiling()
@@ -185,6 +220,7 @@ def load_weights(objective: Composed, source, reinitialise: int = 0) -> Weights:
     anew = [name for name in top(objective, reinitialise) if name in fits]
     loaded = {name: value for name, value in fits.items() if name not in anew}
     objective.load_state_dict(loaded, strict=False)
+    objective.begun()
     return Weights(sorted(loaded), sorted(new), sorted(unused), anew)
 
 
@@ -212,7 +248,9 @@ def start_weights(recipe: Recipe, objective: Composed, source: Source) -> dict[s
     if recipe.model.source or recipe.model.start == "random":
         return None
     module = find.find("starts", recipe.model.start)
-    return module.start(objective, source, Draw(recipe.seed))
+    told = module.start(objective, source, Draw(recipe.seed))
+    objective.begun()
+    return told
 
 
 def rows_of(recipe: Recipe) -> dict[str, Any]:
@@ -261,9 +299,11 @@ def learning(objective: Composed) -> int:
     return sum(p.numel() for p in objective.parameters() if p.requires_grad)
 
 
-def describe_data(corpus: Corpus) -> str:
+def describe_data(corpus: AnyCorpus) -> str:
     """50,000 documents · 11.6 M words · 214 duplicates dropped"""
     facts = corpus.facts
+    if "told" in facts:
+        return " · ".join(facts["told"])
     parts = [
         f"{facts['documents']:,} documents ({facts['unit']}s)"
         if facts.get("unit")
@@ -278,10 +318,10 @@ def describe_data(corpus: Corpus) -> str:
     return " · ".join(parts)
 
 
-def describe_model(shape: Shape, objective: Composed) -> str:
+def describe_model(shape: AnyShape, objective: Composed) -> str:
     """ModernBERT-shaped, 4 layers × 256, 5.3 M parameters, vocabulary 8,192"""
-    size = f"{shape.layers} layers × {shape.width}, {count(parameters(objective))} parameters"
-    return f"{TITLES[shape.name]}-shaped, {size}, vocabulary {shape.vocabulary:,}"
+    size = f"{shape}, {count(parameters(objective))} parameters"
+    return f"{TITLES[shape.name]}-shaped, {size}" + (f", vocabulary {shape.vocabulary:,}" if shape.vocabulary else "")
 
 
 def describe_start(facts: dict[str, Any]) -> str:

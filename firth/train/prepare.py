@@ -8,17 +8,19 @@ from typing import Any
 
 import torch
 
+from firth.data.cache import cache_folder
 from firth.data.corpus import Corpus
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import InputError
 from firth.model.shape import Shape
-from firth.objective import Composed
-from firth.recipe import Recipe, config_of
+from firth.objective import Before, Composed
+from firth.recipe import Recipe, config_of, with_table
 from firth.signal import Signal
 from firth.train import build, machine, plan, probe
 from firth.train.budget import Budget, Clock, refuse_reading
 from firth.train.describe import name as words
+from firth.train.former import vectors_of
 from firth.train.log import Recorded
 from firth.train.measure import measure
 from firth.train.plan import Plan
@@ -98,9 +100,19 @@ def data(work: Work) -> None:
     work.source = work.corpus.train(context=context, **rows)
     work.held_out = work.corpus.held_out(context=context, **rows)
     refuse_empty(work)
+    make_ready(work)
     work.facts["data"] = {"fingerprint": work.corpus.fingerprint, **plain_facts(work.corpus.facts)}
     work.line("Data", build.describe_data(work.corpus))
     work.clock.lap("data")
+
+
+def make_ready(work: Work) -> None:
+    """What the objectives do with the whole data before the first batch."""
+    place = cache_folder() / "ready" / work.corpus.fingerprint
+    encode = partial(vectors_of, work.recipe)
+    given = Before([work.source, work.held_out], work.signal, encode, place, work.recipe.seed, work.show.note)
+    for name, config in build.configs_of(work.recipe).items():
+        work.recipe = with_table(work.recipe, name, config.ready(given))
 
 
 def plain_facts(facts: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,191 @@
+"""Files, archives and tables → the bytes of pictures or recordings, one after the other, with name and label.
+
+What holds them: folders (sub-folders are labels), globs, archives, parquet whose cells hold bytes, tables of paths.
+"""
+
+import warnings
+import zipfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from firth.data import archives
+from firth.data.columns import SAMPLE, find_columns
+from firth.data.files import RIGHTS, File, Kinds, expand
+from firth.data.readers import table
+from firth.data.records import Problems, Where
+from firth.errors import InputError
+from firth.functional.cells import label_of
+from firth.signal import Media
+
+TABLES = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
+          ".pq": "parquet"}  # fmt: skip
+LARGEST = 1 << 30  # bytes of one picture or recording
+NAMING = ("csv", "jsonl")  # formats of tables that name files
+MEDIUM = "medium"  # the format of a file that is a sample itself
+FIELDS = {"bytes", "path"}  # of a cell of the `datasets` library
+NO_COLUMN = "Give a table with a column of paths, or of bytes as in parquet files of images."
+
+
+class Raw(NamedTuple):
+    """One picture or recording, not yet read."""
+
+    name: str
+    where: Where
+    label: str | None
+    read: Callable[[], bytes]  # raises OSError, archives.BROKEN, InputError
+    path: Path | None = None  # of the file that a table names
+
+
+def kinds_of(signal: type[Media]) -> Kinds:
+    """The files that hold samples of a signal."""
+    return Kinds(dict.fromkeys(signal.suffixes, MEDIUM) | TABLES, signal.readable)
+
+
+class Reading:
+    """The raw samples of some files, in order, as often as iterated; archives stay open while it is used as a context."""
+
+    def __init__(self, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems):
+        self.problems, self.label = problems, label
+        self.suffixes, self.readable = signal.suffixes, signal.readable
+        self.files = expand(paths, problems, kinds_of(signal))
+        self.archives = Archives()
+
+    def __enter__(self) -> "Reading":
+        self.quiet = warnings.catch_warnings()
+        self.quiet.__enter__()
+        warnings.simplefilter("ignore")  # of what decoders find odd but read
+        return self
+
+    def __exit__(self, *told) -> None:
+        self.quiet.__exit__(*told)
+        self.archives.close()
+
+    def __iter__(self) -> Iterator[Raw]:
+        for file in self.files:
+            if file.format == MEDIUM:
+                yield Raw(file.name, Where(file.name), file.label, self.archives.reader(file))
+            else:
+                yield from self._rows(file)
+
+    def some(self, count: int) -> Iterator[Raw]:
+        """About so many of them, spread over the files."""
+        media = [file for file in self.files if file.format == MEDIUM]
+        tables = [file for file in self.files if file.format != MEDIUM]
+        step = max(1, -(-len(media) // count))
+        for file in media[::step]:
+            yield Raw(file.name, Where(file.name), file.label, self.archives.reader(file))
+        for file in tables[:3]:
+            for number, raw in enumerate(self._rows(file, Problems(skip=True))):
+                if number >= count // 3:
+                    break
+                yield raw
+
+    @cached_property
+    def paths(self) -> list[Path]:
+        """The files that tables name, where they are there."""
+        tables = [file for file in self.files if file.format in NAMING and not file.member]
+        found = (raw.path for file in tables for raw in self._rows(file, Problems(skip=True)))
+        return [path for path in dict.fromkeys(found) if path is not None and path.is_file()]
+
+    def _rows(self, file: File, problems: Problems | None = None) -> Iterator[Raw]:
+        """The rows of a table: cells of bytes, or paths as seen from where the table lies."""
+        problems = self.problems if problems is None else problems
+        columns: tuple[str, str | None] | None = None
+        for where, row in table(file, problems, media=True):
+            columns = columns or self._columns(file, row)
+            cell, label = row.get(columns[0]), row.get(columns[1]) if columns[1] else file.label
+            name = cell_name(cell) or f"{where}"
+            yield Raw(name, where, None if label is None else label_of(label), *self._cell(file, cell))
+
+    def _columns(self, file: File, first: Mapping[str, Any]) -> tuple[str, str | None]:
+        """The column of the samples and that of the labels, by the first rows. Raises InputError."""
+        held = next((name for name, cell in first.items() if bytes_of(cell) or self._is_path(cell)), None)
+        if held is None:
+            raise InputError(file.name, "has no column with bytes or with paths of files", NO_COLUMN)
+        rows = [
+            {name: cell for name, cell in row.items() if name != held} | {held: "a"}
+            for _, row in zip(range(SAMPLE), (row for _, row in table(file, Problems(skip=True), media=True)), strict=False)
+        ]
+        return held, find_columns(rows, file.name, held, self.label).label
+
+    def _is_path(self, cell: Any) -> bool:
+        return isinstance(cell, str) and Path(cell).suffix.lower() in self.suffixes
+
+    def _cell(self, file: File, cell: Any) -> tuple[Callable[[], bytes], Path | None]:
+        """What reads a cell, and the file that it names."""
+        if (data := bytes_of(cell)) is not None:
+            return lambda: data, None
+        path = Path(cell_name(cell) or "")
+        beside = path if path.is_absolute() else file.path.parent / path
+        member = None
+        if file.member:
+            beside, member = file.path, str(Path(file.member).parent / path)
+        return self.archives.reader(File(beside, str(path), MEDIUM, member)), None if member else beside
+
+
+def bytes_of(cell: Any) -> bytes | None:
+    """The bytes in a cell, also in one of the `datasets` library; None for another cell."""
+    if isinstance(cell, Mapping) and cell.keys() <= FIELDS:
+        cell = cell.get("bytes")
+    return cell if isinstance(cell, bytes) else None
+
+
+def cell_name(cell: Any) -> str:
+    """The path in a cell, "" where there is none."""
+    path = cell.get("path") if isinstance(cell, Mapping) else cell
+    return path if isinstance(path, str) else ""
+
+
+class Archives:
+    """Zip archives, each opened once: their lists of contents are long. Reading is safe from several threads."""
+
+    def __init__(self) -> None:
+        self.stack, self.opened = ExitStack(), dict[Path, zipfile.ZipFile]()
+
+    def reader(self, file: File) -> Callable[[], bytes]:
+        return lambda: self.read(file)
+
+    def read(self, file: File) -> bytes:
+        """The bytes of a file or of a member. Raises OSError, archives.BROKEN, InputError for one that is too large."""
+        if file.member is None or file.packed:
+            with file.open() as stream:
+                return self._limited(stream, file)
+        with self.archive(file.path).open(file.member) as stream:
+            return self._limited(stream, file)
+
+    def archive(self, path: Path) -> zipfile.ZipFile:
+        if path not in self.opened:
+            self.opened[path] = self.stack.enter_context(zipfile.ZipFile(path))
+        return self.opened[path]
+
+    @staticmethod
+    def _limited(stream, file: File) -> bytes:
+        data = stream.read(LARGEST + 1)
+        if len(data) > LARGEST:
+            raise InputError(file.name, f"is larger than {LARGEST >> 20:,} MiB", archives.UNPACK)
+        return data
+
+    def close(self) -> None:
+        self.stack.close()
+        self.opened.clear()
+
+
+def trouble(error: Exception, raw: Raw) -> tuple[str, str] | None:
+    """What is wrong with a file that cannot be read, and what to do; None for an error of another kind."""
+    if isinstance(error, InputError):
+        return error.what, error.do
+    if isinstance(error, KeyError):
+        return "is not in the archive", "Check the path in the table."
+    if isinstance(error, archives.BROKEN):
+        return f"is damaged ({error})", archives.AGAIN
+    if isinstance(error, archives.Bomb):
+        return str(error), archives.UNPACK
+    if isinstance(error, FileNotFoundError):
+        return "no such file", "Check the path in the table."
+    if isinstance(error, OSError):
+        with suppress(TypeError):
+            return f"cannot be read ({error.strerror})", RIGHTS.replace("FILE", raw.name)
+    return None

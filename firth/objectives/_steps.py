@@ -1,0 +1,59 @@
+"""What objectives over the steps of a sound share: how many steps there are, and which of them are hidden."""
+
+from typing import ClassVar, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+
+from firth.functional import masking
+from firth.functional.random import Draw
+from firth.functional.steps import steps_of
+from firth.model.shape import Shape
+from firth.model.sound import input_of, lengths_of
+from firth.objective import ObjectiveConfig
+from firth.signal import Batch
+
+# B rows, T steps
+
+READ = frozenset({"frames", "frame_pad", "wave", "pad"})  # whichever of them are there
+
+
+class StepsConfig(ObjectiveConfig):
+    """Knows how many steps a sound becomes, before the encoder has seen it."""
+
+    reads: ClassVar[frozenset[str]] = READ
+
+    field: int = Field(1, ge=1, description="filled: frames or samples that a step sees")
+    stride: int = Field(1, ge=1, description="filled: frames or samples from one step to the next")
+
+    def fit(self, shape: Shape) -> Self:
+        sound = shape.sound
+        return self if sound is None else self.model_copy(update={"field": sound.field, "stride": sound.stride})
+
+    def steps(self, batch: Batch) -> np.ndarray:
+        """(B,) int64: real steps of each row."""
+        return steps_of(lengths_of(batch), self.field, self.stride).numpy()
+
+    def longest(self, batch: Batch) -> int:
+        """T of the batch."""
+        return max(1, steps_of(batch[input_of(batch)].shape[1], self.field, self.stride))
+
+
+class HidingConfig(StepsConfig):
+    """Hides runs of steps. What an objective before it has hidden stays hidden, and no more is."""
+
+    reads: ClassVar[frozenset[str]] = READ | {"hidden", "key"}
+    adds: ClassVar[frozenset[str]] = frozenset({"hidden"})
+
+    mask_start: float = Field(0.065, gt=0, le=1, description="share of the steps that begin a hidden run")
+    mask_span: int = Field(10, ge=1, description="steps of a run; runs overlap")
+
+    def hide(self, batch: Batch, draw: Draw) -> torch.Tensor:
+        """(B, T) bool: the steps to hide."""
+        if "hidden" in batch:
+            return batch["hidden"]
+        keys = batch.keys_
+        scores = draw.uniform(keys, "mask", self.longest(batch))
+        luck = draw.uniform(keys, "runs", 1)[:, 0]
+        return torch.from_numpy(masking.runs(scores, luck, self.steps(batch), self.mask_start, self.mask_span))

@@ -1,0 +1,134 @@
+"""What objectives that compare views of pictures share: drawing them on the CPU, making and encoding them on the device.
+"""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from firth.functional import augment
+from firth.functional.augment import Policy
+from firth.functional.random import Draw
+from firth.objective import Objective, ObjectiveConfig
+from firth.signal import Batch, Facts, Sample
+
+# B samples, V views, C channels, S pixels of a side, D width
+
+SHOWN = 8  # samples on a contact sheet
+GAP = 2  # pixels between pictures on a sheet
+PAPER = 255  # grey level between them
+SMALLEST = 64  # pixels; pictures with a shorter side are enlarged on a sheet
+
+
+class ViewsConfig(ObjectiveConfig):
+    """Settings that are not set are those of the preset; filled in, so that a recipe says what it did."""
+
+    needs: ClassVar[frozenset[str]] = frozenset({"pixels"})
+    reads: ClassVar[frozenset[str]] = frozenset({"pixels", "views"})
+    adds: ClassVar[frozenset[str]] = frozenset({"views"})
+    views: ClassVar[int] = 2  # views of a sample that count: items of the loss are so many times the samples
+
+    augment: Literal["natural", "microscopy", "satellite", "documents"] = Field(
+        "natural", description="preset of how views are drawn"
+    )
+    crop: float | None = Field(None, gt=0, le=1, description="smallest crop, share of the area; filled: by the preset")
+    colour: float = Field(1.0, ge=0, description="factor on the changes of brightness, contrast, saturation and hue")
+    grey: float | None = Field(None, ge=0, le=1, description="share of the views without colour; filled: by the preset")
+    blur: float | None = Field(None, ge=0, le=1, description="share of the views that are blurred; filled: by the preset")
+    solarise: float | None = Field(None, ge=0, le=1, description="share of the views inverted where bright; filled: 0")
+    cut: float | None = Field(None, ge=0, le=1, description="share of the views that lose a square; filled: 0")
+    degrees: float | None = Field(None, ge=0, le=180, description="rotation to either side; filled: by the preset")
+
+    def fill(self, facts: Facts) -> Self:
+        return self.model_copy(update=self.amounts())
+
+    def amounts(self) -> dict[str, float]:
+        """What is set, and what the preset has for the rest."""
+        preset = augment.PRESETS[self.augment]
+        own = {"crop": preset.crop[0]} | {name: getattr(preset, name) for name in OPEN}
+        return own | {name: value for name in own if (value := getattr(self, name)) is not None}
+
+    @property
+    def policy(self) -> Policy:
+        """How a view is drawn."""
+        preset, own = augment.PRESETS[self.augment], self.amounts()
+        colours = {name: self.colour * getattr(preset, name) for name in ("brightness", "contrast", "saturation")}
+        colours["hue"] = min(self.colour * preset.hue, 0.5)
+        return preset._replace(**own | {"crop": (own["crop"], max(own["crop"], preset.crop[1]))}, **colours)
+
+    @property
+    def policies(self) -> list[Policy]:
+        """Of each view that is drawn."""
+        return [self.policy] * 2
+
+    def prepare(self, batch: Batch, draw: Draw) -> Batch:
+        pixels = batch["pixels"]  # (B, C, H, W)
+        ratio = pixels.shape[3] / pixels.shape[2]
+        views = augment.draw_views(draw, batch.keys_, "views", self.policies, ratio)  # (B, V, P)
+        return Batch({**batch, "views": views}, counts={**batch.counts, self.terms[0]: self.views * len(views)})
+
+
+OPEN = ("grey", "blur", "solarise", "cut", "degrees")  # settings of the same name in Policy
+
+
+def look(backbone, pixels: Tensor) -> Tensor:
+    """(N, C, S, S) -> (N, D): one vector a picture."""
+    return backbone({"pixels": pixels}).pooled
+
+
+class ComparingViews(Objective):
+    """An objective over views; `forward` has passes of its own."""
+
+    collapses: ClassVar[bool] = True
+    vectors: ClassVar[bool] = True
+
+    def pictures(self, batch: Batch) -> Tensor:
+        """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""
+        return augment.views(batch["pixels"], batch["views"])
+
+    def pooled(self, batch: Batch) -> Tensor:
+        """(V·B, D): all views in one pass."""
+        return look(self.backbone, self.pictures(batch))
+
+
+# ------------------------------------------------------------------ what a person sees of them
+
+
+def tried(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, count: int = SHOWN) -> Batch | None:
+    """A batch of the first samples with the views that an epoch would draw; None where there is no sample."""
+    chosen = list(islice(samples, count))
+    return config.prepare(signal.stack(chosen), draw) if chosen else None
+
+
+def contact_sheet(columns: list[Tensor]) -> np.ndarray:
+    """(B, C, S, S) float in [0, 1] each -> (H, W, 3) uint8: a row for each sample, a column for each kind of picture."""
+    scale = max(1, round(SMALLEST / max(column.shape[-1] for column in columns)))
+    cells = [_framed(_visible(column), scale, max(c.shape[-1] for c in columns)) for column in columns]
+    rows = torch.cat(cells, 3)  # (B, 3, H + gap, V · (W + gap))
+    sheet = torch.cat(list(rows), 1)  # (3, B · (H + gap), V · (W + gap))
+    edged = torch.nn.functional.pad(sheet, (GAP, 0, GAP, 0), value=PAPER / 255)
+    return (255 * edged.clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
+
+
+def sheet_of_views(batch: Batch) -> np.ndarray:
+    """(H, W, 3) uint8: each sample, and beside it its views."""
+    pixels, drawn = batch["pixels"], batch["views"]
+    still = augment.draw_views(Draw(0), np.zeros(len(pixels), np.uint64), "sheet", [augment.STILL])  # square, as views
+    columns = torch.cat([still, drawn.cpu()], 1).unbind(1)
+    return contact_sheet([augment.apply(pixels.cpu(), column) for column in columns])
+
+
+def _visible(pixels: Tensor) -> Tensor:
+    """(B, C, S, S) -> (B, 3, S, S): the first three channels, or one thrice."""
+    return pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
+
+
+def _framed(pixels: Tensor, scale: int, side: int) -> Tensor:
+    """(B, 3, S, S) -> (B, 3, n, n): enlarged without smoothing, in a cell for the largest, with paper right and below."""
+    large = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
+    room = scale * (side - pixels.shape[-1]) + GAP
+    return torch.nn.functional.pad(large, (0, room, 0, room), value=PAPER / 255)

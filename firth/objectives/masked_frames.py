@@ -1,0 +1,81 @@
+"""Masked frames: hide runs of a sound and draw them again from what is heard before and after.
+
+Loss: the sum over hidden steps t of the mean of |x̂_t - x_t| over the numbers of a step (joined log-mel frames), over
+the number of hidden steps. Mockingjay: Liu et al. 2019, arXiv 1910.12638, section 2; TERA: arXiv 2007.06028, section 3.
+"""
+
+from typing import ClassVar, NamedTuple
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from firth.functional.losses import distance_sum
+from firth.functional.random import Draw
+from firth.model.sound import apart, joined
+from firth.objective import Loss, Objective, Term, quiet
+from firth.objectives._steps import HidingConfig
+from firth.signal import Batch, Features
+
+# B rows, T steps, N hidden steps, F frames, M bands, C numbers of a step
+
+
+class Config(HidingConfig):
+    needs: ClassVar[frozenset[str]] = frozenset({"frames"})
+    terms: ClassVar[tuple[str, ...]] = ("masked_frames",)
+    shape: ClassVar[str | None] = "frames"
+
+    mask_start: float = Field(0.05, gt=0, le=1, description="share of the steps that begin a hidden run")
+    mask_span: int = Field(5, ge=1, description="steps of a run; runs overlap")
+
+    def prepare(self, batch: Batch, draw: Draw) -> Batch:
+        hidden = self.hide(batch, draw)
+        counts = {**batch.counts, "masked_frames": int(hidden.sum())}
+        return Batch({**batch, "hidden": hidden}, counts=counts)
+
+
+Settings = Config  # the type, where the class below has its own name `Config`
+
+
+class MaskedFrames(Objective):
+    """A dense map, GELU, a norm, and a map to the frames of a step, at the hidden steps only."""
+
+    Config = Config
+    config: Settings
+    causal = False
+
+    def __init__(self, config: Settings, backbone):
+        super().__init__(config, backbone)
+        width, sound = backbone.shape.width, backbone.shape.sound
+        self.join = sound.join
+        self.head = nn.Sequential(
+            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width), nn.Linear(width, sound.join * sound.bands)
+        )
+
+    def loss(self, features: Features, batch: Batch) -> Loss:
+        hidden = batch["hidden"].flatten().nonzero()[:, 0]  # (N,)
+        target = joined(batch["frames"], self.join).flatten(0, 1).index_select(0, hidden)  # (N, C)
+        guess = self.head(features.values.flatten(0, 1).index_select(0, hidden))
+        count = batch.counts["masked_frames"]
+        level = distance_sum(torch.zeros_like(target), target)  # what it costs to say the mean
+        metrics = {"masked_frames_of_mean": Term(level, count)}
+        return Loss({"masked_frames": Term(distance_sum(guess, target), count)}, metrics)
+
+
+class Redrawn(NamedTuple):
+    """A sound as it is, as the model saw it, and as it drew it again; each (F, M)."""
+
+    true: Tensor
+    seen: Tensor
+    drawn: Tensor
+
+
+def redrawn(objective, batch: Batch) -> list[Redrawn]:
+    """For each row of a prepared batch. objective: a MaskedFrames, or a Composed that has one."""
+    part = objective if isinstance(objective, MaskedFrames) else objective.parts["masked-frames"]
+    with quiet(part.backbone, part), torch.no_grad():
+        guess = part.head(part.encode(batch).values)  # (B, T, C)
+    true, bands = joined(batch["frames"], part.join), batch["frames"].shape[2]
+    hidden = batch["hidden"][..., None]
+    seen, drawn = true.masked_fill(hidden, 0), torch.where(hidden, guess.to(true.dtype), true)
+    return [Redrawn(*row) for row in zip(*(apart(one, bands) for one in (true, seen, drawn)), strict=True)]

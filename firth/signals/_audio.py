@@ -1,0 +1,140 @@
+"""Sound files → mono samples at one rate, block by block: hours of a recording take no more memory than seconds.
+
+libsndfile reads wav, flac, mp3, ogg and opus of any width and number of channels; soxr changes the rate (its setting
+"HQ"). Channels are averaged. Samples that are no numbers (NaN, infinite) become silence and are counted.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NamedTuple
+
+import numpy as np
+
+from firth.signal import Unreadable
+
+Source = str | Path | IO[bytes]  # a file, or a stream that can be searched
+
+SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
+BLOCK = 1 << 20  # samples of all channels read at once
+RATES = (1_000, 768_000)  # samples a second that a recording can have
+CLIPPED = 32_767 / 32_768  # a sample as loud as that is at the end of its range
+NO_NUMBERS = 0.01  # share of samples beyond which a file is refused
+CONVERT = "Convert it to wav or flac, or leave it out; --skip-bad leaves out such files."
+RECORD = "Record it again, or leave it out; --skip-bad leaves out such files."
+
+
+class Header(NamedTuple):
+    """What the head of a file says."""
+
+    rate: int  # samples a second
+    channels: int
+    samples: int  # in each channel
+    form: str  # "WAV, PCM_16"
+
+    @property
+    def seconds(self) -> float:
+        return self.samples / self.rate
+
+
+@dataclass
+class Heard:
+    """What was found on the way through a file, in samples of its own rate, all channels together."""
+
+    samples: int = 0
+    no_numbers: int = 0
+    clipped: int = 0
+    peak: float = 0.0
+
+    def listen(self, block: np.ndarray) -> np.ndarray:
+        """Count, and return the block with what is no number silent."""
+        bad = ~np.isfinite(block)
+        self.samples += block.size
+        if bad.any():
+            self.no_numbers += int(bad.sum())
+            block = np.where(bad, np.float32(0), block)
+        loud = np.abs(block)
+        self.clipped += int((loud >= CLIPPED).sum())
+        self.peak = max(self.peak, float(loud.max(initial=0)))
+        return block
+
+    def refuse(self) -> None:
+        """Raises Unreadable at the end of a file without sound, or with too little of it that is a number."""
+        if not self.samples:
+            raise Unreadable("holds no sample", RECORD)
+        if self.no_numbers > NO_NUMBERS * self.samples:
+            raise Unreadable(f"{self.no_numbers / self.samples:.0%} of its samples are no numbers", RECORD)
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[Any]:
+    """The file as soundfile has it. Raises Unreadable, OSError."""
+    import soundfile
+
+    with open(source, "rb") if isinstance(source, str | Path) else _kept_open(source) as stream:
+        try:
+            with soundfile.SoundFile(stream) as sound:
+                _refuse(sound)
+                yield sound
+        except soundfile.LibsndfileError as error:
+            what = str(error.error_string).strip().rstrip(".")
+            raise Unreadable(f"cannot be read as sound ({what})", CONVERT) from None
+
+
+@contextmanager
+def _kept_open(stream: IO[bytes]) -> Iterator[IO[bytes]]:
+    stream.seek(0)
+    yield stream
+
+
+def _refuse(sound) -> None:
+    """Raises Unreadable for what no recorder writes."""
+    if not RATES[0] <= sound.samplerate <= RATES[1]:
+        raise Unreadable(f"has {sound.samplerate:,} samples a second", CONVERT)
+
+
+def header(source: Source) -> Header:
+    """By the head of the file alone. Raises Unreadable."""
+    with opened(source) as sound:
+        return Header(sound.samplerate, sound.channels, sound.frames, f"{sound.format}, {sound.subtype}")
+
+
+def blocks(source: Source, rate: int, heard: Heard | None = None) -> Iterator[np.ndarray]:
+    """float32 (n,) blocks of one channel at `rate`, in [-1, 1] where the file keeps to that. Raises Unreadable.
+
+    heard: counts on the way. A file that ends early gives what there is of it.
+    """
+    import soxr
+
+    heard = heard if heard is not None else Heard()
+    with opened(source) as sound:
+        change = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32") if sound.samplerate != rate else None
+        for block in _read(sound):
+            mono = heard.listen(block).mean(1, dtype=np.float32)
+            yield mono if change is None else change.resample_chunk(mono)
+        heard.refuse()
+        if change is not None:
+            yield change.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _read(sound) -> Iterator[np.ndarray]:
+    """float32 (n, channels), until nothing more comes."""
+    size = max(1, BLOCK // sound.channels)
+    while len(block := sound.read(size, dtype="float32", always_2d=True)):
+        yield block
+
+
+def whole(source: Source, rate: int, heard: Heard | None = None) -> np.ndarray:
+    """float32 (n,): all of a file that fits into memory. Raises Unreadable."""
+    return np.concatenate([np.empty(0, np.float32), *blocks(source, rate, heard)])
+
+
+def to_int16(wave: np.ndarray) -> np.ndarray:
+    """[-1, 1] → 16 bit, to the nearest; what is louder is clipped. 16-bit files come back as they were."""
+    return np.clip(np.rint(wave * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
+
+
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """16 bit → float32 in [-1, 1)."""
+    return samples.astype(np.float32) / np.float32(32_768)

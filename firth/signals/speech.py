@@ -1,0 +1,234 @@
+"""Sound as a signal: recordings of any kind become clips of one rate, clips become log-mel frames or waves.
+
+Log-mel frames as Kaldi's (functional/mel.py), for encoders that are light; waves as wav2vec 2.0 reads them (arXiv
+2006.11477, section 4.2): mean 0 and variance 1 in each clip. The objective's needs decide which.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from firth.errors import InputError
+from firth.functional import mel, segments
+from firth.functional.mel import Grid, frame_count
+from firth.functional.sound import standardised
+from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
+from firth.signals import _audio
+from firth.signals._audio import Heard, Source
+
+# B clips, N samples, T frames, M bands
+
+Note = Callable[[str, str], None]  # what was found in a file, what to do about it
+
+MANY_CLIPPED = 0.001  # share of samples at the end of their range, from which a recording is named
+OPENS = {  # what transformers must know to read waves as they were read here
+    "feature_extractor_type": "Wav2Vec2FeatureExtractor",
+    "feature_size": 1,
+    "padding_value": 0.0,
+    "padding_side": "right",
+    "return_attention_mask": True,
+}
+
+
+class Config(SignalConfig):
+    """The table `speech`."""
+
+    rate: int = Field(16_000, ge=4_000, le=192_000, description="samples a second that all recordings are brought to")
+    front: Literal["mel", "wave"] = "mel"  # what a model reads: log-mel frames, or samples; by the objective
+    mels: int = Field(80, ge=4, le=512, description="bands of a log-mel frame")
+    window: float = Field(25.0, gt=0, description="milliseconds of a frame")
+    hop: float = Field(10.0, gt=0, description="milliseconds from frame to frame")
+    low: float = Field(20.0, ge=0, description="Hz: the lower edge of the lowest band")
+    high: float = Field(0.0, ge=0, description="Hz: the upper edge of the highest band; 0: half the rate")
+    normalise: Literal["level", "bands", "none"] = "level"  # of each clip: all together, or (mel) band by band
+    longest: float = Field(10.0, gt=0, description="seconds of a sample; longer segments are cut evenly")
+    segment: float = Field(20.0, gt=0, description="seconds beyond which a recording is cut, where it is quietest")
+    trim: bool = False  # silence at the edges of recordings, and segments of silence, are left out
+    loudness: bool = False  # recordings are brought to one loudness, -26 dB under full scale
+
+    @classmethod
+    def suited(cls, needs: frozenset[str]) -> dict[str, Any]:
+        return {"front": "wave"} if "wave" in needs else {}
+
+    @property
+    def in_words(self) -> bool:
+        return False
+
+    @property
+    def grid(self) -> Grid:
+        window, hop = (max(1, round(self.rate * time / 1000)) for time in (self.window, self.hop))
+        return Grid(self.rate, window, hop, self.mels, self.low, self.high)
+
+
+SpeechConfig = Config  # inside the class, Config is the class attribute
+
+
+class Speech(Media):
+    """Clips of one rate, int16 as they are kept, float where a model reads them."""
+
+    Config: ClassVar[type[SignalConfig]] = Config
+    name: ClassVar[str] = "speech"
+    suffixes: ClassVar[frozenset[str]] = frozenset(_audio.SUFFIXES)
+    readable: ClassVar[str] = ".wav, .flac, .mp3, .ogg, .opus, .aiff"
+    dtype: ClassVar[str] = "int16"
+    objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
+    shape: ClassVar[str] = "frames"
+    unit: ClassVar[Unit] = Unit("clip", "seconds")
+    config: SpeechConfig
+
+    def __init__(self, config: SpeechConfig):
+        self.config = config
+
+    @property
+    def facts(self) -> Facts:
+        wave = self.config.front == "wave"
+        offers = frozenset({"wave" if wave else "frames", "pooled", "time"})
+        return Facts(offers=offers, bands=0 if wave else self.config.mels)
+
+    # ------------------------------------------------------------------ files
+
+    @classmethod
+    def look(cls, source: Source) -> Look:
+        head = _audio.header(source)
+        return Look(head.form, (head.samples,), {"rate": head.rate, "channels": head.channels})
+
+    @classmethod
+    def fit(cls, looks: list[Look], config: SpeechConfig) -> Self:
+        return cls(config)
+
+    def pieces(self, source: Source, note: Note | None = None) -> Iterator[np.ndarray]:
+        """int16 (n,) segments of a recording, one after the other. Raises Unreadable."""
+        heard, config = Heard(), self.config
+        blocks = _audio.blocks(source, config.rate, heard)
+        for segment in segments.segments(blocks, config.rate, config.segment):
+            if len(changed := self._changed(segment)):
+                yield _audio.to_int16(changed)
+        for what, do in remarks(heard):
+            if note:
+                note(what, do)
+
+    def _changed(self, wave: np.ndarray) -> np.ndarray:
+        """Without silence at its edges, at one loudness, where that is asked for."""
+        wave = segments.trimmed(wave, self.config.rate) if self.config.trim else wave
+        return segments.levelled(wave) if self.config.loudness else wave
+
+    def decode(self, source: Source) -> np.ndarray:
+        """int16 (n,): a recording in one piece. Raises Unreadable."""
+        return _audio.to_int16(self._changed(_audio.whole(source, self.config.rate)))
+
+    @property
+    def form(self) -> tuple[int, ...]:
+        return (-1,)
+
+    @property
+    def window(self) -> int:
+        return max(1, round(self.config.longest * self.config.rate))
+
+    @property
+    def decoding(self) -> dict[str, Any]:
+        return self.config.model_dump(include={"rate", "segment", "trim", "loudness"})
+
+    def told(self, looks: list[Look]) -> list[str]:
+        """["2.6 h", "16,000 Hz", "mono"]"""
+        hours = sum(one.size[0] / one.told["rate"] for one in looks) / 3600
+        rates = Counter(one.told["rate"] for one in looks).most_common(3)
+        channels = Counter(one.told["channels"] for one in looks)
+        shown = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
+        kinds = [name for name, some in (("mono", channels[1]), ("stereo", channels[2])) if some]
+        return [shown, " and ".join(f"{rate:,} Hz" for rate, _ in rates), " and ".join(kinds) or "several channels"]
+
+    # ------------------------------------------------------------------ batches
+
+    def length(self, sample: Sample) -> int:
+        """Frames, or samples of sound."""
+        size = len(sample.parts[0])
+        return size if self.config.front == "wave" else int(frame_count(size, self.config.grid))
+
+    def stack(self, samples: list[Sample]) -> Batch:
+        """`frames` (B, T, M) and `frame_pad`, or `wave` (B, N) and `pad`; the latter only where rows are uneven."""
+        wave, lengths = rows([sample.parts[0] for sample in samples])
+        batch = Batch(stack_targets(samples))
+        if self.config.front == "wave":
+            batch["wave"] = wave if self.config.normalise == "none" else standardised(wave, lengths)
+            return _padded(batch, "pad", wave.shape[1], lengths)
+        frames, counts = mel.log_mel(wave, lengths, self.config.grid), frame_count(lengths, self.config.grid)
+        batch["frames"] = mel.normalised(frames, counts, self.config.normalise)
+        return _padded(batch, "frame_pad", frames.shape[1], counts)
+
+    def encode(self, inputs: list[Any]) -> list[Encoded]:
+        """Files or streams → what a model reads of each."""
+        return [Encoded(self.decode(source)) for source in inputs]
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        return {"bands": self.facts.bands}
+
+    def embed(self, shape) -> nn.Module:
+        """Frames (B, T, M) or waves (B, N) → steps (B, S, D)."""
+        from firth.model.sound import embedding_of
+
+        return embedding_of(shape)
+
+    # ------------------------------------------------------------------ beside a model
+
+    def save(self, folder) -> None:
+        """preprocessor_config.json: of waves as transformers' Wav2Vec2FeatureExtractor has it."""
+        folder, config = Path(folder), self.config
+        folder.mkdir(parents=True, exist_ok=True)
+        theirs = OPENS | {"sampling_rate": config.rate, "do_normalize": config.normalise != "none"}
+        kept = (theirs if config.front == "wave" else {}) | {"firth": config.model_dump(mode="json")}
+        (folder / "preprocessor_config.json").write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
+
+    @classmethod
+    def open(cls, folder, config: SpeechConfig | None = None) -> Self:
+        """What a model folder says of its sound; of `config` only the length of samples is taken."""
+        stored = _read(Path(folder) / "preprocessor_config.json")
+        if "firth" in stored:
+            own = Config(**stored["firth"])
+        else:
+            level: Literal["level", "none"] = "level" if stored.get("do_normalize", True) else "none"
+            own = Config(rate=stored.get("sampling_rate", 16_000), front="wave", normalise=level)
+        return cls(own if config is None else own.model_copy(update={"longest": config.longest}))
+
+
+def rows(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """int16 clips → (B, N) float32 in [-1, 1), and how many samples each has (B,)."""
+    lengths = torch.tensor([len(clip) for clip in clips])
+    wave = np.zeros((len(clips), max(1, int(lengths.max()))), np.float32)
+    for row, clip in zip(wave, clips, strict=True):
+        row[: len(clip)] = _audio.to_float(clip)
+    return torch.from_numpy(wave), lengths
+
+
+def _padded(batch: Batch, name: str, size: int, lengths: Tensor) -> Batch:
+    """With (B, size) bool under `name`, True where there is nothing; only where there is such a place."""
+    if int(lengths.min()) < size:
+        batch[name] = torch.arange(size) >= lengths[:, None]
+    return batch
+
+
+def remarks(heard: Heard) -> Iterator[tuple[str, str]]:
+    """What a person should know of a recording that was read."""
+    if heard.no_numbers:
+        what = f"{heard.no_numbers:,} of {heard.samples:,} samples are no numbers, and count as silence"
+        yield what, "Look at how it was made."
+    if heard.clipped > MANY_CLIPPED * heard.samples:
+        yield f"{heard.clipped / heard.samples:.1%} of its samples are clipped", "Record it at a lower level."
+    if heard.samples and heard.peak == 0:
+        yield "is silent throughout", "Leave it out."
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """The JSON of a file. Raises InputError where there is none."""
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        do = "Give the folder of a model for sound; it has a preprocessor_config.json."
+        raise InputError(path, f"cannot be read ({error})", do) from None
