@@ -196,3 +196,11 @@ def test_silence_becomes_zero_and_one_frame_is_finite():
     assert torch.isfinite(mel.normalised(torch.randn(1, 1, 4), by="bands")).all()
     frames = torch.randn(1, 5, 4)
     torch.testing.assert_close(mel.normalised(frames, by="none"), frames)
+
+
+def test_moments_are_mean_and_deviation_of_the_real_frames():
+    frames = torch.randn(2, 30, 4, generator=torch.Generator().manual_seed(3))
+    found = mel.moments(frames, torch.tensor([30, 11]))
+    for row, length in ((0, 30), (1, 11)):
+        part = frames[row, :length]
+        torch.testing.assert_close(found[row], torch.cat([part.mean(0), part.std(0, unbiased=False)]))

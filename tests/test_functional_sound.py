@@ -170,3 +170,8 @@ def test_a_clip_changes_alike_alone_and_in_a_batch(name):
         length = int(lengths[row])
         alone = CHANGES[name](wave[row : row + 1, :length], None, slice(row, row + 1))
         torch.testing.assert_close(together[row, :length], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def test_clips_are_padded_with_silence():
+    wave, lengths = sound.padded([np.array([-32_768, 16_384], np.int16), np.array([1], np.int16)])
+    assert wave.tolist() == [[-1.0, 0.5], [2.0**-15, 0.0]] and lengths.tolist() == [2, 1]

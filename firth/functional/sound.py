@@ -4,6 +4,7 @@ What is drawn is drawn by key on the CPU (`between`, `spans_of`); what is done w
 stays 0, and a clip comes out the same alone and in a batch.
 """
 
+from collections.abc import Sequence
 from math import pi
 
 import numpy as np
@@ -50,6 +51,15 @@ def spans_of(
 
 
 # ------------------------------------------------------------------ waves
+
+
+def padded(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
+    """int16 clips -> (B, N) float32 in [-1, 1), and how many samples each has (B,)."""
+    lengths = torch.tensor([len(clip) for clip in clips])
+    wave = np.zeros((len(clips), max(1, int(lengths.max()))), np.float32)
+    for row, clip in zip(wave, clips, strict=True):
+        row[: len(clip)] = clip / np.float32(32_768)
+    return torch.from_numpy(wave), lengths
 
 
 def standardised(wave: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -4,6 +4,7 @@ libsndfile reads wav, flac, mp3, ogg and opus of any width and number of channel
 "HQ"). Channels are averaged. Samples that are no numbers (NaN, infinite) become silence and are counted.
 """
 
+import io
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ import numpy as np
 
 from firth.signal import Unreadable
 
-Source = str | Path | IO[bytes]  # a file, or a stream that can be searched
+Source = str | Path | bytes | IO[bytes]  # a file, what is in it, or a stream that can be searched
 
 SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64", ".rf64")
 BLOCK = 1 << 20  # samples of all channels read at once
@@ -72,7 +73,7 @@ def opened(source: Source) -> Iterator[Any]:
     """The file as soundfile has it. Raises Unreadable, OSError."""
     import soundfile
 
-    with open(source, "rb") if isinstance(source, str | Path) else _kept_open(source) as stream:
+    with _stream(source) as stream:
         try:
             with soundfile.SoundFile(stream) as sound:
                 _refuse(sound)
@@ -83,9 +84,15 @@ def opened(source: Source) -> Iterator[Any]:
 
 
 @contextmanager
-def _kept_open(stream: IO[bytes]) -> Iterator[IO[bytes]]:
-    stream.seek(0)
-    yield stream
+def _stream(source: Source) -> Iterator[IO[bytes]]:
+    """Closed afterwards where it was opened here."""
+    if isinstance(source, str | Path):
+        with open(source, "rb") as stream:
+            yield stream
+    else:
+        stream = io.BytesIO(source) if isinstance(source, bytes) else source
+        stream.seek(0)
+        yield stream
 
 
 def _refuse(sound) -> None:

@@ -6,7 +6,7 @@ Log-mel frames as Kaldi's (functional/mel.py), for encoders that are light; wave
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from firth.errors import InputError
 from firth.functional import mel, segments
 from firth.functional.mel import Grid, frame_count
-from firth.functional.sound import standardised
+from firth.functional.sound import padded, standardised
 from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
 from firth.signals import _audio
 from firth.signals._audio import Heard, Source
@@ -153,7 +153,7 @@ class Speech(Media):
 
     def stack(self, samples: list[Sample]) -> Batch:
         """`frames` (B, T, M) and `frame_pad`, or `wave` (B, N) and `pad`; the latter only where rows are uneven."""
-        wave, lengths = rows([sample.parts[0] for sample in samples])
+        wave, lengths = padded([sample.parts[0] for sample in samples])
         batch = Batch(stack_targets(samples))
         if self.config.front == "wave":
             batch["wave"] = wave if self.config.normalise == "none" else standardised(wave, lengths)
@@ -196,15 +196,6 @@ class Speech(Media):
             level: Literal["level", "none"] = "level" if stored.get("do_normalize", True) else "none"
             own = Config(rate=stored.get("sampling_rate", 16_000), front="wave", normalise=level)
         return cls(own if config is None else own.model_copy(update={"longest": config.longest}))
-
-
-def rows(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
-    """int16 clips → (B, N) float32 in [-1, 1), and how many samples each has (B,)."""
-    lengths = torch.tensor([len(clip) for clip in clips])
-    wave = np.zeros((len(clips), max(1, int(lengths.max()))), np.float32)
-    for row, clip in zip(wave, clips, strict=True):
-        row[: len(clip)] = _audio.to_float(clip)
-    return torch.from_numpy(wave), lengths
 
 
 def _padded(batch: Batch, name: str, size: int, lengths: Tensor) -> Batch:
