@@ -20,7 +20,7 @@ from firth.functional.cells import listed
 from firth.functional.random import Draw
 from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Features, Sample, Signal, answered
-from firth.task import Example, Outcome, TaskConfig
+from firth.task import Example, Outcome, TaskConfig, parts_of
 from firth.tasks._one_label import samples_of
 
 # B clips, T steps, U units of a transcript, V classes: the units, and the blank before them
@@ -179,15 +179,14 @@ def part_of(objective) -> Transcribe:
 
 
 def predict(
-    objective, signal, texts: Sequence[str | Sequence[str]], numbers: Sequence[int] = (), top: int | None = None
+    objective, signal, texts: Sequence[Any], numbers: Sequence[int] = (), top: int | None = None
 ) -> list[Prediction]:
     """One Prediction per clip, in one batch; `top` = how many transcripts are named (None: the likeliest alone)."""
     if not texts:
         return []
     part = part_of(objective)
-    lists = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-    found = heard(part, signal.stack(samples_of(signal, lists)))
-    return [prediction(part.config, " | ".join(parts), one, top or 1) for parts, one in zip(lists, found, strict=True)]
+    found = heard(part, signal.stack(samples_of(signal, [(text,) for text in texts])))
+    return [prediction(part.config, str(text), one, top or 1) for text, one in zip(texts, found, strict=True)]
 
 
 def prediction(config: Settings, name: str, shares: np.ndarray, top: int) -> Prediction:
@@ -220,7 +219,7 @@ def exported(part: Transcribe, features: Features) -> dict[str, Tensor]:
 
 def over(part: Transcribe, signal, examples: Sequence[Example], run: Callable[[np.ndarray], Any]) -> list[Any]:
     """What `run` makes of the log-probabilities of each example, in their order."""
-    samples = samples_of(signal, [one.parts or (one.text,) for one in examples])
+    samples = samples_of(signal, [parts_of(one) for one in examples])
     return answered(lambda batch: [run(one) for one in heard(part, batch)], signal, samples)
 
 

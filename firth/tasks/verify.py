@@ -21,7 +21,7 @@ from firth.functional.random import Draw, permute
 from firth.functional.verification import balanced, cosines, equal_error
 from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Features, Sample, Signal, answered
-from firth.task import Example, Outcome, TaskConfig
+from firth.task import Example, Outcome, TaskConfig, parts_of
 from firth.tasks._one_label import samples_of
 
 # B clips, T steps, D width, E width of a vector, L speakers, N pairs
@@ -143,32 +143,32 @@ def part_of(objective) -> Verify:
 
 
 def predict(
-    objective, signal, texts: Sequence[str | Sequence[str]], numbers: Sequence[int] = (), top: int | None = None
+    objective, signal, texts: Sequence[Any], numbers: Sequence[int] = (), top: int | None = None
 ) -> list[Prediction]:
     """One Prediction per pair of clips. Raises InputError for an input that is no pair."""
     part, pairs = part_of(objective), [pair_of(text, number) for number, text in enumerate(texts, 1)]
-    clips = {name: place for place, name in enumerate(dict.fromkeys(name for pair in pairs for name in pair))}
-    vectors = vectors_of(part, signal, list(clips))
-    first, second = (np.array([clips[pair[side]] for pair in pairs], np.int64) for side in (0, 1))
+    clips = {str(clip): clip for pair in pairs for clip in pair}  # each is heard once
+    places = {name: place for place, name in enumerate(clips)}
+    vectors = vectors_of(part, signal, list(clips.values()))
+    first, second = (np.array([places[str(pair[side])] for pair in pairs], np.int64) for side in (0, 1))
     scores, threshold = cosines(vectors, first, second), part.threshold
     return [
-        Prediction(" | ".join(pair), score, None if threshold is None else score >= threshold)
+        Prediction(" | ".join(map(str, pair)), score, None if threshold is None else score >= threshold)
         for pair, score in zip(pairs, scores.tolist(), strict=True)
     ]
 
 
-def pair_of(text: str | Sequence[str], number: int) -> tuple[str, str]:
-    """Two names; of one string, around a `|`."""
-    names = [name.strip() for name in text.split("|")] if isinstance(text, str) else list(text)
-    if len(names) != 2 or not all(names):
-        where = f"input {number}, `{text if isinstance(text, str) else ' | '.join(text)}`"
+def pair_of(given: Any, number: int) -> tuple[Any, Any]:
+    """Two clips; of one string, the names around a `|`."""
+    clips = [name.strip() for name in given.split("|")] if isinstance(given, str) else given
+    if not isinstance(clips, tuple | list) or hasattr(clips, "array") or len(clips) != 2:
         do = 'Write "first.wav | second.wav", or give a table with columns `first` and `second`.'
-        raise InputError(where, "is no pair of clips", do)
-    return names[0], names[1]
+        raise InputError(f"input {number}, `{given}`", "is no pair of clips", do)
+    return clips[0], clips[1]
 
 
-def vectors_of(part: Verify, signal, clips: Sequence[str]) -> np.ndarray:
-    """(B, E) vectors of clips by name, in their order."""
+def vectors_of(part: Verify, signal, clips: Sequence[Any]) -> np.ndarray:
+    """(B, E) vectors of clips, in their order."""
     samples = samples_of(signal, [(clip,) for clip in clips])
     return np.stack(answered(lambda batch: list(vectors_in(part, batch)), signal, samples))
 
@@ -210,7 +210,7 @@ def settle(objective, signal, examples: Sequence[Example]) -> dict[str, Any]:
     pairs = trials([str(one.label) for one in examples], part.config.pairs)
     if not pairs.same.any() or pairs.same.all():
         return {}
-    vectors = vectors_of(part, signal, [one.text for one in examples])
+    vectors = vectors_of(part, signal, [parts_of(one)[0] for one in examples])
     part.threshold = equal_error(cosines(vectors, pairs.first, pairs.second), pairs.same).threshold
     return {"threshold": part.threshold}
 
@@ -218,7 +218,7 @@ def settle(objective, signal, examples: Sequence[Example]) -> dict[str, Any]:
 def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
     """The score over pairs of examples; `right`: each clip's part in 1 - the mean of both errors."""
     part = part_of(objective)
-    vectors = vectors_of(part, signal, [one.text for one in examples])
+    vectors = vectors_of(part, signal, [parts_of(one)[0] for one in examples])
     return judged(part.config, examples, vectors)
 
 
