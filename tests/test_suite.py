@@ -74,7 +74,7 @@ def test_suites_that_come_along_are_whole(name):
     found = parsed(suites.HERE / f"{name}.toml")
     assert isinstance(found, Suite) and found.data
     for task in found.tasks.values():
-        settings = {key: value for key, value in (found.settings | task.settings).items()}
+        settings = found.settings | task.settings
         recipe = apply_settings(Recipe(verb="adapt", objective=(task.task,)), settings)
         assert recipe.model.frozen and recipe.model.layer_sum
 
