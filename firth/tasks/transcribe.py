@@ -60,6 +60,10 @@ class Config(TaskConfig):
     def classed(self) -> bool:
         return False
 
+    def classes_of(self, example: Example) -> tuple[str, ...]:
+        """None: parts are cut without regard to what is said."""
+        return ()
+
     def look(self, examples: Sequence[Example]) -> Self:
         if self.units != "auto" or not examples:
             return self
