@@ -148,3 +148,11 @@ def test_a_head_that_reads_all_layers_is_not_exported(run, tmp_path):
         f"{run}: its head reads all layers, and other tools are given the last one. "
         "Say --vectors, or adapt without model.layer_sum."
     )
+
+
+def test_the_page_of_the_run_draws_the_shares(run):
+    from firth.report.run_page import content, layers_read
+
+    titles = [chart["title"] for chart in content(run)["charts"]]
+    assert titles[-1] == "What it reads of each layer"
+    assert layers_read({"result": {"layers": []}}) == layers_read({}) == []

@@ -95,7 +95,7 @@ def run_suite(
             show.line("Task", f"{name} · {title}")
             asked = own_settings(plan, task, data[1], settings)
             found[title, name] = compare(
-                run, data[0], task.task, numbers(task), seeds, seed, arms_of(task.task, first=number == 0), asked,
+                run, data[0], task.task, numbers(task), seeds, seed, arms_of(task, first=number == 0), asked,
                 device, show, out=place / name / title, title=title, jobs=jobs,
             )  # fmt: skip
     made = tabulated(plan, found, seeds)
@@ -138,10 +138,9 @@ def own_settings(plan: Suite, task: Task, test: Path, settings: Iterable[str] | 
     return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *more]
 
 
-def arms_of(task: str, first: bool) -> list[str]:
-    """Random weights and the run; with the first run the baselines, too."""
-    classical = [name for name in ways.default(task) if name in ways.BASELINES.get(task, {})]
-    return [adaptation.RANDOM, adaptation.PRETRAINED, *(classical if first else [])]
+def arms_of(task: Task, first: bool) -> list[str]:
+    """Random weights and the run; with the first run the baselines, too, which hang on no run."""
+    return [adaptation.RANDOM, adaptation.PRETRAINED, *(task.baselines if first else ())]
 
 
 def tabulated(plan: Suite, found: Mapping[tuple[str, str], Comparison], seeds: int) -> Standings:

@@ -53,6 +53,7 @@ class Task(Table):
     train: Part
     test: Part
     labels: tuple[int | Literal["all"], ...] = (ALL,)
+    baselines: tuple[str, ...] = ()  # arms without a network, as `compare --arms` names them
     settings: dict[str, Any] = {}  # of this task, beside those of the suite
 
 
