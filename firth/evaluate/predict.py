@@ -104,8 +104,8 @@ def length(text: Text) -> int:
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Loaded:
     """A run folder, or a model folder of firth or of transformers, ready to predict.
 
-    settings: dotted keys of the signal, such as text.context=256. Raises InputError for a folder without a model, and
-    for a model without a head that predicts.
+    settings: dotted keys of the signal, such as text.context=256, and of the method, such as transcribe.beam=16.
+    Raises InputError for a folder without a model, and for a model without a head that predicts.
     """
     refuse_unfinished(folder)
     opened = open_folder(folder)
@@ -113,7 +113,7 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     recipe = Recipe(device=device, signal=opened.facts.get("signal", "text"), model=Model(source=str(folder)))
     recipe = apply_settings(recipe, settings)
     signal, module = open_signal(recipe), find.find(kind, name)
-    objective = compose(opened, name, module, signal)
+    objective = compose(opened, name, module, signal, recipe.tables.get(name.replace("-", "_"), {}))
     fill(objective, opened, folder)
     objective.eval().to(build.device_of(recipe))
     return Loaded(name, objective, signal, opened.classes, module.predict, getattr(module, "stream", None))
@@ -130,11 +130,11 @@ def head_of(opened: Opened, folder) -> tuple[str, str]:
     )
 
 
-def compose(opened: Opened, name: str, module, signal: Signal) -> Composed:
-    """The encoder of the folder with the one part; its Config from what the folder says of it."""
+def compose(opened: Opened, name: str, module, signal: Signal, table: Mapping[str, Any]) -> Composed:
+    """The encoder of the folder with the one part; its Config from what the folder says of it, and then the table."""
     backbone = Backbone(opened.shape, signal.embed(opened.shape))
     known = {key: value for key, value in opened.facts.items() if key in module.Config.model_fields}
-    config = module.Config(**known).fill(signal.facts._replace(classes=tuple(opened.classes)))
+    config = module.Config(**known | dict(table)).fill(signal.facts._replace(classes=tuple(opened.classes)))
     part = find.main_class(module, Objective)(config, backbone)
     weights = opened.state.get(f"parts.{name}.layer_sum.weights")
     part.layer_sum = None if weights is None else LayerSum(len(weights))

@@ -223,10 +223,11 @@ def filled(heard: Sequence[transcribe.Heard], steps: int) -> list[str | None]:
 
 
 def write(out: Path, found: Discovery, show: Show) -> None:
-    """JSON lines: {"text": "u7 u12 …", "clip": name}."""
+    """JSON lines: {"text": "u7 u12 …", "clip": name}; clips too short for a unit are left out."""
     lines = (
         json.dumps({"text": " ".join(f"u{unit}" for unit in row), "clip": name}, ensure_ascii=False)
         for name, row in found.sequences.items()
+        if row
     )
     with writing(out):
         out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
