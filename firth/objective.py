@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.model.layer_sum import LayerSum
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 
@@ -63,7 +63,7 @@ class ObjectiveConfig(BaseModel):
         """Complete the fields that depend on the data; the filled config is what the run folder keeps."""
         return self
 
-    def fit(self, shape: Shape) -> Self:
+    def fit(self, shape: AnyShape) -> Self:
         """Complete the fields that depend on the shape of the encoder, after `fill`."""
         return self
 

@@ -1,6 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -52,6 +52,8 @@ class Batch(dict[str, Tensor]):
     frame_pad (B, F) bool; True where there is nothing, left out where all rows are full; hidden (B, T) bool: the steps
     of the encoder that see a mask instead.
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
+    Sound: wave (B, N) float32 with pad (B, N) bool, or frames (B, T, M) float32 with frame_pad (B, T) bool, True where there
+    is nothing; seconds (B,) float32, how long each sample lasts; key.
     Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
 
@@ -115,6 +117,7 @@ class Signal:
     Config: ClassVar[type[SignalConfig]] = SignalConfig
     name: ClassVar[str] = ""
     store: ClassVar[str] = "corpus"  # the module of data/ that reads and keeps its files
+    doctor: ClassVar[str] = "check"  # the module of data/ that looks through its files
     suffixes: ClassVar[frozenset[str]] = frozenset()  # of files that are of this signal and of no other
     objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
     shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
@@ -183,16 +186,42 @@ class Unreadable(Exception):
         self.what, self.do = what, do
 
 
+class Examiner:
+    """What the doctor finds in the files of one signal, beyond what holds of all: shown each head, then its arrays."""
+
+    def head(self, look: Look) -> None:
+        """A file begins."""
+
+    def array(self, array: np.ndarray) -> None:
+        """An array of it."""
+
+    def facts(self) -> dict[str, Any]:
+        return {}
+
+    def findings(self) -> list[Finding]:
+        return []
+
+    def lines(self) -> list[str]:
+        """The facts, as a person reads them."""
+        return []
+
+    def seconds(self) -> float:
+        """About how long a small model on two cores takes to see it all once."""
+        return 1.0
+
+
 class Media(Signal):
     """A signal whose files are samples themselves, pictures or recordings; each is decoded once, into an array."""
 
     store: ClassVar[str] = "arrays"
+    doctor: ClassVar[str] = "check_media"
     labels_by_class: ClassVar[bool] = True
     readable: ClassVar[str] = ""  # the files it reads, for messages
     dtype: ClassVar[str] = "uint8"  # of the arrays
+    streams: ClassVar[bool] = False  # large files are read in blocks: look and pieces take a path or a stream, too
 
     @classmethod
-    def look(cls, data: bytes) -> Look:
+    def look(cls, data: Any) -> Look:
         """The head of a file alone. Raises Unreadable."""
         raise NotImplementedError
 
@@ -216,16 +245,29 @@ class Media(Signal):
         """The keys of the config on which the arrays hang: part of the name they are kept under."""
         raise NotImplementedError
 
-    def decode(self, data: bytes) -> np.ndarray:
+    def decode(self, data: Any) -> np.ndarray:
         """The bytes of a file → an array of `form`. Raises Unreadable."""
         raise NotImplementedError
 
+    def pieces(self, source: Any, note: Callable[[str, str], None] | None = None) -> Iterator[np.ndarray]:
+        """The arrays of a file, one after the other.
+
+        source: its bytes; its path or a stream where it is large and the signal `streams`.
+        note: told what is odd about it and what to do. Raises Unreadable.
+        """
+        yield self.decode(source)
+
     def settled(self, arrays: list[np.ndarray]) -> Self:
-        """The signal with what follows from the arrays themselves, such as means; arrays: some of the training part."""
+        """The signal with what follows from the arrays themselves, such as means; arrays: some of them."""
         return self
 
-    def told(self, looks: list[Look]) -> list[str]:
-        """What a person should know of such files, for the line on the data."""
+    @classmethod
+    def examiner(cls, config: Any) -> Examiner:
+        """For the doctor."""
+        return Examiner()
+
+    def told(self, looks: list[Look], values: int) -> list[str]:
+        """What a person should know of such files, for the line on the data; values: of all arrays together."""
         return []
 
 

@@ -52,7 +52,7 @@ class Outcome(NamedTuple):
 class TaskConfig(ObjectiveConfig):
     """The recipe table of a task; beside an objective's CPU side, what it reads in labelled rows."""
 
-    needs: ClassVar[frozenset[str]] = frozenset({"tokens", "class token"})
+    needs: ClassVar[frozenset[str]] = frozenset({"tokens", "class token"})  # classify is content with "pooled"
     metric: ClassVar[str] = "accuracy"  # the first figure, by which arms are compared; a share
     learns: ClassVar[bool] = True  # weights change for it; False: there is `predict` and a score, and no objective
     rows: ClassVar[bool] = False  # whole rows are read, not a text and a label
@@ -139,6 +139,11 @@ def own_class(example: Example) -> tuple[str, ...]:
 
 def parts_of(example: Example) -> tuple[Any, ...]:
     return example.parts or (example.text,)
+
+
+def shown(part: Any) -> str:
+    """A part as people are shown it: a text, the name of a file; an array has none."""
+    return f"array {part.shape}" if isinstance(part, np.ndarray) else str(part)
 
 
 def key_of(example: Example, window: int = 0) -> int:

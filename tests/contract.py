@@ -1,21 +1,25 @@
 """What every objective and task must keep to, stated once; a toy signal and samples to state it on.
 
-A new file in objectives/ or tasks/ is covered without editing a test, as long as `samples` has what it needs.
+A new file in objectives/ or tasks/ is covered without editing a test, as long as a kit has what it needs.
 """
 
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from firth import find
 from firth.functional.random import Draw
+from firth.model.backbones import backbone_of
 from firth.model.embedding import TokenEmbedding
-from firth.model.encoder import Backbone
+from firth.model.encoder import Backbone as Backbone
 from firth.model.init import initialise
-from firth.model.sizes import shape_of
+from firth.model.sizes import READS, shape_of
 from firth.objective import Composed, Objective, collate, total
 from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
+from tests import sounds
 
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
 VOCABULARY = 40
@@ -25,6 +29,13 @@ FORMS = {  # a method under settings that change its loss: "classify.weighted" i
     "classify.weighted": {"class_weights": {"bad": 0.25, "good": 1.0, "so-so": 3.5}},
     "classify.several": {"separator": "list"},
     "classify.several-weighted": {"separator": "list", "class_weights": {"bad": 0.25, "good": 1.0, "so-so": 3.5}},
+}
+
+
+SMALL = {  # settings that make a method small, and free of chance on the device
+    "wav2vec2": {"codes": 6, "code_width": 8, "guess_width": 16, "negatives": 5, "noise": False, "mask_start": 0.2},
+    "hubert": {"clusters": sounds.UNITS, "guess_width": 16, "mask_start": 0.2},
+    "masked-frames": {"mask_start": 0.2, "mask_span": 2},
 }
 
 
@@ -38,6 +49,10 @@ class ToySignal(Signal):
     Config = ToyConfig
     name = "toy"
     config = ToyConfig()
+
+    @property
+    def sizes(self) -> dict:
+        return {"vocabulary": VOCABULARY, "positions": CONTEXT, "pad_id": PAD}
 
     @property
     def facts(self) -> Facts:
@@ -89,7 +104,7 @@ def window(source: np.random.Generator, length: int, key: int) -> Sample:
     return Sample((tokens,), key=key, breaks=np.union1d(breaks, [length // 2]).astype(np.int32) if length > 1 else None)
 
 
-def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26) -> list[Sample]:
+def texts(count: int, seed: int = 0, shortest: int = 6, longest: int = 26) -> list[Sample]:
     """Windows of uneven length with partner, label and targets: enough for objectives over text and for tasks."""
     source = np.random.default_rng(seed)
     keys = source.integers(0, 2**63, 2 * count).tolist()
@@ -109,6 +124,51 @@ def targets(source: np.random.Generator, length: int) -> dict[str, np.ndarray]:
     return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1], "units": units}
 
 
+def no_texts() -> list[Sample]:
+    """Two windows without a token."""
+    return [Sample((np.empty(0, np.int32),), key=key, partner=texts(1)[0]) for key in (1, 2)]
+
+
+class Kit(NamedTuple):
+    """A toy signal and samples of it."""
+
+    signal: Signal
+    samples: Callable[..., list[Sample]]  # (count, seed, shortest, longest in steps)
+    nothing: Callable[[], list[Sample]] | None  # samples of which no term counts anything; None: there are none
+
+
+KITS = {  # by the batch key that a shape reads
+    "tokens": Kit(SIGNAL, texts, no_texts),
+    "wave": Kit(sounds.WAVE, sounds.waves, sounds.nothing),
+    "frames": Kit(sounds.FRAMES, sounds.frames, sounds.nothing),
+}
+
+
+def reads(name: str) -> str:
+    """The key of the first kit that offers what a method needs; empty: none does."""
+    needs = module_of(name).Config.needs
+    return next((key for key, kit in KITS.items() if needs <= kit.signal.facts.offers), "")
+
+
+def kit_of(names: str | Sequence[str]) -> Kit:
+    return KITS[reads(names if isinstance(names, str) else names[0])]
+
+
+def shapes_of(name: str) -> list[str]:
+    """The shapes that a method can be built over."""
+    return [shape for shape, key in READS.items() if key == reads(name)]
+
+
+def usual_shape(name: str) -> str:
+    """BERT over text, as it has all that a text can have; else that of the method."""
+    return "bert" if reads(name) == "tokens" else module_of(name).Config.shape or shapes_of(name)[0]
+
+
+def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26, of=("masked-tokens",)) -> list[Sample]:
+    """Samples for these methods."""
+    return kit_of(of).samples(count, seed, shortest, longest)
+
+
 def method_of(name: str) -> str:
     """The method of a form."""
     return name.partition(".")[0]
@@ -123,7 +183,15 @@ def module_of(name: str):
 
 
 def config_of(name: str, **settings):
-    return main_class(name).Config(**FORMS.get(name, {}), **settings).fill(SIGNAL.facts)
+    chosen = {**SMALL.get(method_of(name), {}), **FORMS.get(name, {}), **settings}
+    return main_class(name).Config(**chosen).fill(kit_of(name).signal.facts).fit(form_of(name))
+
+
+def form_of(name: str, shape: str = "", vocabulary: int = VOCABULARY):
+    """A tiny shape for a method, without dropout."""
+    own = {"vocabulary": vocabulary} if reads(name) == "tokens" else {}
+    form = shape_of(shape or usual_shape(name), "tiny", **(kit_of(name).signal.sizes | own))
+    return form.model_copy(update={"dropout": 0.0}) if form.can_drop else form
 
 
 def main_class(name: str) -> type[Objective]:
@@ -132,19 +200,28 @@ def main_class(name: str) -> type[Objective]:
 
 def learnt_tasks() -> list[str]:
     """The tasks that weights change for; of the others there is no objective."""
-    return [name for name in find.names("tasks") if find.find("tasks", name).Config.learns]
+    return [name for name in find.names("tasks") if find.find("tasks", name).Config.learns and reads(name)]
 
 
 def methods() -> list[str]:
     """Every objective and every task that learns."""
-    return [*find.names("objectives"), *learnt_tasks()]
+    return [*objectives(), *learnt_tasks()]
+
+
+def objectives() -> list[str]:
+    return [name for name in find.names("objectives") if reads(name)]
 
 
 def cases() -> list[tuple[str, ...]]:
-    """Each method alone, in each form; all composable objectives together, in both orders; a task with an objective."""
-    shared = tuple(name for name in find.names("objectives") if shares_a_pass(name))
-    mixed = [(shared[0], name) for name in learnt_tasks() if main_class(name).forward is Objective.forward]
-    return [*((name,) for name in [*methods(), *FORMS]), shared, shared[::-1], *mixed]
+    """Each method alone, in each form; all composable objectives of a kit together, in both orders; a task with an
+    objective."""
+    found: list[tuple[str, ...]] = [(name,) for name in [*methods(), *FORMS]]
+    for key in KITS:
+        shared = tuple(name for name in objectives() if shares_a_pass(name) and reads(name) == key)
+        tasks = [name for name in learnt_tasks() if reads(name) == key]
+        found += [shared, shared[::-1]] if len(shared) > 1 else []
+        found += [(shared[0], name) for name in tasks if shared and main_class(name).forward is Objective.forward]
+    return found
 
 
 def shares_a_pass(name: str) -> bool:
@@ -153,25 +230,26 @@ def shares_a_pass(name: str) -> bool:
 
 
 def build(
-    names, dtype=torch.float64, shape: str = "bert", seed: int = 3, vocabulary: int = VOCABULARY, **settings
+    names, dtype=torch.float64, shape: str = "", seed: int = 3, vocabulary: int = VOCABULARY, **settings
 ) -> Composed:
     """The named methods over one tiny backbone without dropout; settings: of a method, by its file name."""
-    form = shape_of(shape, "tiny", vocabulary, CONTEXT).model_copy(update={"dropout": 0.0})
-    backbone = Backbone(form, SIGNAL.embed(form))
+    form = form_of(names[0], shape, vocabulary)
+    backbone = backbone_of(form, kit_of(names).signal.embed(form))
     parts = {}
     for name in names:
         own = dict(settings.get(name.replace("-", "_"), {}))
         own |= {"dropout": 0.0} if "dropout" in main_class(name).Config.model_fields else {}
-        parts[method_of(name)] = main_class(name)(config_of(name, **own), backbone)
+        parts[method_of(name)] = main_class(name)(config_of(name, **own).fit(form), backbone)
     objective = Composed(backbone, parts)
     initialise(objective, form, seed)
+    objective.begun()
     return objective.to(dtype)
 
 
 def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:
     if any(getattr(config, "several", False) for config in objective.configs):
         chosen = [sample.but(label=np.arange(3, dtype=np.float32) >= sample.label) for sample in chosen]
-    return collate(chosen, objective.configs, SIGNAL, draw)
+    return collate(chosen, objective.configs, kit_of(list(objective.parts)).signal, draw)
 
 
 def gradients(objective: Composed) -> dict[str, torch.Tensor]:

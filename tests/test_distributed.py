@@ -34,7 +34,7 @@ def said(pair):
 def test_two_ranks_give_the_gradient_of_one(pair, names):
     """In double precision, with different samples and uneven counts: a constant factor cannot hide."""
     objective = contract.build(names)
-    chosen = contract.samples(7)
+    chosen = contract.samples(7, of=names)
     batch = contract.batch_of(objective, chosen)
     counts = [contract.batch_of(objective, chosen[split]).counts for split in two_processes.SPLIT.values()]
     assert all(counts[0][name] != counts[1][name] for name in batch.counts)

@@ -31,7 +31,7 @@ def work(rank: int, port: int, folder: str) -> None:
 def gradient_of(names, folder: Path) -> None:
     """One step of the loop on this rank's samples: counts first, then backward, then the sum over ranks."""
     objective = contract.build(names)
-    batch = contract.batch_of(objective, contract.samples(7)[SPLIT[distributed.rank()]])
+    batch = contract.batch_of(objective, contract.samples(7, of=names)[SPLIT[distributed.rank()]])
     counts = distributed.total(batch.counts)
     contract.backward(objective, [batch], counts)
     distributed.sum_gradients(objective.parameters())

@@ -3,6 +3,7 @@
 values.bin        uint8 or int16 (N,): the arrays one after the other
 offsets.bin       int64 (n + 1,): array i is values[offsets[i]:offsets[i + 1]] in the form that form.json says
 hashes.bin        uint64 (n,): content hashes of the files
+pieces.bin        int32 (n,): which piece of its file an array is, from 0; recordings of hours have many
 labels.bin        int32 (n,): class of the sub-folder or column, -1 where there is none
 names.bin         UTF-8; name_offsets.bin int64 (n + 1,): what each file is called
 form.json         {"dtype": "uint8", "form": [3, 32, 32], "classes": ["cat", "dog"]}; -1: a length that differs
@@ -15,7 +16,7 @@ import numpy as np
 
 from firth.data.shards import map_array
 
-ARRAYS = {"offsets": np.int64, "hashes": np.uint64, "labels": np.int32, "name_offsets": np.int64}
+ARRAYS = {"offsets": np.int64, "hashes": np.uint64, "pieces": np.int32, "labels": np.int32, "name_offsets": np.int64}
 
 
 class ArrayWriter:
@@ -30,13 +31,13 @@ class ArrayWriter:
         self._number("offsets", 0)
         self._number("name_offsets", 0)
 
-    def append(self, array: np.ndarray, content: int, name: str, label: str | None) -> None:
+    def append(self, array: np.ndarray, content: int, name: str, label: str | None, piece: int = 0) -> None:
         written = name.encode("utf-8", "replace")
         number = -1 if label is None else self.classes.setdefault(label, len(self.classes))
         self.files["values"].write(np.ascontiguousarray(array, self.dtype).data)
         self.files["names"].write(written)
         self.count, self.size, self.named = self.count + 1, self.size + array.size, self.named + len(written)
-        for key, value in (("offsets", self.size), ("hashes", content), ("labels", number),
+        for key, value in (("offsets", self.size), ("hashes", content), ("pieces", piece), ("labels", number),
                            ("name_offsets", self.named)):  # fmt: skip
             self._number(key, value)
 
@@ -59,7 +60,7 @@ class ArrayShard:
         self.form = tuple(told["form"])
         self.values = map_array(folder / "values.bin", np.dtype(told["dtype"]))
         self.names = map_array(folder / "names.bin", np.uint8)
-        self.offsets, self.hashes, labels, self.name_offsets = (
+        self.offsets, self.hashes, self.pieces, labels, self.name_offsets = (
             map_array(folder / f"{name}.bin", kind) for name, kind in ARRAYS.items()
         )
         self.classes, self.labels = _sorted(tuple(told["classes"]), labels)
@@ -75,6 +76,11 @@ class ArrayShard:
     def array(self, number: int) -> np.ndarray:
         """The array as it was written; a view of the file."""
         return self.values[self.offsets[number] : self.offsets[number + 1]].reshape(self.form)
+
+    def joined(self, first: int, end: int) -> np.ndarray:
+        """Arrays first … end - 1 as one, where their form is a length."""
+        values = self.values[self.offsets[first] : self.offsets[end]]
+        return values.reshape(self.form if end - first == 1 else -1)
 
     def part(self, number: int, begin: int, end: int) -> np.ndarray:
         """Values begin … end of an array whose form is a length."""

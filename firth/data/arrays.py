@@ -6,14 +6,12 @@ beside: pre-training never reads them; watching it and `adapt` do.
 """
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -22,18 +20,24 @@ from firth.data import cache as cache_of
 from firth.data import media
 from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
-from firth.data.corpus import named, physical, size_of, whole, write_findings
-from firth.data.media import Raw, Reading
+from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
+from firth.data.decoding import Tally, arrays_of, decoded, head_of
+from firth.data.media import Reading
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
 from firth.errors import FirthError, InputError, count
-from firth.functional.random import Draw, combine, hash_bytes
+from firth.functional.random import Draw, combine
 from firth.signal import Finding, Look, Media, Sample, SignalConfig, Unreadable
 
 VERSION = 1  # of the layout on disk; raised when it or the decoding changes
 LOOKED = 500  # files whose heads decide what nobody set
-SETTLED = 2000  # arrays of the training part by which means are found
-AHEAD = 64  # files that are being decoded, for each thread
+SETTLED = 2000  # arrays by which means are found
+SPARE = 20  # files or pieces that are held out at least, up to a fifth, where no share was asked for
+MOST_SPARED = 0.2
+NONE = 1e-12  # a share that holds nothing out
+FEW_FILES = 20  # below so many, pieces of one recording may fall on both sides
+WINDOWS = 20  # bits of a key that number the windows of a piece
+LABELS = "Put the {}s of each class into a folder with its name, or give a table with a column of labels."
 BROKEN = 0.5  # share of broken files beyond which something else is wrong
 
 
@@ -52,16 +56,15 @@ class ArrayRows:
         return int(self.before[-1])
 
     def get(self, indices: np.ndarray, draw: Draw | None = None) -> list[Sample]:
-        """key = (hash of the file, number of the part). label: the class of its folder, which no objective reads."""
+        """key = (hash of the file, numbers of piece and window). label: of its folder, which no objective reads."""
         places = np.searchsorted(self.before, np.asarray(indices, np.int64), side="right") - 1
         parts = np.asarray(indices, np.int64) - self.before[places]
         numbers = self.chosen[places]
-        keys = combine(self.shard.hashes[numbers], parts).tolist()
+        windows = (self.shard.pieces[numbers].astype(np.int64) << WINDOWS) + parts
+        keys = combine(self.shard.hashes[numbers], windows).tolist()
         labels = self.shard.labels[numbers].tolist() if self.labelled and self.shard.classes else [None] * len(keys)
         arrays = (self._array(n, p, self.parts[at]) for n, p, at in zip(numbers, parts, places, strict=True))
-        return [
-            Sample((array,), key, label=label) for array, key, label in zip(arrays, keys, labels, strict=True)
-        ]
+        return [Sample((array,), key, label=label) for array, key, label in zip(arrays, keys, labels, strict=True)]
 
     def name(self, index: int) -> str:
         """Of the file of a sample."""
@@ -91,15 +94,17 @@ class ArrayCorpus:
         self.folder, self.signal, self.fingerprint = Path(folder), signal, fingerprint
         self.paths = tuple(map(str, config.paths))
         self.shard = ArrayShard(folder)
+        marks = combine(self.shard.hashes, self.shard.pieces)  # equal files have equal ones, piece by piece
         first = np.zeros(len(self.shard), bool)
-        first[np.unique(self.shard.hashes, return_index=True)[1]] = True
-        held = held_out(self.shard.hashes, config.held_out)
+        first[np.unique(marks, return_index=True)[1]] = True
+        by_piece = bool(self.shard.pieces.any()) and (self.shard.pieces == 0).sum() < FEW_FILES
+        held, share = held_back(marks if by_piece else self.shard.hashes, config.held_out)
         kept = first if config.duplicates == "drop" else np.ones_like(first)
         self.sides = {"train": np.flatnonzero(kept & ~held), "held_out": np.flatnonzero(kept & held)}
         _check_sides(self.sides, config, signal, self.paths)
         self.facts = facts | {
-            "exact_duplicates": int((~first).sum()),
-            "held_out": config.held_out,
+            "exact_duplicates": int((~first & (self.shard.pieces == 0)).sum()),
+            "held_out": share,
             "held_out_items": len(self.sides["held_out"]),
             "classes": self._histogram(),
         }
@@ -123,18 +128,19 @@ class ArrayCorpus:
         return [Finding(*one) for one in json.loads(path.read_text("utf-8"))] if path.is_file() else []
 
     def records(self) -> Iterator[Record]:
-        """Every file as an example with its label; the array is what a model reads."""
-        for number in range(len(self.shard)):
-            name, label = self.shard.name(number), int(self.shard.labels[number])
+        """Every file as an example with its label; the array, of a recording all its pieces, is what a model reads."""
+        begins = np.flatnonzero(self.shard.pieces == 0)
+        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(self.shard)], strict=True):
+            name, label = self.shard.name(first), int(self.shard.labels[first])
             yield Record(name, self.shard.classes[label] if label >= 0 else None, media.Where(name),
-                         parts=(self.shard.array(number),), content=int(self.shard.hashes[number]))  # fmt: skip
+                         parts=(self.shard.joined(first, end),), content=int(self.shard.hashes[first]))  # fmt: skip
 
     def _histogram(self) -> dict[str, int]:
         counts = np.bincount(self.shard.labels[self.shard.labels >= 0], minlength=len(self.shard.classes))
         return dict(zip(self.shard.classes, counts.tolist(), strict=True))
 
     def _told(self) -> list[str]:
-        facts, told = self.facts, [count(self.facts["items"], self.signal.unit.thing), *self.facts["looks"]]
+        facts, told = self.facts, [count(self.facts["decoded"], self.signal.unit.thing), *self.facts["looks"]]
         if facts["classes"]:
             told.append(f"{count(len(facts['classes']), 'label')} left aside")
         if facts["broken"]:
@@ -162,7 +168,7 @@ def open_corpus(
     """
     cls = find.main_class(signal_module, Media) if signal is None else type(signal)
     problems = Problems(True)
-    with Reading(config.paths, cls, config.label, problems) as reading:
+    with Reading.of(config.paths, cls, config.label, problems) as reading:
         wanted = signal_config if signal is None else signal.config
         key = _key(reading, wanted.model_dump(mode="json") if signal is None else signal.decoding, config.label)
 
@@ -183,16 +189,20 @@ def open_corpus(
     return corpus
 
 
-def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems: Problems) -> list[Record]:
+def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems: Problems, task: Any) -> list[Record]:
     """The files of labelled data as examples, decoded by the signal of the model. Duplicates are all there.
 
     Raises InputError for files that cannot be used.
     """
-    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": 1e-12})
+    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE})
     corpus = open_corpus(own, None, signal.config, signal=signal)
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
-    return list(corpus.records())
+    found = list(corpus.records())
+    for record in found:
+        if record.label is None:
+            problems.bad(record.where, f"this {signal.unit.thing} has no label", LABELS.format(signal.unit.thing))
+    return [record for record in found if record.label is not None]
 
 
 def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: Any, where: str) -> None:
@@ -202,7 +212,8 @@ def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: An
     tally = Tally()
     with closing(decoded(reading, fitted, tally)) as found:
         for one in found:
-            writer.append(one.array, one.content, one.raw.name, one.raw.label)
+            for piece, array in enumerate(arrays_of(one, reading.problems)):
+                writer.append(array, one.content, one.raw.name, one.raw.label, piece)
     writer.close()
     _check_found(writer.count, tally, reading, where)
     shard = ArrayShard(folder)
@@ -211,77 +222,26 @@ def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: An
         fitted = fitted.settled([shard.array(number) for number in chosen])
         fitted.save(folder / "signal")
     write_findings(folder, reading.problems.all())
-    facts = {"items": writer.count, "unit": fitted.unit.thing, "broken": tally.broken, "files": len(reading.files),
-             "bytes": size_of(reading.files), "looks": fitted.told(tally.looks), "forms": dict(tally.forms)}  # fmt: skip
+    facts = {
+        "items": writer.count,
+        "decoded": tally.files,
+        "unit": fitted.unit.thing,
+        "files": len(reading.files),
+        "bytes": size_of(reading.files),
+        "broken": tally.broken,
+        "forms": dict(tally.forms),
+        "looks": fitted.told(tally.looks, writer.size),
+    }
     (folder / "facts.json").write_text(json.dumps(facts, indent=2), "utf-8")
     sizes = {str(p.relative_to(folder)): p.stat().st_size for p in sorted(folder.rglob("*")) if p.is_file()}
     (folder / "sizes.json").write_text(json.dumps(sizes, indent=2), "utf-8")
-
-
-class Decoded(NamedTuple):
-    """One file, decoded."""
-
-    raw: Raw
-    content: int  # 64 bit hash of its bytes
-    look: Look
-    array: np.ndarray
-
-
-class Tally:
-    """What was seen on the way."""
-
-    def __init__(self) -> None:
-        self.broken, self.forms = 0, Counter[str]()
-        self.looks: list[Look] = []  # of the first ones
-        self.first: Finding | None = None
-
-    def see(self, look: Look) -> None:
-        self.forms[look.form] += 1
-        if len(self.looks) < LOOKED:
-            self.looks.append(look)
-
-
-def decoded(reading: Reading, signal: Media, tally: Tally) -> Iterator[Decoded]:
-    """The files in order, decoded in threads; broken ones are named and left out. At most AHEAD a thread are held."""
-    threads = cores()
-    with ThreadPoolExecutor(threads) as pool:
-        raws = iter(reading)
-        waiting = [(raw, pool.submit(decode, raw, signal)) for raw in islice(raws, AHEAD * threads)]
-        while waiting:
-            raw, future = waiting.pop(0)
-            if (following := next(raws, None)) is not None:
-                waiting.append((following, pool.submit(decode, following, signal)))
-            if (one := result(future, raw, reading.problems, tally)) is not None:
-                tally.see(one.look)
-                yield one
-
-
-def decode(raw: Raw, signal: Media) -> Decoded:
-    data = raw.read()
-    return Decoded(raw, hash_bytes(data), signal.look(data), signal.decode(data))
-
-
-def result(future: Future, raw: Raw, problems: Problems, tally: Tally) -> Decoded | None:
-    """What a thread has made of a file; None after the trouble was noted."""
-    try:
-        return future.result()
-    except Unreadable as error:
-        told = error.what, error.do
-    except Exception as error:
-        found = media.trouble(error, raw)
-        if found is None:
-            raise
-        told = found
-    tally.broken += 1
-    problems.note("error", raw.where, *told)
-    return None
 
 
 def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
     """The heads of some files; what cannot be read is told later."""
     for raw in reading.some(LOOKED):
         try:
-            yield cls.look(raw.read())
+            yield head_of(raw, cls)
         except (Unreadable, FirthError):
             continue
         except Exception as error:
@@ -291,7 +251,7 @@ def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
 
 def inputs(given: str, signal: Media) -> Iterator["Input"]:
     """What `predict` and `embed` are given by a path: each of its files. Raises InputError for one that is broken."""
-    with Reading([given], type(signal), None, Problems()) as reading:
+    with Reading.of([given], type(signal), None, Problems()) as reading:
         for raw in reading:
             try:
                 data = raw.read()
@@ -305,7 +265,8 @@ def inputs(given: str, signal: Media) -> Iterator["Input"]:
                 raise InputError(raw.where, *told) from None
 
 
-class Input(NamedTuple):
+@dataclass(frozen=True)
+class Input:
     """A file to say something about; shown by its name."""
 
     name: str
@@ -313,13 +274,6 @@ class Input(NamedTuple):
 
     def __str__(self) -> str:
         return self.name
-
-
-def cores() -> int:
-    """Threads that decode together."""
-    import os
-
-    return max(1, min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1))
 
 
 def _key(reading: Reading, settings: dict[str, Any], label: str | None) -> str:
@@ -330,6 +284,17 @@ def _key(reading: Reading, settings: dict[str, Any], label: str | None) -> str:
     parts += [[*content[path], str(path)] for path in reading.paths]
     described = json.dumps([VERSION, parts, settings, label], sort_keys=True)
     return blake2b(described.encode("utf-8", "replace"), digest_size=16).hexdigest()
+
+
+def held_back(marks: np.ndarray, share: float) -> tuple[np.ndarray, float]:
+    """uint64 (n,) → bool (n,), which are held out, and the share: a larger one of few, where none was asked for, and at
+    least one where there are two."""
+    if share == DEFAULT_SHARE:
+        share = max(share, min(MOST_SPARED, SPARE / max(len(marks), 1)))
+    held = held_out(marks, share)
+    if share > NONE and held.all() | ~held.any() and len(np.unique(marks)) > 1:
+        held = marks == marks[combine(marks, 0).argmin()]
+    return held, share
 
 
 def _check_found(items: int, tally: Tally, reading: Reading, where: str) -> None:
@@ -349,7 +314,7 @@ def _check_sides(sides: dict[str, np.ndarray], config: Data, signal: Media, path
     """Both parts must hold something, unless nothing is to be held out."""
     total = sum(map(len, sides.values()))
     empty = next((side for side, found in sides.items() if not len(found)), None)
-    if empty is None or config.held_out < 1e-6:
+    if empty is None or config.held_out <= NONE:
         return
     what = f"there {'is' if total == 1 else 'are'} only {count(total, signal.unit.thing)}"
     better = min(0.5, max(0.05, round(5 / max(total, 1), 2)))

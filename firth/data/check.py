@@ -2,9 +2,10 @@
 
 import shlex
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
+from firth.data.config import Data
 from firth.data.duplicates import count
 from firth.data.files import expand
 from firth.data.inspectors import Boilerplate, Classes, Inspector, Languages, Leaks, Lengths, histogram
@@ -14,7 +15,7 @@ from firth.data.records import Problems, Record
 from firth.data.row import label_place
 from firth.errors import InputError
 from firth.functional.cells import described, labels_in, separator_of
-from firth.signal import Finding
+from firth.signal import Finding, Signal, SignalConfig
 
 TOKENS_PER_WORD = 1.4  # WordPiece with 8,192 entries on English prose
 SPEED = 15_000  # tokens a second: a small model (4 x 256) on two cores
@@ -30,6 +31,7 @@ class Report:
     facts: dict[str, Any]
     suggestion: str  # a command
     estimate: str  # what it will take, in words
+    shown: list[str] = field(default_factory=list)  # the numbers as lines, where they are not those of text
 
     @property
     def errors(self) -> list[Finding]:
@@ -41,11 +43,16 @@ class Report:
 
     def lines(self) -> Iterator[str]:
         """The report as text: numbers, findings, next command."""
-        yield from _fact_lines(self.facts)
+        yield from self.shown or _fact_lines(self.facts)
         for level, where, what, do in self.findings:
             yield f"{level:<9}{where}: {what}. {do}".replace(": : ", ": ").rstrip()
         yield f"Next     {self.suggestion}"
         yield f"         {self.estimate}"
+
+
+def look(data: Data, cls: type[Signal], config: SignalConfig) -> Report:
+    """The report on what a recipe reads."""
+    return check(data.paths, data.text, data.label, data.valid, data.test, data.document)
 
 
 def check(paths: Iterable[str], text: str | None = None, label: str | None = None, valid: Iterable[str] = (),

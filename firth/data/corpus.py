@@ -10,7 +10,7 @@ from firth import find
 from firth.data import cache as cache_of
 from firth.data import pack
 from firth.data.config import Data
-from firth.data.records import Problems
+from firth.data.records import Problems, Record
 from firth.data.shards import Shard, token_type
 from firth.data.source import Source
 from firth.data.windows import DocumentRows, PackedRows, StreamRows
@@ -18,6 +18,7 @@ from firth.errors import InputError
 from firth.signal import Finding, Signal, SignalConfig
 
 VERSION = 2  # of the layout on disk; raised when it or the arithmetic changes
+FOLDERS = "Put the texts of each class into a folder with its name, or give a table with a column of labels."
 DEFAULT_SHARE = Data().held_out
 
 
@@ -100,6 +101,24 @@ def open_corpus(
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
     fitted = signal if signal is not None else cls.open(folder / "tokenizer", signal_config)
     return Corpus(folder, fitted, facts, key, tuple(map(str, config.paths)))
+
+
+def labelled_records(paths, config: Data, signal: Any, problems: Problems, task: Any) -> list[Record]:
+    """The rows of labelled data, held in memory, as is what is learnt from them. Raises InputError."""
+    from firth.data import readers
+
+    files = readers.expand(paths, problems)
+    reading = readers.read(files, config.text, config.label, config.document, labelled=task.labelled,
+                           problems=problems, rows=task.rows)  # fmt: skip
+    return [record for record in reading if not task.labelled or _has_label(record, problems)]
+
+
+def _has_label(record: Record, problems: Problems) -> bool:
+    """Plain text has the name of its folder for a label, or none."""
+    if record.label:
+        return True
+    problems.bad(record.where, "this text has no label", FOLDERS)
+    return False
 
 
 def whole(folder: Path) -> bool:

@@ -84,6 +84,13 @@ def expand(paths: Iterable[str | Path], problems: Problems | None = None, kinds:
     return list(found.values())
 
 
+def first(paths: Iterable[str], kinds: Kinds) -> Iterator[File]:
+    """The files one after the other, while they are found; a file may come twice. Raises InputError as expand does."""
+    problems = Problems(skip=True)
+    for path in paths:
+        yield from _one(str(path), problems, kinds)
+
+
 def _refuse_name(path: str) -> None:
     """Raises InputError for a name that cannot be written down."""
     if not path.strip():
@@ -157,9 +164,7 @@ def _unreadable(error: OSError, problems: Problems) -> None:
     problems.bad(error.filename, f"cannot be read ({error.strerror})", RIGHTS)
 
 
-def _file(
-    path: Path, name: str, problems: Problems, kinds: Kinds, label: str | None = None
-) -> Iterator[File]:
+def _file(path: Path, name: str, problems: Problems, kinds: Kinds, label: str | None = None) -> Iterator[File]:
     """One file, or the members of one archive."""
     if not path.exists():
         problems.bad(name, "is a link to a file that does not exist", LINK)

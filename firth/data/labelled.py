@@ -2,14 +2,13 @@
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from firth.data.files import expand
 from firth.data.labels import ClassesOf, check_labels, class_names, need_two_classes
-from firth.data.readers import read
 from firth.data.records import Problems, Record
 from firth.data.source import ListSource
 from firth.data.splits import Split, split
@@ -17,7 +16,6 @@ from firth.errors import InputError
 from firth.signal import Finding
 from firth.task import TaskConfig, own_class
 
-FOLDERS = "Put the texts of each class into a folder with its name, or give a table with a column of labels."
 TOO_FEW = "Use at least {}: one of each class to learn from, and one to validate."
 PARTS = ("train", "valid", "test")
 LOOK = 1000  # rows by which a task decides what it reads
@@ -48,15 +46,16 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
     Raises InputError at file:line:column for rows and labels that cannot be used.
     """
     problems, task = Problems(config.skip_bad), task or TaskConfig()
-    records = read_parts(config, problems, task)
+    records = read_parts(config, problems, task, signal)
     task = task.look((records["train"] or records["test"])[:LOOK])
     records = {part: examples(found, task, problems) for part, found in records.items()}
     if task.classed:
         records, classes = classed(records, config, classes, problems, task.classes_of)
     else:
         classes = classes or task.names(records["train"] or records["test"])
-    _check_budget(config.labels, classes if task.classed and not task.several else (), len(records["train"]))
-    done = split(records, config.labels, seed, test_share, config.duplicates == "drop", task.classes_of)
+    by_class = bool(getattr(signal, "labels_by_class", False)) and task.classed and not task.several
+    _check_budget(config.labels, classes if task.classed and not task.several else (), len(records["train"]), by_class)
+    done = split(records, config.labels, seed, test_share, config.duplicates == "drop", task.classes_of, by_class)
     for where, what in done.notes:
         problems.note("warning", where, what)
     task = task.model_copy(update={"classes": classes}).learnt_from(done.parts["train"])
@@ -65,25 +64,11 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
     return Labelled(**sources, classes=classes, records=done.parts, facts=told, findings=problems.all(), task=task)
 
 
-def read_parts(config, problems: Problems, task: TaskConfig) -> dict[str, list[Record]]:
-    """The records of the files given for each part; labelled data is held in memory, as is what is learnt from it."""
+def read_parts(config, problems: Problems, task: TaskConfig, signal=None) -> dict[str, list[Record]]:
+    """The records of the files given for each part, as the store of the signal reads them."""
     given = {"train": config.paths, "valid": config.valid, "test": config.test}
-    return {part: _read(paths, config, problems, task) if paths else [] for part, paths in given.items()}
-
-
-def _read(paths, config, problems: Problems, task: TaskConfig) -> list[Record]:
-    files = expand(paths, problems)
-    reading = read(files, config.text, config.label, config.document, labelled=task.labelled, problems=problems,
-                   rows=task.rows)  # fmt: skip
-    return [record for record in reading if not task.labelled or _has_label(record, problems)]
-
-
-def _has_label(record: Record, problems: Problems) -> bool:
-    """Plain text has the name of its folder for a label, or none."""
-    if record.label:
-        return True
-    problems.bad(record.where, "this text has no label", FOLDERS)
-    return False
+    read = import_module(f"firth.data.{getattr(signal, 'store', 'corpus')}").labelled_records
+    return {part: read(paths, config, signal, problems, task) if paths else [] for part, paths in given.items()}
 
 
 def examples(records: list[Record], task: TaskConfig, problems: Problems) -> list[Record]:
@@ -110,10 +95,15 @@ def classed(
     return records, classes or class_names(everything, classes_of)
 
 
-def _check_budget(labels: int | None, classes: tuple[str, ...], have: int) -> None:
+def _check_budget(labels: int | None, classes: tuple[str, ...], have: int, by_class: bool = False) -> None:
     if labels is None:
         return
     where = f"data.labels = {labels}"
+    if by_class:
+        if labels < 1 or labels > have:
+            what = "takes no label of a class" if labels < 1 else f"there are only {have:,} labelled examples in all"
+            raise InputError(where, what, "The number is of each class: use 1 or more, or leave it out to use all.")
+        return
     if labels < max(2, 2 * len(classes)):
         what = f"too few for {len(classes)} classes" if classes else "too few to learn from and to validate on"
         raise InputError(where, what, TOO_FEW.format(max(2, 2 * len(classes))))
@@ -144,14 +134,22 @@ def shuffled(labelled: Labelled, signal, seed: int) -> Labelled:
 def facts(done: Split, classes: tuple[str, ...], classes_of: ClassesOf = own_class) -> dict[str, Any]:
     """Examples and classes by part, what was dropped, and how long the texts are (words)."""
     parts = {part: found for part, found in done.parts.items() if found}
-    words = np.array([len(record.text.split()) for found in parts.values() for record in found] or [0])
     return {
         "examples": {part: len(found) for part, found in parts.items()},
         "classes": {part: _histogram(found, classes, classes_of) for part, found in parts.items()} if classes else {},
         "duplicates": done.duplicates,
         "leaks": done.leaks,
         "conflicts": done.conflicts,
-        "words": {"median": int(np.median(words)), "95 %": int(np.quantile(words, 0.95)), "longest": int(words.max())},
+    } | _lengths([record for found in parts.values() for record in found])
+
+
+def _lengths(records: list[Record]) -> dict[str, Any]:
+    """Words of the texts, where they are texts."""
+    if any(record.content for record in records):
+        return {}
+    words = np.array([len(record.text.split()) for record in records] or [0])
+    return {
+        "words": {"median": int(np.median(words)), "95 %": int(np.quantile(words, 0.95)), "longest": int(words.max())}
     }
 
 

@@ -3,13 +3,15 @@
 What holds them: folders (sub-folders are labels), globs, archives, parquet whose cells hold bytes, tables of paths.
 """
 
+import shutil
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, NamedTuple, Self
 
 from firth.data import archives
 from firth.data.columns import SAMPLE, find_columns
@@ -18,11 +20,13 @@ from firth.data.readers import table
 from firth.data.records import Problems, Where
 from firth.errors import InputError
 from firth.functional.cells import label_of
-from firth.signal import Media
+from firth.signal import Media, Unreadable
+from firth.task import EMPTY
 
 TABLES = {".csv": "csv", ".tsv": "csv", ".tab": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".parquet": "parquet",
           ".pq": "parquet"}  # fmt: skip
-LARGEST = 1 << 30  # bytes of one picture or recording
+LARGEST = 1 << 30  # bytes of one picture or recording that is held
+IN_MEMORY, BLOCK = 64 << 20, 1 << 20  # bytes of a member that are kept in memory, that are unpacked together
 NAMING = ("csv", "jsonl")  # formats of tables that name files
 MEDIUM = "medium"  # the format of a file that is a sample itself
 FIELDS = {"bytes", "path"}  # of a cell of the `datasets` library
@@ -37,6 +41,9 @@ class Raw(NamedTuple):
     label: str | None
     read: Callable[[], bytes]  # raises OSError, archives.BROKEN, InputError
     path: Path | None = None  # of the file that a table names
+    size: int = 0  # bytes; 0: not known
+    source: Callable[[], AbstractContextManager[Any]] = nullcontext  # a path, or a stream that can be searched
+    fields: Mapping[str, Any] = EMPTY  # the row, where there is a table
 
 
 def kinds_of(signal: type[Media]) -> Kinds:
@@ -45,13 +52,17 @@ def kinds_of(signal: type[Media]) -> Kinds:
 
 
 class Reading:
-    """The raw samples of some files, in order, as often as iterated; archives stay open while it is used as a context."""
+    """The raw samples of some files, in order, as often as iterated; archives stay open while it is a context."""
 
-    def __init__(self, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems):
-        self.problems, self.label = problems, label
+    def __init__(self, files: list[File], signal: type[Media], label: str | None, problems: Problems):
+        self.files, self.problems, self.label = files, problems, label
         self.suffixes, self.readable = signal.suffixes, signal.readable
-        self.files = expand(paths, problems, kinds_of(signal))
         self.archives = Archives()
+
+    @classmethod
+    def of(cls, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems) -> Self:
+        """Of what a person gives. Raises InputError for what is not there."""
+        return cls(expand(paths, problems, kinds_of(signal)), signal, label, problems)
 
     def __enter__(self) -> "Reading":
         self.quiet = warnings.catch_warnings()
@@ -66,7 +77,7 @@ class Reading:
     def __iter__(self) -> Iterator[Raw]:
         for file in self.files:
             if file.format == MEDIUM:
-                yield Raw(file.name, Where(file.name), file.label, self.archives.reader(file))
+                yield self.archives.raw(file)
             else:
                 yield from self._rows(file)
 
@@ -76,7 +87,7 @@ class Reading:
         tables = [file for file in self.files if file.format != MEDIUM]
         step = max(1, -(-len(media) // count))
         for file in media[::step]:
-            yield Raw(file.name, Where(file.name), file.label, self.archives.reader(file))
+            yield self.archives.raw(file)
         for file in tables[:3]:
             for number, raw in enumerate(self._rows(file, Problems(skip=True))):
                 if number >= count // 3:
@@ -98,7 +109,9 @@ class Reading:
             columns = columns or self._columns(file, row)
             cell, label = row.get(columns[0]), row.get(columns[1]) if columns[1] else file.label
             name = cell_name(cell) or f"{where}"
-            yield Raw(name, where, None if label is None else label_of(label), *self._cell(file, cell))
+            yield self._cell(file, cell)._replace(
+                name=name, where=where, label=None if label is None else label_of(label), fields=row
+            )
 
     def _columns(self, file: File, first: Mapping[str, Any]) -> tuple[str, str | None]:
         """The column of the samples and that of the labels, by the first rows. Raises InputError."""
@@ -107,23 +120,34 @@ class Reading:
             raise InputError(file.name, "has no column with bytes or with paths of files", NO_COLUMN)
         rows = [
             {name: cell for name, cell in row.items() if name != held} | {held: "a"}
-            for _, row in zip(range(SAMPLE), (row for _, row in table(file, Problems(skip=True), media=True)), strict=False)
+            for _, row in zip(
+                range(SAMPLE), (row for _, row in table(file, Problems(skip=True), media=True)), strict=False
+            )
         ]
         return held, find_columns(rows, file.name, held, self.label).label
+
+    def names_one(self, raw: Raw) -> bool:
+        """Whether the name of a sample is that of such a file."""
+        return self._is_path(raw.name)
 
     def _is_path(self, cell: Any) -> bool:
         return isinstance(cell, str) and Path(cell).suffix.lower() in self.suffixes
 
-    def _cell(self, file: File, cell: Any) -> tuple[Callable[[], bytes], Path | None]:
-        """What reads a cell, and the file that it names."""
+    def _cell(self, file: File, cell: Any) -> Raw:
+        """What a cell holds, or the file that it names."""
         if (data := bytes_of(cell)) is not None:
-            return lambda: data, None
-        path = Path(cell_name(cell) or "")
+            return Raw("", Where(""), None, lambda: data, None, len(data), lambda: nullcontext(data))
+        return self.archives.raw(self._named(file, cell_name(cell)))
+
+    def _named(self, file: File, name: str) -> File:
+        """The file of that name, as seen from where the table lies: beside it, in its archive, or in one beside it."""
+        path = Path(name)
         beside = path if path.is_absolute() else file.path.parent / path
-        member = None
         if file.member:
-            beside, member = file.path, str(Path(file.member).parent / path)
-        return self.archives.reader(File(beside, str(path), MEDIUM, member)), None if member else beside
+            return File(file.path, name, MEDIUM, str(PurePosixPath(file.member).parent / name))
+        if not beside.exists() and (archive := self.archives.beside(file.path, name)) is not None:
+            return File(archive, name, MEDIUM, name)
+        return File(beside, name, MEDIUM)
 
 
 def bytes_of(cell: Any) -> bytes | None:
@@ -144,6 +168,7 @@ class Archives:
 
     def __init__(self) -> None:
         self.stack, self.opened = ExitStack(), dict[Path, zipfile.ZipFile]()
+        self.names: dict[Path, frozenset[str]] = {}
 
     def reader(self, file: File) -> Callable[[], bytes]:
         return lambda: self.read(file)
@@ -155,6 +180,41 @@ class Archives:
                 return self._limited(stream, file)
         with self.archive(file.path).open(file.member) as stream:
             return self._limited(stream, file)
+
+    def raw(self, file: File) -> Raw:
+        """A file with what reads it."""
+        size, where = self.size(file), Where(file.name)
+        return Raw(file.name, where, file.label, self.reader(file), file.path, size, lambda: self.source(file))
+
+    def size(self, file: File) -> int:
+        """Bytes, unpacked where it is a member; 0 where it is not there."""
+        with suppress(OSError, KeyError, *archives.BROKEN):
+            if file.member is not None:
+                return self.archive(file.path).getinfo(file.member).file_size
+            return file.path.stat().st_size
+        return 0
+
+    @contextmanager
+    def source(self, file: File) -> Iterator[str | IO[bytes]]:
+        """The path of a plain file; of one that is packed a stream that can be searched, on disk where it is large."""
+        if file.member is None and not file.packed:
+            yield str(file.path)
+            return
+        with file.open() as packed, SpooledTemporaryFile(IN_MEMORY) as stream:
+            shutil.copyfileobj(packed, stream, BLOCK)
+            yield rewound(stream)
+
+    def beside(self, table: Path, name: str) -> Path | None:
+        """The archive beside a table that has a file of that name; first one that is called like the table."""
+        found = sorted(table.parent.glob("*.zip"), key=lambda path: (not table.stem.startswith(path.stem), path.name))
+        return next((path for path in found if name in self.members(path)), None)
+
+    def members(self, path: Path) -> frozenset[str]:
+        """The names in an archive; none of one that is damaged."""
+        if path not in self.names:
+            with suppress(OSError, *archives.BROKEN):
+                self.names[path] = frozenset(self.archive(path).namelist())
+        return self.names.setdefault(path, frozenset())
 
     def archive(self, path: Path) -> zipfile.ZipFile:
         if path not in self.opened:
@@ -173,9 +233,15 @@ class Archives:
         self.opened.clear()
 
 
+def rewound(stream: IO[bytes]) -> IO[bytes]:
+    """The stream from its beginning."""
+    stream.seek(0)
+    return stream
+
+
 def trouble(error: Exception, raw: Raw) -> tuple[str, str] | None:
     """What is wrong with a file that cannot be read, and what to do; None for an error of another kind."""
-    if isinstance(error, InputError):
+    if isinstance(error, InputError | Unreadable):
         return error.what, error.do
     if isinstance(error, KeyError):
         return "is not in the archive", "Check the path in the table."

@@ -185,9 +185,7 @@ def beginning(file: File) -> list[str]:
         return [piece.text for piece in islice(found, 1)]
 
 
-def table(
-    file: File, problems: Problems, media: bool = False
-) -> Generator[tuple[Where, dict[str, Any]], None, None]:
+def table(file: File, problems: Problems, media: bool = False) -> Generator[tuple[Where, dict[str, Any]], None, None]:
     """Rows of a table in any format, streamed; media: cells may hold pictures or recordings."""
     module = import_module(f"firth.data.{file.format}")
     options = {"media": True} if media and file.format == "parquet" else {}

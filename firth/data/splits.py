@@ -24,13 +24,14 @@ class Split:
 
 
 def split(records: dict[str, list[Record]], labels: int | None, seed: int, test_share: float = 0.0,
-          drop: bool = True, classes_of: ClassesOf = own_class) -> Split:  # fmt: skip
+          drop: bool = True, classes_of: ClassesOf = own_class, by_class: bool = False) -> Split:  # fmt: skip
     """records: those of the files given for "train", "valid", "test" (may be empty) → the parts to use.
 
     labels: size of train + validation together, drawn with the seed, as many of each class as its share.
     drop: of equal texts in the train files only the first stays; where they stay, they stay on one side.
     The test files are never changed; what they share with the others is dropped from the others.
-    classes_of: the classes of a record; one of several goes by its rarest.
+    classes_of: the classes of a record; one of several goes by its rarest. by_class: `labels` are drawn of each class,
+    as many as there are at most; where that is one, it is both learnt from and validated on.
     """
     done = Split({part: list(found) for part, found in records.items()})
     if drop:
@@ -39,6 +40,12 @@ def split(records: dict[str, list[Record]], labels: int | None, seed: int, test_
         _drop_leaks(part, others, done)
     if test_share and not done.parts["test"]:
         done.parts["train"], done.parts["test"] = _cut(done.parts["train"], test_share, classes_of)
+    if by_class and labels is not None:
+        done.parts["train"] = _drawn(done.parts["train"], labels, seed, classes_of, each=True)
+        if labels == 1 and not done.parts["valid"]:
+            done.parts["valid"] = list(done.parts["train"])
+            return done
+        labels = len(done.parts["train"])
     _budget(done.parts, labels, seed, classes_of)
     return done
 
@@ -113,12 +120,16 @@ def _cut(records: list[Record], share: float, classes_of: ClassesOf) -> tuple[li
             [record for record, yes in zip(records, inside, strict=True) if yes])  # fmt: skip
 
 
-def _drawn(records: list[Record], amount: int, seed: int, classes_of: ClassesOf) -> list[Record]:
-    """`amount` records in their order, the classes as frequent as in all, at least two of each where there are."""
+def _drawn(records: list[Record], amount: int, seed: int, classes_of: ClassesOf, each: bool = False) -> list[Record]:
+    """`amount` records in their order, the classes as frequent as in all, at least two of each where there are.
+
+    each: so many of each class.
+    """
     if amount >= len(records):
         return records
     classes = _by_class(records, classes_of)
-    quota = _quota({label: len(found) for label, found in classes.items()}, amount)
+    sizes = {label: len(found) for label, found in classes.items()}
+    quota = dict.fromkeys(sizes, amount) if each else _quota(sizes, amount)
     chosen: set[int] = set()
     for label, found in classes.items():
         bits = Draw(seed).bits([content(record) for record in found], "labels", 1)[:, 0]

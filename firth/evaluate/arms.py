@@ -40,8 +40,9 @@ class Drawn(NamedTuple):
 
     @property
     def given(self) -> list[Record]:
-        """All labels that may be used, validation included."""
-        return [*self.labelled.records["train"], *self.labelled.records["valid"]]
+        """All labels that may be used, validation included, each once."""
+        records = self.labelled.records
+        return list({id(one): one for one in [*records["train"], *records["valid"]]}.values())
 
     @property
     def test(self) -> list[Record]:

@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from firth.data.check import Report
-from firth.data.check import check as look
-from firth.recipe import Recipe, apply_settings, load_toml
+from firth.data.kind import signal_of
+from firth.find import find, main_class
+from firth.recipe import Recipe, apply_settings, config_of, load_toml
+from firth.signal import Signal
 from firth.train.folder import write_atomically, writing
 from firth.train.log import Show, Silent
+from firth.train.pretrain import keys
 
 
 def check(
@@ -32,11 +36,12 @@ def check(
     given = {"text": text, "label": label, "valid": tuple(valid), "test": tuple(test), "document": document}
     recipe = apply_settings(load_toml(config) if config else Recipe(), settings)
     recipe = apply_settings(recipe, {f"data.{key}": value for key, value in given.items() if value})
-    data = recipe.data
     listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    report = look(
-        [str(path) for path in listed] or data.paths, data.text, data.label, data.valid, data.test, data.document
-    )
+    data = recipe.data.model_copy(update={"paths": tuple(map(str, listed))} if listed else {})
+    name = recipe.signal if config or "signal" in keys(settings) else signal_of(data.paths)
+    cls: Any = main_class(find("signals", name), Signal)
+    module = import_module(f"firth.data.{cls.doctor}")
+    report = module.look(data, cls, config_of(recipe, "signals", name))
     for line in report.lines():
         (show or Silent()).note(line)
     if out:

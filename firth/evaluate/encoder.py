@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.interop.folder import Opened, model_folder, open_folder
+from firth.model.backbones import backbone_of
 from firth.model.encoder import Backbone
 from firth.model.init import initialise
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape, ConvShape, Shape
 from firth.recipe import Model, Recipe, apply_settings
 from firth.signal import Batch, Features, Sample
 from firth.train import build
@@ -45,18 +46,27 @@ class Encoder:
     """A backbone in evaluation mode, in fp32, and the signal that feeds it."""
 
     folder: Path
-    backbone: Backbone
-    signal: Any  # of text: it has a tokenizer
+    backbone: Any  # of model/backbones.py
+    signal: Any  # of text, where words are asked for: it has a tokenizer
     device: torch.device
 
     @property
-    def shape(self) -> Shape:
+    def shape(self) -> AnyShape:
         return self.backbone.shape
 
     @property
     def layers(self) -> int:
         """The number of blocks that are left; the embedding is layer 0."""
         return len(self.backbone.encoder.blocks)
+
+    def read(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        """What the encoder reads of each input; of a text as many tokens as there is room for."""
+        found = [one.ids for one in self.signal.encode(list(inputs))]
+        return [one[: self.room] for one in found] if hasattr(self.signal.config, "context") else found
+
+    def steps(self, one: np.ndarray) -> int:
+        """By which inputs that go through the model together are chosen: tokens without special ones, or its length."""
+        return len(one) if hasattr(self.signal.config, "context") else self.signal.length(Sample((one,), key=0))
 
     @property
     def room(self) -> int:
@@ -83,6 +93,9 @@ class Encoder:
             raise InputError(f"layer {layer}", what, f"Choose one of them; -1 is layer {self.layers}.")
         if number == self.layers:
             return self
+        if isinstance(self.shape, ConvShape):
+            what = "a convolution net has one vector for a picture, after its last block"
+            raise InputError(f"layer {layer}", what, "Leave the layer out.")
         short = Backbone(self.shape.model_copy(update={"layers": 1}), self.backbone.embed)
         short.encoder.blocks = self.backbone.encoder.blocks[:number]
         short.encoder.local = short.encoder.local[:number]
@@ -122,37 +135,44 @@ class Located(NamedTuple):
     last: int  # exclusive
 
 
-def open_encoder(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Encoder:
+def open_encoder(
+    folder: str | Path,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    words: bool = True,
+) -> Encoder:
     """The encoder of a run folder, or of a model folder of firth or of transformers; no head is needed.
 
     settings: dotted keys of the signal, such as text.context=256; without it the length is that of the tokenizer, or of
-    sentence_bert_config.json where there is one. Raises InputError for a folder without an encoder of text.
+    sentence_bert_config.json where there is one. words: raises InputError for a folder without an encoder of text.
     """
     refuse_unfinished(folder)
     opened = open_folder(folder)
-    recipe = Recipe(device=device, signal=opened.facts.get("signal", "text"), model=Model(source=str(folder)))
+    recipe = Recipe(device=device, signal=opened.signal, model=Model(source=str(folder)))
     recipe = apply_settings(recipe, settings)
     signal = open_signal(recipe)
-    if "tokens" not in signal.facts.offers:
+    if words and "tokens" not in signal.facts.offers:
         what = f"is a model of {signal.name}, which has no words"
         raise InputError(folder, what, "Give the folder of a model of text.")
-    if "context" not in recipe.tables.get(recipe.signal, {}):
+    if hasattr(signal.config, "context") and "context" not in recipe.tables.get(recipe.signal, {}):
         signal = shortened(signal, opened.shape, folder)
     keep_freed_blocks()
-    backbone = Backbone(opened.shape, signal.embed(opened.shape))
+    backbone = backbone_of(opened.shape, signal.embed(opened.shape))
     backbone.load_state_dict(weights(opened))
     return ready(Path(folder), backbone, signal, build.device_of(recipe))
 
 
-def ready(folder: Path, backbone: Backbone, signal, device: torch.device) -> Encoder:
+def ready(folder: Path, backbone: Any, signal, device: torch.device) -> Encoder:
     """In evaluation mode, on the device, with the quickest exact kernel."""
-    backbone.set_attention("plain" if device.type == "cpu" and signal.config.context <= PLAIN else "sdpa")
+    if hasattr(backbone, "set_attention"):
+        short = getattr(signal.config, "context", 0) <= PLAIN
+        backbone.set_attention("plain" if device.type == "cpu" and short else "sdpa")
     return Encoder(folder, backbone.eval().to(device), signal, device)
 
 
 def untrained(encoder: Encoder, seed: int = 0) -> Encoder:
     """An encoder of the same shape and tokenizer with weights drawn from the seed, as training would begin."""
-    backbone = Backbone(encoder.shape, encoder.signal.embed(encoder.shape))
+    backbone = backbone_of(encoder.shape, encoder.signal.embed(encoder.shape))
     initialise(backbone, encoder.shape, seed)
     return ready(encoder.folder, backbone, encoder.signal, encoder.device)
 
@@ -163,10 +183,10 @@ def weights(opened: Opened) -> dict[str, Tensor]:
     return {name.removeprefix(own): tensor for name, tensor in opened.state.items() if name.startswith(own)}
 
 
-def shortened(signal, shape: Shape, folder: str | Path):
+def shortened(signal, shape: AnyShape, folder: str | Path):
     """The signal with the context that the model was made for: its positions, and what sentence-transformers keeps."""
     lengths = [signal.config.context]
-    if shape.position_kind == "learned":
+    if isinstance(shape, Shape) and shape.position_kind == "learned":
         lengths.append(shape.positions)
     path = model_folder(folder) / "sentence_bert_config.json"
     try:

@@ -18,7 +18,7 @@ from firth.data.readers import read
 from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
 from firth.interop.folder import Opened, open_folder
-from firth.model.encoder import Backbone
+from firth.model.backbones import backbone_of
 from firth.model.layer_sum import LayerSum
 from firth.objective import Composed, Objective
 from firth.recipe import Model, Recipe, apply_settings
@@ -97,8 +97,8 @@ class Loaded:
 
 
 def length(text: Text) -> int:
-    """In characters."""
-    return len(text) if isinstance(text, str) else sum(map(len, text))
+    """In characters; all files of another signal count alike."""
+    return len(text) if isinstance(text, str) else sum(map(len, text)) if isinstance(text, list | tuple) else 1
 
 
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Loaded:
@@ -110,7 +110,7 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     refuse_unfinished(folder)
     opened = open_folder(folder)
     name, kind = head_of(opened, folder)
-    recipe = Recipe(device=device, signal=opened.facts.get("signal", "text"), model=Model(source=str(folder)))
+    recipe = Recipe(device=device, signal=opened.signal, model=Model(source=str(folder)))
     recipe = apply_settings(recipe, settings)
     signal, module = open_signal(recipe), find.find(kind, name)
     objective = compose(opened, name, module, signal, recipe.tables.get(name.replace("-", "_"), {}))
@@ -132,7 +132,7 @@ def head_of(opened: Opened, folder) -> tuple[str, str]:
 
 def compose(opened: Opened, name: str, module, signal: Signal, table: Mapping[str, Any]) -> Composed:
     """The encoder of the folder with the one part; its Config from what the folder says of it, and then the table."""
-    backbone = Backbone(opened.shape, signal.embed(opened.shape))
+    backbone = backbone_of(opened.shape, signal.embed(opened.shape))
     known = {key: value for key, value in opened.facts.items() if key in module.Config.model_fields}
     config = module.Config(**known | dict(table)).fill(signal.facts._replace(classes=tuple(opened.classes)))
     part = find.main_class(module, Objective)(config, backbone)
@@ -180,13 +180,19 @@ def predict(
         refuse_input(one, empty=True)
     loaded = load(model, settings, device or "auto")
     writes = loaded.pieces is not None
-    sources = [source_of(one, text, loaded.reads, empty=writes) for one in given]
+    sources = [inputs_of(loaded.signal, one, text, loaded.reads, empty=writes) for one in given]
     texts = (one for source in sources for one in source)
     how = writing | {"seed": seed}
     loaded.options(top, how)
     if dry_run:
         return iter(())
     return loaded.stream(texts, **how) if pieces and writes else loaded.predict(texts, top, **how)
+
+
+def inputs_of(signal: Signal, given: str, *how, **more) -> Iterable[Any]:
+    """What one input stands for: texts, or the files of another signal. Raises InputError at once for what is none."""
+    store = build.store_of(type(signal))
+    return store.inputs(given, signal) if hasattr(store, "inputs") else source_of(given, *how, **more)
 
 
 def source_of(

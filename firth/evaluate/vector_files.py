@@ -66,7 +66,7 @@ class Parquet:
         flat = self.arrow.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
         rows = [
             self.arrow.array(np.arange(self.rows, self.rows + len(texts))),
-            self.arrow.array(list(texts), self.arrow.string()),
+            self.arrow.array(list(map(str, texts)), self.arrow.string()),
             self.arrow.FixedSizeListArray.from_arrays(flat, self.width),
         ]
         self.writer.write_table(self.arrow.table(rows, schema=self.schema))

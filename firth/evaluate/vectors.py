@@ -19,7 +19,7 @@ from torch import Tensor
 
 from firth.errors import InputError, did_you_mean
 from firth.evaluate.encoder import Encoder, batches, open_encoder
-from firth.evaluate.predict import source_of
+from firth.evaluate.predict import inputs_of
 from firth.evaluate.vector_files import File, check_out
 from firth.signal import Features
 from firth.train.log import Show, Silent
@@ -88,8 +88,8 @@ def embed(
     given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
-    sources = [source_of(one, text) for one in given]
-    whole = open_encoder(model, settings, device)
+    whole = open_encoder(model, settings, device, words=False)
+    sources = [inputs_of(whole.signal, one, text) for one in given]
     encoder, show = whole.cut(layer), show or Silent()
     show.line("Model", f"{whole.shape.name}, layer {encoder.layers} of {whole.layers} × {whole.shape.width}, {pooling}")
     if path is None or dry_run:
@@ -116,9 +116,9 @@ def stream(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """(texts, float32 (n, D)) window by window, in order."""
     for window in windows(texts):
-        ids = [one.ids[: encoder.room] for one in encoder.signal.encode(window)]
+        ids = encoder.read(window)
         vectors = np.empty((len(ids), encoder.shape.width), np.float32)
-        for places in batches([len(one) for one in ids], encoder.budget):
+        for places in batches([encoder.steps(one) for one in ids], encoder.budget):
             with torch.inference_mode():
                 pooled = pool(encoder.features([ids[i] for i in places])).float()
                 vectors[places] = (F.normalize(pooled, dim=-1) if normalise else pooled).cpu().numpy()
@@ -131,7 +131,7 @@ def windows(texts: Iterable[str]) -> Iterator[list[str]]:
     size = 0
     for text in texts:
         window.append(text)
-        size += len(text)
+        size += len(text) if isinstance(text, str) else text.array.size
         if len(window) == TEXTS or size >= CHARACTERS:
             yield window
             window, size = [], 0

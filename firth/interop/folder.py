@@ -11,38 +11,37 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from firth.errors import InputError
-from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, wav2vec2
+from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, resnet, vit, wav2vec2
 from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
-from firth.model.embedding import TokenEmbedding
-from firth.model.encoder import Backbone
-from firth.model.shape import Shape
+from firth.model.backbones import backbone_of
+from firth.model.shape import AnyShape, Shape
 
 TYPES: dict[str, ModuleType] = {
-    "bert": bert,
-    "modernbert": modernbert,
-    "llama": llama,
-    "gpt2": gpt2,
-    "frames": frames,
-    "causal-frames": frames,
-    "wav2vec2": wav2vec2,
-    "hubert": hubert,
-}
+    "bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2, "vit": vit, resnet.THEIRS: resnet,
+    resnet.OURS: resnet, "wav2vec2": wav2vec2, "hubert": hubert, "frames": frames, "causal-frames": frames,
+}  # fmt: skip
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 SEVERAL = "multi_label_classification"
-CLASSES = {"ForSequenceClassification": "classify", "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}
+CLASSES = {"ForSequenceClassification": "classify", "ForImageClassification": "classify", 
+           "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Opened:
     """What a model folder holds, under the names of a Composed objective."""
 
-    shape: Shape
+    shape: AnyShape
     state: dict[str, Tensor]
     unused: list[str]  # tensors nobody here has a place for, under the folder's own names
     classes: tuple[str, ...] = ()  # names of the labels, in index order, where it is a classifier
     facts: dict[str, Any] = field(default_factory=dict)  # what save_folder was told
     implied: frozenset[str] = frozenset()  # objectives whose heads are there without a tensor of their own
+
+    @property
+    def signal(self) -> str:
+        """The name of the signal it reads: as the folder says, else by its shape."""
+        return self.facts.get("signal") or signal_of(self.shape.name)
 
     @property
     def parts(self) -> frozenset[str]:
@@ -52,7 +51,7 @@ class Opened:
 
 def save_folder(
     folder,
-    shape: Shape,
+    shape: AnyShape,
     state: Mapping[str, Tensor],
     classes: tuple[str, ...] = (),
     facts: Mapping[str, Any] | None = None,
@@ -69,22 +68,24 @@ def save_folder(
     form, parts = TYPES[shape.name], parts_in(state, shape)
     task = None if sums_layers(state) else next((name for name in sorted(parts) if name in form.TASKS), None)
     theirs, rest = to_theirs(state, shape, task)
+    facts |= found_in(state, shape)
     if task == "span":
         theirs["qa_outputs.bias"] = torch.zeros(2)  # of the class there; it moves no start or end
-    write_file(folder / "model.safetensors", theirs)
+    write_file(folder / "model.safetensors", form.added(theirs) if hasattr(form, "added") else theirs)
     write_rest(folder / OWN, rest)
-    kind = str(state["backbone.embed.word.weight"].dtype).removeprefix("torch.")
+    kind = str(next(one.dtype for one in state.values() if one.is_floating_point())).removeprefix("torch.")
     config = {"architectures": [form.architecture(parts, task)], "dtype": kind, **common(shape)}
     config |= {key: facts[key] for key in ("problem_type",) if key in facts}
     names = classes or numbered(state, task) if task and task != "span" else ()
-    write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": facts})
+    told = {key: value for key, value in facts.items() if key != "heads"}
+    write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": told})
     write_ends(folder, shape, facts)
 
 
-def parts_in(state: Mapping[str, Tensor], shape: Shape) -> set[str]:
+def parts_in(state: Mapping[str, Tensor], shape: AnyShape) -> set[str]:
     """The parts of a state_dict; that of next tokens has no tensor where its output map is the embedding."""
     parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
-    return parts | ({"next-token"} if shape.causal and shape.tied else set())
+    return parts | ({"next-token"} if shape.causal and shape.tied and shape.vocabulary else set())
 
 
 def sums_layers(state: Mapping[str, Tensor]) -> bool:
@@ -92,7 +93,13 @@ def sums_layers(state: Mapping[str, Tensor]) -> bool:
     return any(name.endswith(".layer_sum.weights") for name in state)
 
 
-def write_ends(folder: Path, shape: Shape, facts: Mapping[str, Any]) -> None:
+def found_in(state: Mapping[str, Tensor], shape: AnyShape) -> dict[str, Any]:
+    """What config.json says of heads, and only their tensors tell."""
+    found = getattr(TYPES[shape.name], "heads", None)
+    return {"heads": found(state)} if found else {}
+
+
+def write_ends(folder: Path, shape: AnyShape, facts: Mapping[str, Any]) -> None:
     """generation_config.json of a shape that writes on: where a text begins and ends, and what fills up a batch; and
     the tokens that are never written."""
     end = facts.get("eos_token_id")
@@ -109,10 +116,13 @@ def write_rest(path: Path, rest: Mapping[str, Tensor]) -> None:
         write_file(path, rest)
 
 
-def common(shape: Shape) -> dict[str, Any]:
+def common(shape: AnyShape) -> dict[str, Any]:
+    """What transformers wants of every transformer."""
+    if not isinstance(shape, Shape):
+        return {}
     own = {theirs: getattr(shape, ours) for theirs, ours in TYPES[shape.name].NAMES.items()}
-    fixed = {"initializer_range": 0.02, "tie_word_embeddings": True}
-    return {**own, "intermediate_size": shape.intermediate, "pad_token_id": shape.pad_id, **fixed}
+    own |= {"intermediate_size": shape.intermediate, "initializer_range": 0.02}
+    return own | ({"pad_token_id": shape.pad_id, "tie_word_embeddings": True} if shape.vocabulary else {})
 
 
 def numbered(state: Mapping[str, Tensor], task: str) -> tuple[str, ...]:
@@ -142,6 +152,7 @@ def open_folder(folder) -> Opened:
     task = task_in(config, told)
     state, unused = to_ours(read_weights(folder), shape, task, folder, config.get("tie_word_embeddings", True))
     state |= read_file(folder / OWN) if (folder / OWN).is_file() else {}
+    fill_up(state, shape)
     check_sizes(state, shape, folder)
     named = task in ("classify", "pairs", "tag")
     classes = class_names(config) if named else tuple(told.get("classes") or ())
@@ -164,10 +175,28 @@ def task_in(config: Mapping[str, Any], told: Mapping[str, Any]) -> str | None:
     return own if own in form.TASKS else None
 
 
-def open_shape(folder) -> Shape:
+def open_shape(folder) -> AnyShape:
     """The shape of a model folder or run folder, without reading weights. Raises InputError as open_folder does."""
     place = model_folder(folder) / "config.json"
     return shape_from(read_json(place), place)
+
+
+def signal_of(shape: str) -> str:
+    """The name of the signal that a shape reads."""
+    return getattr(TYPES[shape], "SIGNAL", "text")
+
+
+def open_signal_name(folder) -> str:
+    """The signal of a model folder or run folder, without reading weights. Raises InputError as open_folder does."""
+    config = read_json(model_folder(folder) / "config.json")
+    shape = shape_from(config, model_folder(folder) / "config.json")
+    return (config.get("firth") or {}).get("signal") or signal_of(shape.name)
+
+
+def opens_elsewhere(folder) -> bool:
+    """Whether transformers has a class for the shape."""
+    kind = read_json(model_folder(folder) / "config.json").get("model_type")
+    return kind != resnet.OURS and TYPES.get(str(kind)) is not frames
 
 
 def model_folder(folder) -> Path:
@@ -191,7 +220,7 @@ def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(str(named[key]) for key in sorted(named, key=int))
 
 
-def shape_from(config: Mapping[str, Any], where: Path) -> Shape:
+def shape_from(config: Mapping[str, Any], where: Path) -> AnyShape:
     """The shape that a config.json describes. Raises InputError."""
     kind = config.get("model_type")
     if kind not in TYPES:
@@ -199,23 +228,29 @@ def shape_from(config: Mapping[str, Any], where: Path) -> Shape:
         raise InputError(
             where, f"model_type `{kind}` is not supported", f"firth opens {', '.join(most)} and {last} models."
         )
-    missing = [key for key in TYPES[kind].NAMES if key not in config]
+    form = TYPES[kind]
+    missing = [key for key in form.NAMES if key not in config]
     if missing:
         raise InputError(where, f"has no `{missing[0]}`", "Copy it again from where the model came from.")
-    if unsupported := TYPES[kind].unsupported(config):
+    if unsupported := form.unsupported(config):
         raise InputError(where, f"{', '.join(unsupported)} is not supported", "Use a model without it.")
     try:
-        given = {ours: config[theirs] for theirs, ours in TYPES[kind].NAMES.items()}
-        return Shape(**{"name": kind, **given, **TYPES[kind].fields_of(config)})
-    except ValidationError as error:
-        what = f"describes no model: {error.errors()[0]['msg']}"
+        if hasattr(form, "shape_of"):
+            return form.shape_of(config)
+        given = {ours: config[theirs] for theirs, ours in form.NAMES.items()}
+        return Shape(**{"name": kind, **given, **form.fields_of(config)})
+    except (ValidationError, KeyError) as error:
+        found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"no {error}"
+        what = f"describes no model: {found}"
         raise InputError(where, what, "Copy it again from where the model came from.") from None
 
 
 def to_theirs(
-    state: Mapping[str, Tensor], shape: Shape, task: str | None
+    state: Mapping[str, Tensor], shape: AnyShape, task: str | None
 ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
     """Tensors under the names of transformers, and under our own those that have none there."""
+    if not has_names(shape):
+        return dict(state), {}
     places: dict[str, list[tuple[str, Place]]] = {}
     for their_module, place in TYPES[shape.name].modules(shape, task).items():
         places.setdefault(place.module, []).append((their_module, place))
@@ -223,18 +258,27 @@ def to_theirs(
     rest: dict[str, Tensor] = {}
     for name, tensor in state.items():
         module, _, leaf = name.rpartition(".")
-        if module not in places:
+        if name not in places and module not in places:
             rest[name] = tensor
+        for their_tensor, place in places.get(name, ()):
+            theirs[their_tensor] = place.take(tensor)
         for their_module, place in places.get(module, ()):
             theirs[f"{their_module}.{leaf}"] = place.take(tensor)
     return theirs, rest
 
 
+def has_names(shape: AnyShape) -> bool:
+    """Whether transformers has a class for it, and with it names of tensors."""
+    return not getattr(TYPES[shape.name], "PLAIN", False)
+
+
 def to_ours(
-    tensors: Mapping[str, Tensor], shape: Shape, task: str | None, folder: Path, tied: bool = True
+    tensors: Mapping[str, Tensor], shape: AnyShape, task: str | None, folder: Path, tied: bool = True
 ) -> tuple[dict[str, Tensor], list[str]]:
     """Tensors under our names, and the names nobody here has a place for."""
     form = TYPES[shape.name]
+    if not has_names(shape):
+        return dict(tensors), []
     places, unused = form.modules(shape, task), []
     pieces: dict[str, dict[int, Tensor]] = {}
     for name, tensor in tensors.items():
@@ -242,13 +286,23 @@ def to_ours(
         module, _, leaf = full.rpartition(".")
         if form.constant(full) or (full in form.TIED and shape.tied):
             unused += [] if tied or form.constant(full) else [name]
+        elif full in places:
+            pieces[places[full].module] = {0: tensor}
         elif module in places:
             place = places[module]
             pieces.setdefault(f"{place.module}.{leaf}", {})[place.part] = place.turn(tensor)
         else:
             unused.append(name)
     counts = {place.module: len(place.rows) for place in places.values()}
-    return {name: join(name, parts, counts[name.rpartition(".")[0]], folder) for name, parts in pieces.items()}, unused
+    state = {name: join(name, parts, counts.get(name.rpartition(".")[0], 1), folder) for name, parts in pieces.items()}
+    return state, unused
+
+
+def fill_up(state: dict[str, Tensor], shape: AnyShape) -> None:
+    """Tensors that a folder may lack, and that then begin anew, in place."""
+    missing = getattr(TYPES[shape.name], "missing", None)
+    for name, tensor in missing(shape).items() if missing else ():
+        state.setdefault(name, tensor)
 
 
 def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tensor:
@@ -258,10 +312,10 @@ def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tenso
     return joined(parts)
 
 
-def check_sizes(state: Mapping[str, Tensor], shape: Shape, folder: Path) -> None:
+def check_sizes(state: Mapping[str, Tensor], shape: AnyShape, folder: Path) -> None:
     """Raises InputError where a tensor of the encoder is missing or is of another size than the shape makes it."""
     with torch.device("meta"):
-        wanted = Backbone(shape, TokenEmbedding(shape)).state_dict(prefix="backbone.")
+        wanted = backbone_of(shape).state_dict(prefix="backbone.")
     do = "Take config.json and the weights from the same model."
     for name, tensor in wanted.items():
         if name not in state:

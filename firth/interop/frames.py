@@ -5,10 +5,11 @@ from typing import Any
 
 from firth.model.shape import Shape
 
+SIGNAL = "speech"
 NAMES = {"num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads"}
 TASKS: dict[str, dict[str, str]] = {}
 TIED: tuple[str, ...] = ()
-OURS = True  # tensors lie there under our own names
+PLAIN = True  # tensors lie there under our own names
 
 
 def modules(shape: Shape, task: str | None) -> dict:

@@ -5,23 +5,23 @@ from typing import Any
 
 from firth.interop import wav2vec2
 from firth.interop.places import Place
-from firth.interop.wav2vec2 import NAMES, TIED, constant, fields_of, unsupported
+from firth.interop.wav2vec2 import NAMES, TIED, constant, fields_of, missing, unsupported
 from firth.model.shape import Shape
 
-__all__ = ["NAMES", "TIED", "constant", "fields_of", "unsupported"]
+__all__ = ["NAMES", "TIED", "constant", "fields_of", "missing", "unsupported"]
+SIGNAL = "speech"
 PREFIX = "hubert."
 TASKS: dict[str, dict[str, str]] = {}
 
 
 def modules(shape: Shape, task: str | None) -> dict[str, Place]:
     """Their module (or tensor) → its place among ours. The class that guesses clusters is not in transformers."""
-    bare = PREFIX if task else ""  # HubertModel names its tensors without one
-    return wav2vec2.encoder(shape, bare)
+    return wav2vec2.encoder(shape, PREFIX)
 
 
 def theirs_of(name: str) -> str:
-    """A tensor name of any age, with or without the prefix of a model with a head, in the form of the headless one."""
-    return wav2vec2.theirs_of(name.removeprefix(PREFIX), prefix="")
+    """A tensor name of any age, with or without the prefix of the headless model, in today's full form."""
+    return wav2vec2.theirs_of(name, PREFIX)
 
 
 def architecture(parts: set[str], task: str | None) -> str:

@@ -3,10 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from firth.interop.places import Place, whole
 from firth.model.shape import Shape
 from firth.model.sizes import WAVE
 
+SIGNAL = "speech"
 NAMES = {"num_hidden_layers": "layers", "hidden_size": "width", "num_attention_heads": "heads"}
 PREFIX = "wav2vec2."
 TIED: tuple[str, ...] = ()
@@ -39,11 +43,12 @@ BLOCK = {  # theirs in encoder.layers.N, ours in backbone.encoder.blocks.N
     "feed_forward.output_dense": Place("mlp.outer"),
     "final_layer_norm": Place("mlp_norm"),
 }
+PART = "parts.wav2vec2"
 HEADS = {
-    "quantizer.codevectors": "parts.wav2vec2.quantiser.codes",
-    "quantizer.weight_proj": "parts.wav2vec2.quantiser.scores",
-    "project_hid": "parts.wav2vec2.guess",
-    "project_q": "parts.wav2vec2.truth",
+    "quantizer.codevectors": f"{PART}.quantiser.codes",  # a tensor
+    "quantizer.weight_proj": f"{PART}.quantiser.scores",
+    "project_hid": f"{PART}.guess",
+    "project_q": f"{PART}.truth",
 }
 TASKS: dict[str, dict[str, str]] = {}
 
@@ -90,25 +95,27 @@ def architecture(parts: set[str], task: str | None) -> str:
 
 
 def config_of(shape: Shape, facts: Mapping[str, Any]) -> dict[str, Any]:
-    """config.json of a shape, without what all shapes share.
-
-    facts: `quantiser`, a table with groups, codes, code_width, width, negatives, temperature and diversity, where there
-    is one.
-    """
-    told = facts.get("quantiser")
-    quantiser = {theirs: told[ours] for theirs, ours in QUANTISER.items() if ours in told} if told else {}
-    return {"model_type": "wav2vec2", **common(shape), **quantiser}
+    """config.json of a shape, without what all shapes share. facts: `heads`, as below."""
+    return {"model_type": "wav2vec2", **common(shape), **facts.get("heads", {})}
 
 
-QUANTISER = {  # config.json → Config of the objective
-    "num_codevector_groups": "groups",
-    "num_codevectors_per_group": "codes",
-    "codevector_dim": "code_width",
-    "proj_codevector_dim": "guess_width",
-    "num_negatives": "negatives",
-    "contrastive_logits_temperature": "temperature",
-    "diversity_loss_weight": "diversity",
-}
+def heads(state: Mapping[str, Tensor]) -> dict[str, int]:
+    """The part of config.json that the tensors of the objective decide."""
+    codes, truth = (state.get(f"{PART}.{name}") for name in ("quantiser.codes", "truth.weight"))
+    if codes is None or truth is None:
+        return {}
+    groups = truth.shape[1] // codes.shape[2]
+    return {
+        "num_codevector_groups": groups,
+        "num_codevectors_per_group": codes.shape[1] // groups,
+        "codevector_dim": truth.shape[1],
+        "proj_codevector_dim": truth.shape[0],
+    }
+
+
+def missing(shape: Shape) -> dict[str, Tensor]:
+    """What a model that was trained without hiding anything lacks."""
+    return {"backbone.embed.mask": torch.zeros(shape.width)}
 
 
 def common(shape: Shape) -> dict[str, Any]:

@@ -187,6 +187,7 @@ class ConvShape(BaseModel):
     image: int = Field(gt=0, description="side of a picture, in pixels; others may be given, too")
 
     can_drop: ClassVar[bool] = False
+    tied: ClassVar[bool] = True
     causal: ClassVar[bool] = False
     vocabulary: ClassVar[int] = 0
     patch: ClassVar[int] = 0

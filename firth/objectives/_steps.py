@@ -9,7 +9,7 @@ from pydantic import Field
 from firth.functional import masking
 from firth.functional.random import Draw
 from firth.functional.steps import steps_of
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape
 from firth.model.sound import input_of, lengths_of
 from firth.objective import ObjectiveConfig
 from firth.signal import Batch
@@ -27,13 +27,13 @@ class StepsConfig(ObjectiveConfig):
     field: int = Field(1, ge=1, description="filled: frames or samples that a step sees")
     stride: int = Field(1, ge=1, description="filled: frames or samples from one step to the next")
 
-    def fit(self, shape: Shape) -> Self:
-        sound = shape.sound
+    def fit(self, shape: AnyShape) -> Self:
+        sound = getattr(shape, "sound", None)
         return self if sound is None else self.model_copy(update={"field": sound.field, "stride": sound.stride})
 
     def steps(self, batch: Batch) -> np.ndarray:
         """(B,) int64: real steps of each row."""
-        return steps_of(lengths_of(batch), self.field, self.stride).numpy()
+        return steps_of(lengths_of(batch), self.field, self.stride).cpu().numpy()
 
     def longest(self, batch: Batch) -> int:
         """T of the batch."""

@@ -1,5 +1,4 @@
-"""What objectives that compare views of pictures share: drawing them on the CPU, making and encoding them on the device.
-"""
+"""What objectives that compare views of pictures share: drawing them on the CPU, making and encoding them on the device."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -38,7 +37,9 @@ class ViewsConfig(ObjectiveConfig):
     crop: float | None = Field(None, gt=0, le=1, description="smallest crop, share of the area; filled: by the preset")
     colour: float = Field(1.0, ge=0, description="factor on the changes of brightness, contrast, saturation and hue")
     grey: float | None = Field(None, ge=0, le=1, description="share of the views without colour; filled: by the preset")
-    blur: float | None = Field(None, ge=0, le=1, description="share of the views that are blurred; filled: by the preset")
+    blur: float | None = Field(
+        None, ge=0, le=1, description="share of the views that are blurred; filled: by the preset"
+    )
     solarise: float | None = Field(None, ge=0, le=1, description="share of the views inverted where bright; filled: 0")
     cut: float | None = Field(None, ge=0, le=1, description="share of the views that lose a square; filled: 0")
     degrees: float | None = Field(None, ge=0, le=180, description="rotation to either side; filled: by the preset")

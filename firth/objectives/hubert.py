@@ -1,9 +1,9 @@
 """HuBERT: hide runs of a sound and guess which of k clusters each hidden step belongs to.
 
-Loss: the sum over hidden steps t of -log exp(cos(A o_t, e_z) / κ) / Σ_c exp(cos(A o_t, e_c) / κ), over their number; o
-is the vector of the encoder and z the cluster of the step. The clusters are k-means of cepstra (MFCC) with their slopes,
-or with `hubert.teacher` of the vectors of a layer of a former model. Hsu et al. 2021, arXiv 2106.07447, sections II-A
-to II-C.
+Loss: the sum over hidden steps t of -log exp(cos(A o_t, e_z) / κ) / Σ_c exp(cos(A o_t, e_c) / κ), over their number;
+o is the vector of the encoder and z the cluster of the step. The clusters are k-means of cepstra (MFCC) with their
+slopes, or with `hubert.teacher` of the vectors of a layer of a former model. Hsu et al. 2021, arXiv 2106.07447,
+sections II-A to II-C.
 """
 
 from pathlib import Path
@@ -83,14 +83,14 @@ class Config(HidingConfig):
             raise InputError(f"hubert.clusters = {self.clusters}", f"the data has {len(steps):,} steps only", do)
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
-        table = read_units(self.units)
-        return [sample.but(targets={**sample.targets, "units": self.found(table.of(sample.key))}) for sample in samples]
+        return [sample if "units" in sample.targets else self.labelled(sample) for sample in samples]
 
-    def found(self, units: np.ndarray | None) -> np.ndarray:
-        """The units of a sample as targets. Raises InputError for one that the file does not know."""
-        if units is None:
+    def labelled(self, sample: Sample) -> Sample:
+        """With the units of its steps as targets. Raises InputError for a sample that the file does not know."""
+        found = read_units(self.units).of(sample.key)
+        if found is None:
             raise InputError(self.units, "does not know a sample of this data", "Leave out hubert.units.")
-        return units.astype(np.int64)
+        return sample.but(targets={**sample.targets, "units": found.astype(np.int64)})
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         hidden, units = self.hide(batch, draw), batch["units"]

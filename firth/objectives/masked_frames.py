@@ -4,18 +4,22 @@ Loss: the sum over hidden steps t of the mean of |x̂_t - x_t| over the numbers 
 the number of hidden steps. Mockingjay: Liu et al. 2019, arXiv 1910.12638, section 2; TERA: arXiv 2007.06028, section 3.
 """
 
+from collections.abc import Iterator
+from itertools import islice
 from typing import ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
 from firth.functional.losses import distance_sum
+from firth.functional.picture import spectrograms
 from firth.functional.random import Draw
 from firth.model.sound import apart, joined
 from firth.objective import Loss, Objective, Term, quiet
 from firth.objectives._steps import HidingConfig
-from firth.signal import Batch, Features
+from firth.signal import Batch, Features, Sample
 
 # B rows, T steps, N hidden steps, F frames, M bands, C numbers of a step
 
@@ -63,7 +67,7 @@ class MaskedFrames(Objective):
 
 
 class Redrawn(NamedTuple):
-    """A sound as it is, as the model saw it, and as it drew it again; each (F, M)."""
+    """A sound as it is, as the model saw it (NaN where it was hidden), and as it drew it again; each (F, M)."""
 
     true: Tensor
     seen: Tensor
@@ -73,9 +77,23 @@ class Redrawn(NamedTuple):
 def redrawn(objective, batch: Batch) -> list[Redrawn]:
     """For each row of a prepared batch. objective: a MaskedFrames, or a Composed that has one."""
     part = objective if isinstance(objective, MaskedFrames) else objective.parts["masked-frames"]
+    batch = batch.to(next(part.parameters()).device)
     with quiet(part.backbone, part), torch.no_grad():
         guess = part.head(part.encode(batch).values)  # (B, T, C)
-    true, bands = joined(batch["frames"], part.join), batch["frames"].shape[2]
-    hidden = batch["hidden"][..., None]
-    seen, drawn = true.masked_fill(hidden, 0), torch.where(hidden, guess.to(true.dtype), true)
-    return [Redrawn(*row) for row in zip(*(apart(one, bands) for one in (true, seen, drawn)), strict=True)]
+    true, hidden = joined(batch["frames"], part.join), batch["hidden"][..., None]
+    kinds = (true, true.masked_fill(hidden, torch.nan), torch.where(hidden, guess.to(true.dtype), true))
+    steps = part.config.steps(batch)
+    rows = zip(*(kind.cpu() for kind in kinds), strict=True)
+    bands = batch["frames"].shape[2]
+    return [Redrawn(*(apart(one[:size], bands) for one in row)) for row, size in zip(rows, steps, strict=True)]
+
+
+def tries(signal, samples: Iterator[Sample], draw: Draw, config: Settings, count: int = 4) -> Batch:
+    """What a model in training is shown: the first samples, with runs of them hidden; the same for one seed."""
+    return config.prepare(signal.stack(list(islice(samples, count))), draw)
+
+
+def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
+    """(H, W, 3) uint8 by name: each sound true, as seen, and drawn again, below each other."""
+    rows = [one.numpy() for row in redrawn(objective, tries) for one in row]
+    return {f"frames-{step}": spectrograms(rows)} if any(len(row) for row in rows) else {}

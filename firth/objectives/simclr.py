@@ -32,7 +32,10 @@ class Config(ViewsConfig):
         """Where vectors collapse: the likely cause, and what to do."""
         if self.temperature > 1:
             return f"simclr.temperature = {self.temperature:g} makes all pairs alike", "Set simclr.temperature=0.2."
-        return "the views may have too little in common, or too much", "Look at samples/views.png; change simclr.augment."
+        return (
+            "the views may have too little in common, or too much",
+            "Look at samples/views.png; change simclr.augment.",
+        )
 
 
 Settings = Config  # the type, where the class below has its own name `Config`

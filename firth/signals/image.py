@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import nn
 
 from firth.errors import InputError
-from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
+from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, Unreadable, stack_targets
 
 SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224)  # of which the training size is chosen
 MOST = 64  # chosen at most: two cores see hundreds of such pictures in a second; larger ones are asked for
@@ -28,7 +28,7 @@ class Config(SignalConfig):
     channels: int = Field(3, ge=1, le=3, description="3: red, green, blue; 1: grey")
     fit: Literal["crop", "stretch", "pad"] = "crop"  # the middle square, the whole drawn out, or with a black margin
     stretched: bool = False  # each picture's darkest value becomes black and its brightest white (16-bit microscopy)
-    mean: tuple[float, ...] = ()  # filled: of each channel over the training part, pixels in [0, 1]
+    mean: tuple[float, ...] = ()  # filled: of each channel, pixels in [0, 1]
     std: tuple[float, ...] = ()  # filled: standard deviation likewise
 
     @property
@@ -97,10 +97,13 @@ class Image(Media):
     def sizes(self) -> dict[str, Any]:
         return {"image": self.side, "channels": self.config.channels}
 
-    def told(self, looks: list[Look]) -> list[str]:
+    def told(self, looks: list[Look], values: int) -> list[str]:
         """8 × 8 PNG; or 64 × 64 of JPEG from 120 × 90 to 4,000 × 3,000"""
         forms = Counter(look.form for look in looks).most_common(3)
-        named, sizes = "/".join(form for form, _ in forms), sorted({look.size for look in looks}, key=lambda s: s[0] * s[1])
+        named, sizes = (
+            "/".join(form for form, _ in forms),
+            sorted({look.size for look in looks}, key=lambda s: s[0] * s[1]),
+        )
         here = f"{self.side} × {self.side}"
         if sizes in ([], [(self.side, self.side)]):
             return [f"{here} {named}".strip()]
@@ -120,10 +123,15 @@ class Image(Media):
         return [Encoded(self._pixels(one)) for one in inputs]
 
     def _pixels(self, one: Any) -> np.ndarray:
-        one = getattr(one, "array", one)
-        if isinstance(one, str | Path):
-            one = Path(one).read_bytes()
-        return self.decode(one) if isinstance(one, bytes) else np.asarray(one)
+        one, where = getattr(one, "array", one), str(one) if isinstance(one, str | Path) else "INPUT"
+        if not isinstance(one, str | Path | bytes):
+            return np.asarray(one)
+        try:
+            return self.decode(one if isinstance(one, bytes) else Path(one).read_bytes())
+        except Unreadable as error:
+            raise InputError(where, error.what, error.do) from None
+        except OSError as error:
+            raise InputError(where, f"cannot be read ({error.strerror})", "Check the name of the file.") from None
 
     def stack(self, samples: list[Sample]) -> Batch:
         pixels = torch.from_numpy(np.stack([sample.parts[0] for sample in samples]))

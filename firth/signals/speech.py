@@ -19,9 +19,10 @@ from firth.errors import InputError
 from firth.functional import mel, segments
 from firth.functional.mel import Grid, frame_count
 from firth.functional.sound import padded, standardised
-from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
+from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
 from firth.signals import _audio
 from firth.signals._audio import Heard, Source
+from firth.signals._recordings import Recordings, amount, channel_words
 
 # B clips, N samples, T frames, M bands
 
@@ -78,9 +79,10 @@ class Speech(Media):
     suffixes: ClassVar[frozenset[str]] = frozenset(_audio.SUFFIXES)
     readable: ClassVar[str] = ".wav, .flac, .mp3, .ogg, .opus, .aiff"
     dtype: ClassVar[str] = "int16"
+    streams: ClassVar[bool] = True
     objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
     shape: ClassVar[str] = "frames"
-    unit: ClassVar[Unit] = Unit("clip", "seconds")
+    unit: ClassVar[Unit] = Unit("clip", "audio-seconds")
     config: SpeechConfig
 
     def __init__(self, config: SpeechConfig):
@@ -135,14 +137,16 @@ class Speech(Media):
     def decoding(self) -> dict[str, Any]:
         return self.config.model_dump(include={"rate", "segment", "trim", "loudness"})
 
-    def told(self, looks: list[Look]) -> list[str]:
+    def told(self, looks: list[Look], values: int) -> list[str]:
         """["2.6 h", "16,000 Hz", "mono"]"""
-        hours = sum(one.size[0] / one.told["rate"] for one in looks) / 3600
         rates = Counter(one.told["rate"] for one in looks).most_common(3)
         channels = Counter(one.told["channels"] for one in looks)
-        shown = f"{hours:.1f} h" if hours >= 1 else f"{60 * hours:.1f} min"
-        kinds = [name for name, some in (("mono", channels[1]), ("stereo", channels[2])) if some]
-        return [shown, " and ".join(f"{rate:,} Hz" for rate, _ in rates), " and ".join(kinds) or "several channels"]
+        shown = " and ".join(f"{rate:,} Hz" for rate, _ in rates)
+        return [amount(values / self.config.rate), shown, channel_words(channels)]
+
+    @classmethod
+    def examiner(cls, config: SpeechConfig) -> Examiner:
+        return Recordings(config.rate)
 
     # ------------------------------------------------------------------ batches
 
@@ -154,7 +158,7 @@ class Speech(Media):
     def stack(self, samples: list[Sample]) -> Batch:
         """`frames` (B, T, M) and `frame_pad`, or `wave` (B, N) and `pad`; the latter only where rows are uneven."""
         wave, lengths = padded([sample.parts[0] for sample in samples])
-        batch = Batch(stack_targets(samples))
+        batch = Batch(stack_targets(samples), seconds=lengths / self.config.rate)
         if self.config.front == "wave":
             batch["wave"] = wave if self.config.normalise == "none" else standardised(wave, lengths)
             return _padded(batch, "pad", wave.shape[1], lengths)
@@ -163,8 +167,11 @@ class Speech(Media):
         return _padded(batch, "frame_pad", frames.shape[1], counts)
 
     def encode(self, inputs: list[Any]) -> list[Encoded]:
-        """Files or streams → what a model reads of each."""
-        return [Encoded(self.decode(source)) for source in inputs]
+        """Samples of each input: an array as it is, what `array` of it says, a path, or the bytes of a file."""
+        return [Encoded(self._samples(getattr(one, "array", one))) for one in inputs]
+
+    def _samples(self, one: Any) -> np.ndarray:
+        return one if isinstance(one, np.ndarray) else self.decode(one)
 
     @property
     def sizes(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from firth.functional import metrics
 from firth.functional.calibration import FEWEST, best_threshold, sigmoid, temperature_of_decisions
-from firth.task import Example, Outcome, TaskConfig
+from firth.task import Example, Outcome, TaskConfig, shown
 from firth.tasks._classes import ClassHead
 from firth.tasks._one_label import logits_of, outputs, ranking, samples_of
 
@@ -63,7 +63,7 @@ def predict(
     for parts, row in zip(lists, shares.tolist(), strict=True):
         order = ranking(row)
         said = [classes[i] for i in order if row[i] > threshold]
-        found.append(Prediction(" | ".join(parts), said, {classes[i]: row[i] for i in order[:top]}))
+        found.append(Prediction(" | ".join(map(shown, parts)), said, {classes[i]: row[i] for i in order[:top]}))
     return found
 
 

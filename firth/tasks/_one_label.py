@@ -12,7 +12,7 @@ from firth.functional import metrics
 from firth.functional.calibration import FEWEST, softmax, temperature
 from firth.objective import quiet
 from firth.signal import Batch, Sample, answered
-from firth.task import Example, Outcome, TaskConfig, parts_of
+from firth.task import Example, Outcome, TaskConfig, parts_of, shown
 from firth.tasks._classes import ClassHead
 
 # N examples, B samples, L classes
@@ -31,12 +31,13 @@ def predict(part: ClassHead, signal, lists: Sequence[Sequence[str]], top: int | 
     """One Prediction per input, in one batch; an input is its texts, one a segment. top: labels that are named."""
     shares = softmax(logits_of(part, signal.stack(samples_of(signal, lists))).double().numpy()).tolist()
     return [
-        _prediction(" | ".join(parts), row, part.config.classes, top) for parts, row in zip(lists, shares, strict=True)
+        _prediction(" | ".join(map(shown, parts)), row, part.config.classes, top)
+        for parts, row in zip(lists, shares, strict=True)
     ]
 
 
-def samples_of(signal, lists: Sequence[Sequence[str]]) -> list[Sample]:
-    """Samples without labels, a segment for each text of an input."""
+def samples_of(signal, lists: Sequence[Sequence[Any]]) -> list[Sample]:
+    """Samples without labels, a segment for each text of an input; of another signal its array."""
     encoded = iter(signal.encode([text for parts in lists for text in parts]))
     return [Sample(parts=tuple(next(encoded).ids for _ in parts), key=number) for number, parts in enumerate(lists)]
 

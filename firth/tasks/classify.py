@@ -1,4 +1,4 @@
-"""Classify: one label per text, or any number of them, from a vector over the whole text.
+"""Classify: one label per text or picture, or any number of them, from one vector over the whole of it.
 
 BERT's fine-tuning, arXiv 1810.04805, section 4.1. One label: `_classes.py` has the loss. Several, which labelled data
 shows by lists or by a separator within its cells: `_labels.py` has it; a label is said where its probability is above a
@@ -21,6 +21,7 @@ from firth.tasks._classes import ClassHead, part_of
 
 
 class Config(_classes.Config):
+    needs: ClassVar[frozenset[str]] = frozenset({"pooled"})
     terms: ClassVar[tuple[str, ...]] = ("classify",)
 
     separator: str = Field(
@@ -113,7 +114,7 @@ def predict(
     if not texts:
         return []
     part: Any = part_of(objective)
-    lists = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+    lists = [tuple(text) if isinstance(text, list | tuple) else (text,) for text in texts]
     if part.config.several:
         return _labels.predict(part, signal, lists, part.threshold, top)
     return _one_label.predict(part, signal, lists, top)

@@ -73,6 +73,8 @@ def request(model, paths, settings, config, **given) -> Recipe:
     }
     recipe = apply_settings(recipe, {k: v for k, v in options.items() if v not in (None, ())}, "options")
     recipe = apply_settings(recipe, settings or ())
+    if recipe.model.source and "signal" not in keys(settings) and config is None:
+        recipe = apply_settings(recipe, {"signal": checks.signal_of_source(recipe)})
     refuse_unteachable(recipe.objective[0])
     if not recipe.model.source:
         raise InputError("MODEL", "is not given", "Name a run folder or a model folder: firth adapt runs/x labels.tsv.")

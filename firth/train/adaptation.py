@@ -20,6 +20,7 @@ from firth.functional.random import Draw, combine, hash_bytes
 from firth.interop import peft
 from firth.interop.folder import model_folder
 from firth.model import low_rank
+from firth.model.shape import Shape
 from firth.objective import Composed
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Sample, Signal
@@ -221,6 +222,8 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
 def refuse_long(recipe: Recipe, signal: Signal) -> None:
     """Raises InputError for a context beyond learned positions."""
     shape, context = build.shape_for(recipe, signal), probe.recipe_context(recipe)
+    if not hasattr(signal.config, "context") or not isinstance(shape, Shape):
+        return
     if shape.position_kind == "learned" and context > shape.positions:
         raise InputError(
             f"{recipe.signal}.context = {context}",

@@ -24,7 +24,7 @@ from firth.model.backbones import backbone_of
 from firth.model.init import initialise
 from firth.model.layer_sum import LayerSum
 from firth.model.shape import AnyShape
-from firth.model.sizes import READS, SHAPES, shape_of
+from firth.model.sizes import READS, TRANSFORMERS, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
@@ -144,6 +144,15 @@ def refuse_other_signal(name: str, signal: Signal) -> None:
         )
 
 
+def sized(recipe: Recipe, seconds: float | None) -> Recipe:
+    """The recipe with the size that a signal has for a time budget (None: another one), where nobody said."""
+    model, ladder = recipe.model, signal_class(recipe).ladder
+    if not ladder or model.source or model.size or model.layers:
+        return recipe
+    amount = ladder[min(1, len(ladder) - 1)][0] if seconds is None else seconds
+    return filled(recipe, model={"size": next((name for limit, name in ladder if amount <= limit), ladder[-1][1])})
+
+
 def fitting_shape(recipe: Recipe) -> str:
     """The shape that goes with the objectives, where nobody named one."""
     wanted = (config.shape for config in configs_of(recipe).values())
@@ -156,7 +165,8 @@ def refuse_sight(shape: AnyShape, parts: dict[str, Objective]) -> None:
     for name, part in parts.items():
         if part.causal is not None and part.causal != shape.causal:
             sees = "a step sees only earlier ones" if shape.causal else "a step sees later ones too"
-            good = [one for one, form in SHAPES.items() if form.get("causal", False) == part.causal]
+            alike = [one for one in TRANSFORMERS if READS[one] == READS[shape.name]]
+            good = [one for one in alike if TRANSFORMERS[one].get("causal", False) == part.causal]
             raise InputError(
                 f"model.shape `{shape.name}`",
                 f"{sees}, wherever the folder is opened, and `{name}` cannot learn so",

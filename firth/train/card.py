@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from firth.recipe import Recipe, config_of
+from firth.signal import Signal, Unit
 from firth.train.describe import count, duration, name, percent, size
 from firth.train.folder import RunFolder, write_atomically
 
@@ -12,7 +13,7 @@ BITS = "bits_per_byte"
 CARD = """\
 ---
 tags: [firth, {objectives}]
-library_name: transformers
+library_name: {library}
 ---
 
 # {title}
@@ -26,18 +27,18 @@ library_name: transformers
 | cost | |
 |---|---|
 | steps | {steps:,} |
-| tokens | {tokens} |
+| {unit} | {tokens} |
 | wall time | {seconds} |
 | peak memory | {memory} |
 
-Losses are in nats per item, on documents that were never trained on; the first-step loss is that of the model after its
+Losses are in nats per item, on {things}s that were never trained on; the first-step loss is that of the model after its
 start and before its first update.
 
 ## Use
 
 {uses}
 
-`model/` is a Hugging Face folder: `transformers.{opens}.from_pretrained("{path}/model")`.
+{folder}
 
 ## Repeat
 
@@ -48,13 +49,17 @@ every logged step, `samples/` what the model guessed on the way. Seed {seed}.
 
 ## Limits
 
-The model knows what its text knows, with the text's gaps and prejudices. The text of a held-out document never trains,
-but near duplicates of it may.
+The model knows what its {things}s know, with their gaps and prejudices. A held-out {things} never trains, but near
+duplicates of it may.
 """
+ELSEWHERE = '`model/` is a Hugging Face folder: `transformers.{opens}.from_pretrained("{path}/model")`.'
+ALONE = "`model/` holds weights as safetensors and the shape as config.json; transformers has no class for this shape."
 
 
-def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str) -> None:
-    """README.md into the run folder. result: a Result of train/pretrain.py."""
+def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str,
+          unit: Unit = Signal.unit, elsewhere: bool = True) -> None:  # fmt: skip
+    """README.md into the run folder. result: a Result of train/pretrain.py. elsewhere: transformers opens the model."""
+    opens = next((one.opens for one in configs(recipe) if one.opens != "AutoModel"), "AutoModel")
     rows = [(key, value) for key, value in result.metrics.items() if key != "loss" or len(recipe.objective) > 1]
     rows += [("loss before the first step", result.first_loss), ("loss at random initialisation", result.random_loss)]
     text = CARD.format(
@@ -69,7 +74,10 @@ def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str) -> N
         memory=size(result.peak_memory),
         path=folder.path.name,
         uses="\n".join(f"    {use.format(folder.path.name)}" for use in uses(recipe)),
-        opens=next((one.opens for one in configs(recipe) if one.opens != "AutoModel"), "AutoModel"),
+        folder=(ELSEWHERE if elsewhere else ALONE).format(opens=opens, path=folder.path.name),
+        library="transformers" if elsewhere else "firth",
+        unit=unit.steps,
+        things=unit.thing,
         seed=recipe.seed,
     )
     write_atomically(folder.card, text)

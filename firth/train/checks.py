@@ -9,7 +9,7 @@ from firth.data.config import Data
 from firth.data.files import File, expand
 from firth.data.records import Problems
 from firth.errors import InputError
-from firth.model.sizes import parse_size
+from firth.model.sizes import ALIKE, parse_size
 from firth.recipe import Recipe
 
 SHAPE_KEYS = ("size", "layers", "width", "heads", "intermediate", "key_heads", "tied", "shape")
@@ -52,14 +52,26 @@ def _compare(asked: dict[str, Any], source: str, option: str) -> None:
 
     shape = open_shape(source)
     for key, value in asked.items():
-        has = (shape.layers, shape.width) if key == "size" else getattr(shape, NAMES.get(key, key))
-        if has != (parse_size(value) if key == "size" else value):
+        named = getattr(shape, "size", None)  # of a convolution net
+        has = named or (shape.layers, shape.width) if key == "size" else getattr(shape, NAMES.get(key, key), None)
+        wanted = value if key != "size" or named or value in ALIKE else parse_size(value)
+        if has != wanted:
             shown = "{}x{}".format(*has) if isinstance(has, tuple) else has
             raise InputError(
                 f"model.{key} = {value}",
                 f"{source} has {shown}, and {option} takes the shape along with the weights",
                 "Leave it out, or name a model of that shape.",
             )
+
+
+def signal_of_source(recipe: Recipe) -> str:
+    """The signal of the model that a run goes on from; what is wrong with its folder is told where it is opened."""
+    from firth.interop.folder import open_signal_name  # torch comes with it
+
+    try:
+        return open_signal_name(recipe.model.source)
+    except InputError:
+        return recipe.signal
 
 
 def refuse_start(recipe: Recipe, given: Iterable[str]) -> None:

@@ -66,7 +66,7 @@ def update(run: Run, state: State, source: Iterator[list[Batch]]) -> Step:
     lr = state.optimizer.step(rate, norm)
     state.index += 1
     run.objective.after_step(state.index / run.steps)
-    seconds, seen = perf_counter() - began, int(counts["items"])
+    seconds, seen = perf_counter() - began, max(round(counts["items"]), 1)  # 0 stands for an evaluation
     return Step(state.index, run.steps, loss, means, lr, seconds, seen, norm)
 
 

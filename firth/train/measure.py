@@ -55,13 +55,13 @@ def weighted(means: Mapping[str, float], weights: Mapping[str, float]) -> float:
     return sum(weight * means.get(name, 0.0) for name, weight in weights.items())
 
 
-def items(batch: Batch) -> int:
-    """How many real steps (tokens, frames, patches) a batch holds, padding left out; else its samples."""
+def items(batch: Batch) -> float:
+    """How much a batch holds of what people count: seconds of sound; real steps, padding left out; else its samples."""
+    if "seconds" in batch:
+        return float(batch["seconds"].sum())
     if "pad" in batch:
         return int((~batch["pad"]).sum())
-    return max(
-        (t.shape[0] * t.shape[1] for name, t in batch.items() if name in ("tokens", "frames")), default=_rows(batch)
-    )
+    return max((t.shape[0] * t.shape[1] for name, t in batch.items() if name == "tokens"), default=_rows(batch))
 
 
 def _rows(batch: Batch) -> int:

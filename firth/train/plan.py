@@ -52,6 +52,7 @@ class Plan:
     disk: int  # of the run folder, at its largest
     tokens_per_second: float
     evaluate_samples: int = EVALUATED
+    unit: str = "tokens"  # what `tokens` are of another signal
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -59,8 +60,8 @@ class Plan:
     def describe(self) -> str:
         """17,100 steps × 2,048 tokens · 35.0 M tokens (2.4 epochs) · about 19 min · 1.9 GiB memory · 260 MB disk"""
         parts = [
-            f"{self.steps:,} steps × {self.tokens / max(self.steps, 1):,.0f} tokens",
-            f"{count(self.tokens)} tokens ({self.epochs:.2g} epochs)",
+            f"{self.steps:,} steps × {self.tokens / max(self.steps, 1):,.0f} {self.unit}",
+            f"{count(self.tokens)} {self.unit} ({self.epochs:.2g} epochs)",
             f"about {duration(self.seconds)}" if self.seconds is not None else "",
             f"{size(self.memory)} memory" if self.memory else "",
             f"{size(self.disk)} disk",
@@ -224,9 +225,9 @@ def with_plan(recipe: Recipe, plan: Plan) -> Recipe:
     )
 
 
-def training_memory(parameters: int, batch_tokens: int, width: int, layers: int, vocabulary: int) -> int:
-    """A lower bound in bytes before anything is built: weights, masters, gradient, two moments; activations; logits."""
-    return 18 * parameters + 2 * batch_tokens * (20 * width * layers + vocabulary // 3)
+def training_memory(parameters: int, activations: int) -> int:
+    """A lower bound in bytes before anything is built: weights, masters, gradient, two moments; what a step holds."""
+    return 18 * parameters + 2 * activations
 
 
 def refuse_memory(needed: int, free: int | None) -> None:

@@ -2,18 +2,17 @@
 
 import math
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 
 from firth.data.cache import cache_folder
-from firth.data.corpus import Corpus
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import InputError
-from firth.model.shape import Shape
+from firth.model.shape import AnyShape
 from firth.objective import Before, Composed
 from firth.recipe import Recipe, config_of, with_table
 from firth.signal import Signal
@@ -38,9 +37,9 @@ class Work:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     facts: dict[str, Any] = field(default_factory=dict)  # for run.json
     plan: Plan | None = None
-    corpus: Corpus = None  # type: ignore[assignment]
+    corpus: build.AnyCorpus = None  # type: ignore[assignment]
     signal: Signal = None  # type: ignore[assignment]
-    shape: Shape = None  # type: ignore[assignment]
+    shape: AnyShape = None  # type: ignore[assignment]
     objective: Composed = None  # type: ignore[assignment]
     source: Source = None  # type: ignore[assignment]
     held_out: Source = None  # type: ignore[assignment]
@@ -68,11 +67,12 @@ def own_threads():
 def fresh(work: Work) -> None:
     """Up to the plan of a new run."""
     given = work.recipe.model.size is not None or work.recipe.model.layers is not None
-    work.recipe = plan.with_defaults(work.recipe, work.budget.amount if work.timed else None)
+    seconds = work.budget.amount if work.timed else None
+    work.recipe = plan.with_defaults(build.sized(work.recipe, seconds), seconds)
     data(work)
     model(work)
     seconds = choices(work)
-    if seconds and not given and not work.recipe.model.source:
+    if seconds and not given and not work.recipe.model.source and not work.signal.ladder:
         shrink(work, seconds)
     losses_and_start(work)
     planning(work)
@@ -133,12 +133,9 @@ def refuse_empty(work: Work) -> None:
 def model(work: Work) -> None:
     """Build the model, refuse what cannot fit, and make its batches."""
     work.shape = build.shape_for(work.recipe, work.signal)
-    shape, tokens = work.shape, (work.recipe.train.micro_batch or work.recipe.train.batch or 16)
-    rough = 12 * shape.layers * shape.width**2 + shape.vocabulary * shape.width
-    least = plan.training_memory(
-        rough, tokens * probe.recipe_context(work.recipe), shape.width, shape.layers, shape.vocabulary
-    )
-    plan.refuse_memory(least, machine.free_memory())
+    shape, samples = work.shape, work.recipe.train.micro_batch or work.recipe.train.batch or 16
+    held = samples * shape.activations(probe.recipe_context(work.recipe))
+    plan.refuse_memory(plan.training_memory(shape.weights, held), machine.free_memory())
     work.objective = build.compose(work.recipe, work.signal, shape)
     work.train = build.batches_of(work.recipe, work.signal, work.source)
     work.valid = build.batches_of(work.recipe, work.signal, work.held_out)
@@ -235,6 +232,7 @@ def planning(work: Work) -> None:
     work.clock.lap("probing")
     epoch = work.train.steps_per_epoch
     work.plan = plan.make(work.recipe, work.budget, measured, work.clock.spent, epoch)
+    work.plan = replace(work.plan, unit=work.signal.unit.steps)
     work.recipe = plan.with_plan(work.recipe, work.plan)
     plan.refuse_disk(work.plan.disk, machine.free_disk(work.place), work.place)
     work.facts["plan"] = work.plan.as_dict()
@@ -243,5 +241,5 @@ def planning(work: Work) -> None:
     work.line(
         "Machine",
         f"{choice.threads} threads · {choice.precision} · {choice.attention} attention · compile {choice.compile} · "
-        f"{work.plan.tokens_per_second:,.0f} tokens/s measured",
+        f"{work.plan.tokens_per_second:,.0f} {work.plan.unit}/s measured",
     )

@@ -5,11 +5,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.data.kind import signal_of
 from firth.data.synthetic import MARK as MADE
 from firth.errors import InputError, did_you_mean
-from firth.find import names
-from firth.model.sizes import parse_size
+from firth.find import find, main_class, names
+from firth.model.sizes import check_size
 from firth.recipe import Recipe, apply_settings, config_of, load_toml, plain
+from firth.signal import Signal
 from firth.train import budget as budgets
 from firth.train import checks
 from firth.train import folder as folders
@@ -56,7 +58,8 @@ def pretrain(
 ) -> Result:
     """Self-supervised training from raw files; returns when the model folder is written.
 
-    paths: files, folders, globs, zip. objective: names of objectives/, default masked-tokens; several are composed.
+    paths: files, folders, globs, zip. objective: names of objectives/, by default what goes with the signal, which the
+    files tell; several are composed.
     size: `tiny` … `large` or `4x256`; None: by the budget. budget: `20m` (wall time of the whole command, from
     `started`), `500steps`, `3epochs`, `100Mtokens`. source: a model folder to go on from. settings: dotted keys.
     config: a recipe or its .toml; a run's config.toml repeats the run. dry_run: the plan, nothing written outside the
@@ -110,12 +113,28 @@ def request(paths, settings, config, **given) -> Recipe:
     recipe = apply_settings(recipe, settings or ())
     if not recipe.data.paths:
         raise InputError("DATA", "is not given", "Name files or folders: firth pretrain texts/ --budget 20m.")
+    recipe = with_signal(recipe, {*options_given(options), *keys(settings)}, base)
     refuse(recipe)
     checks.refuse_adapting_keys(recipe)
     options_set = {key for key, value in options.items() if value is not None}
     checks.refuse_other_shape(recipe, options_set | keys(settings), base, "--from")
     checks.refuse_start(recipe, keys(settings))
-    return suit(recipe, keys(settings) | (set() if config is None else {"model.start"}))
+    return suit(recipe, keys(settings) | options_given(options) | (set() if config is None else {"model.start"}), base)
+
+
+def options_given(options: Mapping[str, Any]) -> set[str]:
+    return {key for key, value in options.items() if value not in (None, ())}
+
+
+def with_signal(recipe: Recipe, given: set[str], base: Recipe | None) -> Recipe:
+    """The recipe with the signal that the data is of, and what goes with it, where neither person nor config says."""
+    if base is not None:
+        return recipe
+    if "signal" not in given:
+        found = checks.signal_of_source(recipe) if recipe.model.source else signal_of(recipe.data.paths)
+        recipe = apply_settings(recipe, {"signal": found})
+    own = main_class(find("signals", recipe.signal), Signal).objective
+    return recipe if "objective" in given or not own else apply_settings(recipe, {"objective": own})
 
 
 def refuse(recipe: Recipe) -> None:
@@ -125,25 +144,39 @@ def refuse(recipe: Recipe) -> None:
     if recipe.model.source:
         return
     if recipe.model.size:
-        parse_size(recipe.model.size)
+        check_size(recipe.model.size)
     if (start := recipe.model.start.replace("_", "-")) not in (known := ["random", *names("starts")]):
         hint = did_you_mean(start, known)
         raise InputError(f"model.start = {start}", "no such start", f"{hint}There is: {', '.join(known)}.")
 
 
-def suit(recipe: Recipe, given: set[str]) -> Recipe:
-    """The signal's keys that go with the objectives, where nobody named others; given: dotted keys that somebody did.
+def suit(recipe: Recipe, given: set[str], base: Recipe | None = None) -> Recipe:
+    """The keys that go with signal and objectives, where nobody named others; given: dotted keys that somebody did.
 
-    A start from the company of words is left out where the signal's units are none.
+    A start from the company of words is left out where the signal's units are none. base: the config, whose own keys
+    stay.
     """
+    configs = [config_of(recipe, "objectives", name) for name in recipe.objective]
+    wanted = dict(main_class(find("signals", recipe.signal), Signal).defaults)
+    for config in configs:
+        wanted |= config.defaults
+    recipe = apply_settings(recipe, {key: value for key, value in wanted.items() if open_in(recipe, key, given, base)})
     if recipe.model.source:
         return recipe
-    needs = frozenset().union(*(config_of(recipe, "objectives", name).needs for name in recipe.objective))
+    needs = frozenset().union(*(config.needs for config in configs))
     own, table = config_of(recipe, "signals", recipe.signal), recipe.tables.get(recipe.signal, {})
     wanted = {key: value for key, value in own.suited(needs).items() if key not in table}
     recipe = apply_settings(recipe, {f"{recipe.signal}.{key}": value for key, value in wanted.items()})
     alone = "model.start" not in given and not config_of(recipe, "signals", recipe.signal).in_words
     return apply_settings(recipe, {"model.start": "random"}) if alone else recipe
+
+
+def open_in(recipe: Recipe, key: str, given: set[str], base: Recipe | None) -> bool:
+    """Whether nobody has said anything of a key; a config says what it does not leave at none."""
+    table, _, name = key.rpartition(".")
+    tree = getattr(recipe, table) if table in Recipe.model_fields else recipe.tables.get(table, {})
+    value = getattr(tree, name, None) if not isinstance(tree, Mapping) else tree.get(name)
+    return key not in given and (base is None or value is None)
 
 
 def budget_of(recipe: Recipe) -> Budget:
@@ -194,7 +227,8 @@ def describe(result: Result) -> str:
     from firth.train.card import describe_metrics
     from firth.train.describe import count, duration
 
-    did = f"{result.steps:,} steps · {count(result.tokens)} tokens · {duration(result.seconds)}"
+    unit = result.plan.get("unit", "tokens")
+    did = f"{result.steps:,} steps · {count(result.tokens)} {unit} · {duration(result.seconds)}"
     return f"{describe_metrics(result.metrics)} · {did}"
 
 

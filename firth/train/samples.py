@@ -1,4 +1,4 @@
-"""Samples along the way: what the model makes of a few held-out texts so far."""
+"""Samples along the way: what the model makes of a few held-out texts or pictures so far."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,9 +9,33 @@ from firth import find
 from firth.data.source import Source
 from firth.functional.random import Draw
 from firth.objective import Composed
-from firth.recipe import Recipe
-from firth.signal import Signal
+from firth.recipe import Recipe, config_of
+from firth.signal import Sample, Signal
 from firth.train.build import KIND
+
+
+class Pictures:
+    """Writes samples/<name>.png; does nothing where no objective of the recipe has anything to show.
+
+    The file of an objective that has offers `tries(signal, samples, draw, config)`, what to show the model, and
+    `pictured(objective, tries, step)`, (H, W, 3) uint8 by name.
+    """
+
+    def __init__(self, recipe: Recipe, signal: Signal, source: Source, folder: Path):
+        modules = {name: find.find(KIND[recipe.verb], name) for name in recipe.objective}
+        name = next((name for name, module in modules.items() if hasattr(module, "pictured")), "")
+        self.module, self.folder, draw = modules.get(name), Path(folder), Draw(recipe.seed)
+        config = config_of(recipe, KIND[recipe.verb], name) if name else None
+        self.tries = self.module.tries(signal, some(source, draw), draw, config) if self.module else None
+
+    def write(self, step: int, objective: Composed) -> None:
+        if self.module is None or self.tries is None:
+            return
+        from PIL import Image
+
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, pixels in self.module.pictured(objective, self.tries, step).items():
+            Image.fromarray(pixels).save(self.folder / f"{name}.png")
 
 
 class Samples:
@@ -37,7 +61,13 @@ class Samples:
         return lines
 
 
+def some(source: Source, draw: Draw, most: int = 100) -> Iterator[Sample]:
+    """The first held-out samples."""
+    for index in range(min(most, len(source))):
+        yield source.get(np.array([index]), draw)[0]
+
+
 def texts(signal: Signal, source: Source, draw: Draw, most: int = 100) -> Iterator[str]:
     """The texts of the first held-out samples."""
-    for index in range(min(most, len(source))):
-        yield signal.decode(source.get(np.array([index]), draw)[0].parts[0])  # type: ignore[attr-defined]
+    for sample in some(source, draw, most):
+        yield signal.decode(sample.parts[0])  # type: ignore[attr-defined]

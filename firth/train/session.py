@@ -9,7 +9,7 @@ from typing import Any
 
 from firth import distributed
 from firth.errors import FirthError, InputError, Interrupted
-from firth.interop.folder import save_folder
+from firth.interop.folder import opens_elsewhere, save_folder
 from firth.recipe import Recipe
 from firth.signal import Facts
 from firth.train import card, machine, prepare
@@ -22,7 +22,7 @@ from firth.train.pace import Pace
 from firth.train.prepare import Work
 from firth.train.pretrain import Result, describe
 from firth.train.run import Run, Step
-from firth.train.samples import Samples
+from firth.train.samples import Pictures, Samples
 
 ROWS = 1000  # about so many steps are logged
 
@@ -129,6 +129,7 @@ class Diary:
         self.work, self.folder, self.job = work, folder, job
         self.every = max(1, (job.steps or 1) // ROWS)
         self.samples = Samples(work.recipe, work.signal, work.held_out, folder.samples)
+        self.pictures = Pictures(work.recipe, work.signal, work.held_out, folder.samples)
         self.log: Log | None = None
         self.tokens = 0
         self.before = 0.0  # seconds of earlier sittings
@@ -179,6 +180,7 @@ class Diary:
         log.text(f"step {step.index:,} of {step.steps:,}: held-out {card.describe_metrics(self.evaluation)}")
         for text in self.samples.write(step.index, self.job.objective):
             log.text(f"  {text}")
+        self.pictures.write(step.index, self.job.objective)
 
     def ended(self, error: FirthError) -> None:
         """The status of a run that did not come to its end; a disk that refuses even this changes nothing."""
@@ -225,14 +227,16 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
         folder.update(status="finished", error=None, result=result.as_dict() | {"folder": folder.path.name},
                       seconds=work.clock.parts)  # fmt: skip
         card.write(folder, work.recipe, result, prepare.build.describe_data(work.corpus),
-                   prepare.build.describe_model(work.shape, work.objective))  # fmt: skip
+                   prepare.build.describe_model(work.shape, work.objective), work.signal.unit,
+                   opens_elsewhere(folder.model))  # fmt: skip
     show_result(work, folder, result)
     return result
 
 
 def show_result(work: Work, folder: RunFolder, result: Result) -> None:
     work.line("Result", f"{describe(result)} · {size(result.peak_memory)} memory")
-    work.line("Saved", f"{folder.model} (opens with transformers) · {folder.card}")
+    opens = "opens with transformers" if opens_elsewhere(folder.model) else "opens with firth"
+    work.line("Saved", f"{folder.model} ({opens}) · {folder.card}")
     work.line("Next", card.uses(work.recipe)[0].format(folder))
     work.show.result(result)
 
@@ -246,7 +250,7 @@ def ends(facts: Facts) -> dict[str, Any]:
 
 
 def save_model(work: Work, place: Path, job: Run) -> None:
-    """Weights, shape and tokenizer in Hugging Face layout; under another name first, so that model/ is always whole."""
+    """Weights, shape and signal in Hugging Face layout; under another name first, so that model/ is always whole."""
     partial = place.with_name(".model-partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)

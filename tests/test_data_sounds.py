@@ -1,0 +1,218 @@
+"""Folders, archives and tables of recordings as a corpus: what is kept, how it is cut, split, named; and the doctor."""
+
+import json
+import subprocess
+import sys
+import zipfile
+
+import numpy as np
+import pytest
+
+from firth.data import arrays, check_media, decoding
+from firth.data.config import Data
+from firth.data.kind import signal_of
+from firth.data.records import Problems
+from firth.errors import InputError
+from firth.functional.random import Draw
+from firth.signals import speech
+from firth.signals.speech import Config, Speech
+from tests.house import ROOT
+from tests.recordings import RATE, WORDS, folder_of_words, hiss, sweep, tone, word, write
+
+
+def corpus(folder, config: Config = Config(), **data) -> arrays.ArrayCorpus:  # noqa: B008
+    return arrays.open_corpus(Data(paths=(str(folder),), **data), speech, config)
+
+
+def everything(source) -> list:
+    return source.get(np.arange(len(source)), Draw(0))
+
+
+@pytest.fixture(scope="module")
+def words(tmp_path_factory):
+    return folder_of_words(tmp_path_factory.mktemp("words"), each=6)
+
+
+# ------------------------------------------------------------------ a corpus
+
+
+def test_a_folder_becomes_clips_of_16_bit_in_two_parts(words):
+    found = corpus(words)
+    train, held = found.train(), found.held_out()
+    assert len(train) + len(held) == 24 and len(held) >= 1
+    samples = everything(train)
+    assert all(one.parts[0].dtype == np.int16 and one.parts[0].ndim == 1 for one in samples)
+    assert train.lengths.tolist() == [len(one.parts[0]) for one in samples]
+    assert len({one.key for one in samples + everything(held)}) == 24
+    assert found.facts["classes"] == dict.fromkeys(sorted(WORDS), 6)
+    assert found.facts["told"][0] == "24 clips" and found.facts["told"][1].endswith(" s")
+    assert found.facts["told"][2:4] == ["16,000 Hz", "mono"]
+
+
+def test_a_second_opening_reads_no_file(words, monkeypatch):
+    first = corpus(words)
+    monkeypatch.setattr(decoding, "decode", None)
+    second = corpus(words)
+    assert second.fingerprint == first.fingerprint
+    np.testing.assert_array_equal(everything(second.train())[3].parts[0], everything(first.train())[3].parts[0])
+
+
+def test_the_length_of_samples_needs_no_decoding(words, monkeypatch):
+    corpus(words)
+    monkeypatch.setattr(decoding, "decode", None)
+    found = corpus(words, Config(longest=0.1))
+    assert found.train().lengths.max() <= 0.1 * RATE
+
+
+def test_a_long_recording_is_cut_held_out_in_part_and_never_held(tmp_path, monkeypatch):
+    """One file: its pieces fall on both sides, whether it is read at once or in blocks."""
+    wave = hiss(30.0, 5)
+    write(tmp_path / "a" / "long.wav", wave)
+    config = Config(segment=2.0, longest=1.5)
+    at_once = corpus(tmp_path / "a", config)
+    monkeypatch.setattr(decoding, "LARGE", 1000)
+    monkeypatch.setenv("FIRTH_CACHE", str(tmp_path / "other"))
+    in_blocks = corpus(tmp_path / "a", config)
+    for one in (at_once, in_blocks):
+        assert len(one.held_out()) >= 1 and one.facts["decoded"] == 1 and one.facts["items"] > 15
+        assert max(one.train().lengths.max(), one.held_out().lengths.max()) <= 1.5 * RATE
+    assert [one.key for one in everything(at_once.train())] == [one.key for one in everything(in_blocks.train())]
+    joined = next(iter(in_blocks.records())).parts[0]
+    assert len(joined) == len(wave) and np.abs(joined - 32_768 * wave).max() <= 0.51
+
+
+def test_copies_are_dropped_piece_by_piece(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name, hiss(3.0, 1))
+    found = corpus(tmp_path, Config(segment=1.0))
+    assert found.facts["exact_duplicates"] == 1
+    assert len(found.train()) + len(found.held_out()) == found.facts["items"] / 2
+
+
+def test_broken_and_odd_files_are_named_and_the_others_read(tmp_path):
+    for number in range(6):
+        write(tmp_path / f"good-{number}.wav", word("rise", number))
+    (tmp_path / "words.wav").write_text("no sound")
+    write(tmp_path / "nothing.wav", np.empty(0, np.float32))
+    (tmp_path / "empty.wav").write_bytes(b"")
+    loud = np.clip(sweep(0.3, level=3.0), -1, 1)
+    loud[7] = np.nan
+    write(tmp_path / "odd.wav", loud, subtype="FLOAT")
+    found = corpus(tmp_path)
+    assert found.facts["decoded"] == 7 and found.facts["broken"] >= 2
+    said = {one.where.split("/")[-1]: one.what for one in found.findings}
+    assert said["words.wav"].startswith("cannot be read as sound (")
+    assert said["nothing.wav"] == "holds no sample"
+    assert any("are no numbers" in one.what for one in found.findings)
+    assert any("are clipped" in one.what for one in found.findings)
+    assert "empty.wav" in said
+
+
+def test_stereo_and_other_rates_become_alike(tmp_path):
+    for number, rate in enumerate((8_000, 11_025, 22_050, 44_100, 48_000)):
+        wave = sweep(1.0, rate, 200, 3000)
+        write(tmp_path / f"{number}.wav", np.stack([wave, wave], 1), rate)
+    samples = everything(corpus(tmp_path).train()) + everything(corpus(tmp_path).held_out())
+    assert all(abs(len(one.parts[0]) - RATE) <= 2 for one in samples)
+    first, second = samples[0].parts[0][2000:14_000], samples[1].parts[0][2000:14_000]
+    assert np.corrcoef(first, second)[0, 1] > 0.999
+
+
+# ------------------------------------------------------------------ tables
+
+
+def table_of(folder, archive: bool):
+    """rows.jsonl, and its recordings in a zip beside it or in a folder."""
+    rows = []
+    for number in range(8):
+        name = list(WORDS)[number % 4]
+        path = write(folder / "clips" / f"{number}.flac", word(name, number))
+        rows.append({"audio": f"clips/{number}.flac", "speaker": f"s{number % 2}", "label": name, "seconds": 0.5})
+        if archive:
+            with zipfile.ZipFile(folder / "rows.zip", "a") as packed:
+                packed.write(path, f"clips/{number}.flac")
+            path.unlink()
+    table = folder / "rows.jsonl"
+    table.write_text("".join(json.dumps(row) + "\n" for row in rows), "utf-8")
+    return table
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_a_table_names_recordings_in_a_folder_or_an_archive_beside_it(tmp_path, archive):
+    table = table_of(tmp_path, archive)
+    assert signal_of([str(table)]) == "speech"
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), Problems())
+    assert [one.label for one in records] == [list(WORDS)[number % 4] for number in range(8)]
+    assert all(one.parts[0].dtype == np.int16 for one in records)
+
+
+def test_a_recording_that_a_table_names_in_vain_is_named(tmp_path):
+    table = table_of(tmp_path, False)
+    (tmp_path / "clips" / "3.flac").unlink()
+    problems = Problems(skip=True)
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), problems)
+    assert len(records) == 7
+    assert [(one.what, one.do) for one in problems.findings] == [("no such file", "Check the path in the table.")]
+    assert problems.findings[0].where.startswith(f"{table}:4")
+
+
+# ------------------------------------------------------------------ the doctor
+
+
+def report(*paths, **data) -> check_media.Report:
+    return check_media.look(Data(paths=tuple(map(str, paths)), **data), Speech, Config())
+
+
+def test_the_doctor_counts_and_suggests(words):
+    found = report(words)
+    facts = found.facts
+    assert (facts["files"], facts["unit"], facts["broken"], facts["exact_duplicates"]) == (24, "clip", 0, 0)
+    assert facts["rates"] == {16_000: 24} and facts["channels"] == {1: 24} and facts["forms"] == {"WAV, PCM_16": 24}
+    assert 5 < facts["seconds"] < 20 and facts["silence"] < 0.2
+    lines = list(found.lines())
+    assert lines[0].startswith("Data     24 clips · 0.3 MB · WAV, PCM_16 24")
+    assert lines[1].startswith("Sound    ") and " · 16,000 Hz · mono · " in lines[1]
+    assert lines[2].startswith("Lengths  median 0.")
+    assert "Classes  fall 6 · high 6 · low 6 · rise 6" in lines
+    assert f"Next     firth pretrain {words} --budget 1m" in lines
+    assert not found.errors
+
+
+def test_the_doctor_finds_what_is_wrong(tmp_path):
+    wave = tone(300, 0.5)
+    for name in ("a.wav", "copy.wav"):
+        write(tmp_path / name, wave)
+    write(tmp_path / "silent.wav", np.zeros(3 * RATE, np.float32))
+    write(tmp_path / "short.wav", wave[:500])
+    write(tmp_path / "slow.wav", tone(300, 0.5, 8000), 8000)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    found = report(tmp_path)
+    said = [(one.level, one.where.split("/")[-1], one.what) for one in found.findings]
+    assert said[0][:2] == ("error", "bad.wav")
+    assert ("warning", "silent.wav", "is silent throughout") in said
+    assert any(what == "1 of 5 recordings are shorter than 0.1 s" for _, _, what in said)
+    assert any(what == "1 of 5 files are copies of others" for _, _, what in said)
+    assert any("of the time is silence" in what for _, _, what in said)
+    assert any("8,000 samples a second or fewer" in what for _, _, what in said)
+
+
+def test_the_doctor_tells_speakers_and_leaks(tmp_path, words):
+    table = table_of(tmp_path, True)
+    found = report(table, label="label")
+    assert found.facts["speakers"] == {"s0": 4, "s1": 4}
+    assert any(line == "Whose    2 speakers, 4 to 4 clips each" for line in found.lines())
+    leaking = report(words, test=(str(words / "low"),))
+    assert leaking.facts["leaks"] == 6
+
+
+def test_the_doctor_refuses_where_there_is_no_sound(tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"")
+    with pytest.raises(InputError, match=r"a\.wav: .*"):
+        report(tmp_path)
+
+
+def test_the_verb_takes_recordings_for_what_they_are(words):
+    done = subprocess.run(
+        [sys.executable, "-m", "firth", "check", str(words)], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and "24 clips" in done.stdout + done.stderr

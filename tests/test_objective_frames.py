@@ -1,0 +1,142 @@
+"""Next frame and masked frames: the loss of a plain formula, exact counts, and pictures of what was drawn again."""
+
+import numpy as np
+import pytest
+import torch
+
+from firth.functional.picture import COLOURS, GAP, coloured, spectrograms
+from firth.functional.random import Draw
+from firth.objectives import masked_frames, next_frame
+from tests import contract, sounds
+from tests.sounds import BANDS, FRAMES, JOIN
+
+
+def batch_for(objective, *steps: int):
+    """Clips of so many steps, as the objective prepares them."""
+    chosen = [sounds.frames(1, seed, size, size)[0] for seed, size in enumerate(steps)]
+    return contract.batch_of(objective, chosen), [FRAMES.read(sample) for sample in chosen]
+
+
+# ------------------------------------------------------------------ next frame
+
+
+def test_next_frame_is_the_mean_distance_to_what_comes_some_steps_later():
+    objective = contract.build(["next-frame"], **{"next_frame": {"ahead": 2}})
+    batch, clips = batch_for(objective, 9, 5, 2)
+    part = objective.parts["next-frame"]
+    error = copying = count = 0.0
+    for clip in clips:
+        steps = clip[: len(clip) // JOIN * JOIN].reshape(-1, JOIN * BANDS)
+        frames = torch.from_numpy(clip)[None]
+        with torch.no_grad():
+            guess = part.head(objective.backbone({"frames": frames}).values)[0].numpy()
+        for now in range(len(steps) - 2):
+            error += np.abs(guess[now] - steps[now + 2]).mean()
+            copying += np.abs(steps[now] - steps[now + 2]).mean()
+            count += 1
+    loss = objective(batch)
+    assert loss.terms["next_frame"].count == batch.counts["next_frame"] == count == 7 + 3
+    assert loss.terms["next_frame"].sum.item() == pytest.approx(error, rel=1e-6)
+    assert loss.metrics["next_frame_copying"].sum.item() == pytest.approx(copying, rel=1e-6)
+
+
+@pytest.mark.parametrize("steps", [(1,), (3,), (3, 2)])
+def test_clips_too_short_to_guess_count_for_nothing(steps):
+    objective = contract.build(["next-frame"])
+    batch, _ = batch_for(objective, *steps)
+    assert batch.counts == {"next_frame": 0} and objective(batch).terms["next_frame"].sum == 0
+
+
+def test_a_model_that_knows_a_tone_beats_copying():
+    """Bands that swing: what comes next can be computed, and is not what is there now."""
+    objective = contract.build(["next-frame"], torch.float32)
+    time = np.arange(60)[:, None] * np.linspace(0.4, 0.9, BANDS)
+    wave = (2**12 * np.sin(time)).astype(np.int16).flatten()
+    sample = sounds.Sample((wave,), key=1)
+    optimizer = torch.optim.Adam(objective.parameters(), lr=3e-3)
+    for _ in range(60):
+        loss = objective(contract.batch_of(objective, [sample]))
+        optimizer.zero_grad()
+        (loss.terms["next_frame"].sum / loss.terms["next_frame"].count).backward()
+        optimizer.step()
+    assert loss.terms["next_frame"].sum < 0.5 * loss.metrics["next_frame_copying"].sum
+
+
+# ------------------------------------------------------------------ masked frames
+
+
+def test_masked_frames_are_the_mean_distance_at_the_hidden_steps():
+    objective = contract.build(["masked-frames"])
+    batch, clips = batch_for(objective, 12, 20, 7)
+    part = objective.parts["masked-frames"]
+    with torch.no_grad():
+        guess = part.head(objective.backbone(batch).values).numpy()
+    error = level = 0.0
+    for row, clip in enumerate(clips):
+        steps = clip[: len(clip) // JOIN * JOIN].reshape(-1, JOIN * BANDS)
+        for step in batch["hidden"][row].nonzero()[:, 0].tolist():
+            error += np.abs(guess[row, step] - steps[step]).mean()
+            level += np.abs(steps[step]).mean()
+    loss = objective(batch)
+    assert loss.terms["masked_frames"].count == batch["hidden"].sum() > 0
+    assert loss.terms["masked_frames"].sum.item() == pytest.approx(error, rel=1e-6)
+    assert loss.metrics["masked_frames_of_mean"].sum.item() == pytest.approx(level, rel=1e-6)
+
+
+def test_runs_are_hidden_within_the_clip_and_differ_by_epoch():
+    config = contract.config_of("masked-frames", mask_span=3)
+    chosen = sounds.frames(6, longest=30)
+    one, same, other = (sounds.batch(FRAMES, chosen, config, Draw(3, epoch))["hidden"] for epoch in (0, 0, 1))
+    assert torch.equal(one, same) and not torch.equal(one, other)
+    steps = [len(FRAMES.read(sample)) // JOIN for sample in chosen]
+    assert not (one & (torch.arange(one.shape[1]) >= torch.tensor(steps)[:, None])).any()
+    assert one.any(1).all() and not one.all(1).any()
+
+
+def test_what_another_objective_hid_stays_hidden_and_no_more_is():
+    config = contract.config_of("masked-frames")
+    plain = FRAMES.stack(sounds.frames(3))
+    steps = plain["frames"].shape[1] // JOIN
+    plain["hidden"] = torch.rand(3, steps, generator=torch.Generator().manual_seed(0)) < 0.3
+    batch = config.prepare(plain, Draw(0))
+    assert torch.equal(batch["hidden"], plain["hidden"]) and batch.counts["masked_frames"] == plain["hidden"].sum()
+
+
+def test_sounds_are_drawn_again_where_they_were_hidden():
+    objective = contract.build(["masked-frames"], torch.float32)
+    batch, clips = batch_for(objective, 12, 20)
+    for row, (clip, hidden) in enumerate(zip(clips, batch["hidden"], strict=True)):
+        true, seen, drawn = masked_frames.redrawn(objective, batch)[row]
+        gone = hidden[: len(true) // JOIN].repeat_interleave(JOIN)
+        np.testing.assert_array_equal(true.numpy(), clip[: len(true)])
+        assert seen[gone].isnan().all() and torch.equal(seen[~gone], true[~gone])
+        assert torch.equal(drawn[~gone], true[~gone]) and (drawn[gone] != true[gone]).any()
+    assert objective.training
+
+
+def test_pictures_show_three_strips_for_each_sound():
+    objective = contract.build(["masked-frames"], torch.float32)
+    config = objective.parts["masked-frames"].config
+    tries = masked_frames.tries(FRAMES, iter(sounds.frames(6)), Draw(0), config, count=2)
+    ((name, picture),) = masked_frames.pictured(objective, tries, 40).items()
+    longest = max(2 * (len(FRAMES.read(one)) // JOIN) for one in sounds.frames(6)[:2])
+    assert name == "frames-40" and picture.dtype == np.uint8
+    assert picture.shape == (6 * (2 * BANDS + GAP), 2 * longest, 3)
+
+
+def test_colours_go_from_dark_to_bright_and_what_is_missing_is_paper():
+    found = coloured(np.array([-9.0, 0.0, 1.0, 9.0, np.nan]), 0.0, 1.0)
+    assert found[0].tolist() == found[1].tolist() == COLOURS[0].tolist()
+    assert found[2].tolist() == found[3].tolist() == COLOURS[-1].tolist()
+    assert found[4].tolist() == [255, 255, 255]
+    brightness = coloured(np.linspace(0, 1, 50), 0, 1).astype(int) @ [299, 587, 114]
+    assert (np.diff(brightness) > 0).all()
+
+
+def test_low_bands_are_below():
+    picture = spectrograms([np.array([[0.0, 1.0]])], scale=1)
+    assert picture[0, 0].sum() > picture[1, 0].sum()
+
+
+def test_the_names_of_the_objectives():
+    assert next_frame.Config.shape == "causal-frames" and masked_frames.Config.shape == "frames"
