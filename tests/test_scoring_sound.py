@@ -104,12 +104,12 @@ def test_refusals_say_where_what_and_what_to_do(tmp_path):
         f"{one}: all 2 trials are same ones. Give trials of both kinds."
     )
     assert refusal(lambda: score(gold, said, "verify")) == (
-        f"{gold}:3: `label` is `perhaps`, neither same nor different. Write 1 or 0."
+        f"{gold}:3:1: `label` is `perhaps`, neither same nor different. Write 1 or 0."
     )
     assert refusal(lambda: score(both, odd, "verify")) == (
         f"{odd}:2: `score` is `high`, no score. Write a number, the higher the more alike the two clips are."
     )
     transcripts = table(tmp_path / "t.tsv", [{"transcript": "a b", "n": 1}, {"transcript": "", "n": 2}])
     assert refusal(lambda: score(transcripts, transcripts, "transcribe")) == (
-        f"{transcripts}:3: `transcript` is empty. Fill it in; what is not known is wrong, not left out."
+        f"{transcripts}:3:1: `transcript` is empty. Fill it in; what is not known is wrong, not left out."
     )

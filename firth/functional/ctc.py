@@ -107,8 +107,9 @@ def _add(ends: list[float], place: int, nats: float) -> None:
 
 
 def _best(found: dict, width: int) -> dict[tuple[int, ...], list[float]]:
-    """The likeliest prefixes; of equally likely ones the first in the order of their units."""
-    order = sorted(found, key=lambda prefix: (-np.logaddexp(*found[prefix]), prefix))
+    """The likeliest prefixes that are possible at all; of equally likely ones the first in the order of their units."""
+    nats = {prefix: np.logaddexp(*ends) for prefix, ends in found.items() if max(ends) > -np.inf}
+    order = sorted(nats, key=lambda prefix: (-nats[prefix], prefix))
     return {prefix: found[prefix] for prefix in order[:width]}
 
 

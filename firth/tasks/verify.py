@@ -117,7 +117,7 @@ class Verify(Objective):
     def loss(self, features: Features, batch: Batch) -> Loss:
         vectors, label, config = self.vectors(features), batch["label"], self.config  # (B, E), (B,)
         cosine = linear(normalize(vectors, dim=-1), normalize(self.speakers.weight.to(vectors.dtype), dim=-1))  # (B, L)
-        lowered = config.margin * one_hot(label.clamp(min=0), cosine.shape[1])
+        lowered = config.margin * one_hot(label.clamp(min=0), cosine.shape[1]).to(cosine.dtype)
         nats = cross_entropy(config.scale * (cosine - lowered), label, ignore_index=UNKNOWN, reduction="sum")
         right, items = (cosine.argmax(-1) == label).sum(), batch.counts["verify"]
         return Loss({"verify": Term(nats, items)}, {"verify_accuracy": Term(right, items)})
