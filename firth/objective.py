@@ -84,6 +84,15 @@ class ObjectiveConfig(BaseModel):
         """What `firth check` says about data for this objective."""
         return []
 
+    def ailing(self, means: Mapping[str, float]) -> list[Finding]:
+        """What a person must know of an evaluation: a good loss does not show that codes or vectors collapse."""
+        return []
+
+    def blamed(self) -> tuple[str, str]:
+        """Where vectors collapse: the likely cause in view of these settings, and what to do, a whole sentence."""
+        return ("nothing in the loss keeps vectors apart, or the steps are too large",
+                "Set a lower optimizer.lr, or choose another --objective.")  # fmt: skip
+
 
 class Objective(nn.Module):
     """Device side of a method: its heads, and its loss after one encoder pass. One subclass per file."""
@@ -92,6 +101,8 @@ class Objective(nn.Module):
     compares_samples: ClassVar[bool] = False  # True for SimCLR and kin: accumulation is refused
     all_steps: ClassVar[bool] = True  # False: the vectors at batch["keep"] are enough
     causal: ClassVar[bool | None] = None  # True: no step may see later ones; False: all must; None: as the shape has it
+    vectors: ClassVar[bool] = False  # True: one vector a sample is what it is after, and is measured along the way
+    collapses: ClassVar[bool] = False  # True: like vectors for all samples may please the loss; an alarm watches
 
     def __init__(self, config: ObjectiveConfig, backbone: nn.Module):
         super().__init__()
@@ -120,6 +131,10 @@ class Objective(nn.Module):
         if self.layer_sum is None:
             return _encode(self.backbone, batch, self.all_steps, layers, self.causal)
         return self.layer_sum.applied(_encode(self.backbone, batch, True, True, self.causal))
+
+    def compared(self, features: Features) -> Tensor | None:
+        """(B, K) what the loss compares of each sample, where that is not the pooled vector; for the alarm."""
+        return None
 
     def begun(self) -> None:
         """Called once all weights are those that training begins with: the time to copy them."""

@@ -153,6 +153,10 @@ class Signal:
         (B, D, H, W)."""
         raise NotImplementedError
 
+    def picture(self, sample: Sample) -> np.ndarray | None:
+        """uint8 (H, W, 3): what a person is shown of a sample, where it can be seen."""
+        return None
+
     def save(self, folder) -> None:
         """Write what other tools need to read the same input (tokenizer files) into a model folder."""
         raise NotImplementedError

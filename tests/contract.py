@@ -19,7 +19,7 @@ from firth.model.init import initialise
 from firth.model.sizes import READS, shape_of
 from firth.objective import Composed, Objective, collate, total
 from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
-from tests import sounds
+from tests import pictures, sounds
 
 PAD, CLS, SEP, MASK = 0, 2, 3, 4
 VOCABULARY = 40
@@ -56,7 +56,7 @@ class ToySignal(Signal):
 
     @property
     def facts(self) -> Facts:
-        offers = frozenset({"tokens", "sentences", "partner", "words", "labels"})
+        offers = frozenset({"tokens", "sentences", "partner", "words", "labels", "class token", "pooled"})
         classes = ("bad", "good", "so-so")
         return Facts(offers, VOCABULARY, MASK, PAD, (PAD, 1, CLS, SEP, MASK), classes, end_id=SEP)
 
@@ -117,11 +117,10 @@ def texts(count: int, seed: int = 0, shortest: int = 6, longest: int = 26) -> li
 
 
 def targets(source: np.random.Generator, length: int) -> dict[str, np.ndarray]:
-    """What `tag`, `span` and `transcribe` are to say: a class for every other token, two steps, some units."""
+    """What `tag` and `span` are to say: a class for every other token, and two steps of the row."""
     first = np.arange(1, length + 1, 2)
     ends = np.sort(source.integers(1, length + 1, 2))
-    units = source.integers(1, 4, max(1, length // 3))
-    return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1], "units": units}
+    return {"first": first, "tags": source.integers(0, 3, len(first)), "start": ends[0], "end": ends[1]}
 
 
 def no_texts() -> list[Sample]:
@@ -141,7 +140,10 @@ KITS = {  # by the batch key that a shape reads
     "tokens": Kit(SIGNAL, texts, no_texts),
     "wave": Kit(sounds.WAVE, sounds.waves, sounds.nothing),
     "frames": Kit(sounds.FRAMES, sounds.frames, sounds.nothing),
+    "pixels": Kit(pictures.SIGNAL, pictures.samples, None),
 }
+SUMS = frozenset({"vicreg", "barlow-twins"})  # whose loss is a sum over the numbers of a vector, and not of nats
+BARRED = {"mae": ("resnet",)}  # shapes that a method refuses
 
 
 def reads(name: str) -> str:
@@ -156,12 +158,14 @@ def kit_of(names: str | Sequence[str]) -> Kit:
 
 def shapes_of(name: str) -> list[str]:
     """The shapes that a method can be built over."""
-    return [shape for shape, key in READS.items() if key == reads(name)]
+    return [shape for shape, key in READS.items() if key == reads(name) and shape not in BARRED.get(name, ())]
 
 
 def usual_shape(name: str) -> str:
-    """BERT over text, as it has all that a text can have; else that of the method."""
-    return "bert" if reads(name) == "tokens" else module_of(name).Config.shape or shapes_of(name)[0]
+    """BERT over text, as it has all that a text can have; else that of the method, or of the signal."""
+    if reads(name) == "tokens":
+        return "bert"
+    return module_of(name).Config.shape or kit_of(name).signal.shape or shapes_of(name)[0]
 
 
 def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26, of=("masked-tokens",)) -> list[Sample]:
@@ -254,6 +258,11 @@ def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Ba
 
 def gradients(objective: Composed) -> dict[str, torch.Tensor]:
     return {name: p.grad.clone() for name, p in objective.named_parameters() if p.grad is not None}
+
+
+def buffers(objective: Composed) -> dict[str, torch.Tensor]:
+    """Running statistics, teachers, queues: what a method keeps beside its weights."""
+    return {name: buffer.clone().contiguous() for name, buffer in objective.named_buffers()}
 
 
 def backward(objective: Composed, batches: list[Batch], counts: dict[str, float]) -> None:

@@ -31,7 +31,7 @@ def said(pair):
 
 
 @pytest.mark.parametrize("names", CASES, ids="+".join)
-def test_two_ranks_give_the_gradient_of_one(pair, names):
+def test_two_ranks_give_the_gradient_and_the_state_of_one(pair, names):
     """In double precision, with different samples and uneven counts: a constant factor cannot hide."""
     objective = contract.build(names)
     chosen = contract.samples(7, of=names)
@@ -41,6 +41,9 @@ def test_two_ranks_give_the_gradient_of_one(pair, names):
     contract.backward(objective, [batch], batch.counts)
     two = load_file(pair / f"{'+'.join(names)}.safetensors")
     torch.testing.assert_close(two, contract.gradients(objective), rtol=1e-10, atol=1e-12)
+    objective.after_step(0.5)
+    state = load_file(pair / f"{'+'.join(names)}.buffers.safetensors")
+    torch.testing.assert_close(state, contract.buffers(objective), rtol=1e-10, atol=1e-12)
 
 
 def test_each_process_knows_its_place(said):

@@ -104,7 +104,8 @@ def test_no_config(tmp_path):
 def test_unsupported_type(saved, kind):
     edit(saved, model_type=kind)
     assert refused(saved) == (
-        f"M/config.json: model_type `{kind}` is not supported. firth opens bert, modernbert, llama and gpt2 models."
+        f"M/config.json: model_type `{kind}` is not supported. firth opens bert, modernbert, llama, gpt2, vit, "
+        "resnet and firth-resnet models."
     )
 
 

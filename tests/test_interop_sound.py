@@ -38,7 +38,7 @@ def padded() -> tuple[torch.Tensor, torch.Tensor]:
 def theirs_of(kind: str, **own):
     torch.manual_seed(0)
     config, model = TYPES[kind]
-    made = model(config(**SMALL, **own))
+    made = model(config(**(SMALL | own)))
     return shake(made).eval()
 
 

@@ -251,3 +251,13 @@ def test_books_must_divide_the_width():
     assert str(raised.value) == (
         "wav2vec2.code_width = 256: does not divide among 3 code books. Set it to a multiple of 3."
     )
+
+
+@pytest.mark.parametrize(("used", "said"), [(3.0, True), (12.0, True), (20.0, False), (300.0, False)])
+def test_collapsed_code_books_are_named(used, said):
+    found = Config().ailing({"code_perplexity": used, "wav2vec2": 1.0})
+    assert bool(found) == said
+    if said:
+        assert found[0].what == f"the code books collapse: the perplexity of their 640 codes is {used:.1f}"
+        assert found[0].do == "Raise wav2vec2.diversity (now 0.1), or lower optimizer.lr."
+    assert Config().ailing({"loss": 1.0}) == []

@@ -10,6 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as some
 
 from firth.errors import InputError
+from firth.model.sizes import shape_of
 from firth.recipe import Recipe, filled
 from firth.train import describe, machine, plan
 from firth.train.budget import Budget, Clock, missing, parse, process_start
@@ -237,8 +238,8 @@ def test_too_little_disk_is_refused():
 
 
 def test_large_models_need_more_than_small_ones():
-    small = plan.training_memory(5_000_000, 2048, 256, 4, 8192)
-    large = plan.training_memory(330_000_000, 2048, 1024, 24, 8192)
+    small, large = (shape_of("modernbert", size, 8192) for size in ("4x256", "24x1024"))
+    small, large = (plan.training_memory(shape.weights, 16 * shape.activations(128)) for shape in (small, large))
     assert small < 300e6 and large > 5e9
 
 

@@ -75,8 +75,8 @@ def test_units_are_learnt_from_the_training_part():
     known = config(classes=("a", "b"))
     [sample, other] = known.samples([tones.example("ab@ann")._replace(target=("a", "b")),
                                      tones.example("ca@ann")._replace(target=("c", "a"))], tones.SIGNAL)  # fmt: skip
-    assert sample.targets["units"].tolist() == [1, 2] and sample.label is None
-    assert other.targets["units"].tolist() == [1]  # what no training example has cannot be learnt
+    assert sample.targets["transcript"].tolist() == [1, 2] and sample.label is None
+    assert other.targets["transcript"].tolist() == [1]  # what no training example has cannot be learnt
 
 
 def test_refusals_say_where_what_and_what_to_do():
@@ -107,7 +107,7 @@ def test_the_loss_is_torchs_clip_by_clip_over_all_units():
     for row in rows:
         single = batch_of([row], objective)
         shares = part.logits(part.encode(single)).log_softmax(-1)  # (1, T, V)
-        units = single["units"]
+        units = single["transcript"]
         expected += torch.nn.functional.ctc_loss(
             shares.transpose(0, 1), units, [shares.shape[1]], [units.shape[1]], reduction="sum"
         ).item()

@@ -37,6 +37,9 @@ def gradient_of(names, folder: Path) -> None:
     distributed.sum_gradients(objective.parameters())
     if distributed.is_main():
         save_file(contract.gradients(objective), folder / f"{'+'.join(names)}.safetensors")
+    objective.after_step(0.5)
+    if distributed.is_main():
+        save_file(contract.buffers(objective), folder / f"{'+'.join(names)}.buffers.safetensors")
 
 
 def rows_of(rank: int) -> torch.Tensor:

@@ -28,7 +28,8 @@ def signal_of(paths: Iterable[str]) -> str:
     counts = Counter(file.format for file in files if file.format in {*kinds, TEXT})
     if counts:
         return max(counts, key=lambda name: (counts[name], name != TEXT))
-    found = (in_table(file, kinds) for file in files[:TABLES])
+    tables = [file for file in files if file.format in media.TABLES.values()]
+    found = (in_table(file, kinds) for file in tables[:TABLES])
     return next((name for name in found if name), TEXT)
 
 

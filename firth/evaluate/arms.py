@@ -14,7 +14,7 @@ from firth import find
 from firth.data.labelled import Labelled, encoded
 from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
-from firth.evaluate import baselines
+from firth.evaluate import baselines, closed
 from firth.evaluate.baselines import BASELINES, Learn
 from firth.evaluate.comparison import OPENING, Point, Trial
 from firth.recipe import Recipe, filled
@@ -27,7 +27,10 @@ from firth.train.log import Show, Silent
 # N test items
 
 Begun = Mapping[str, dict[str, Tensor]]  # name of a start → the tensors it writes, and what it writes there
-TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES}
+TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES, **closed.TITLES}
+MAINS = (PRETRAINED, "linear", "neighbours")  # arms that a verdict may be about; the first that is there
+PROBED = "classify"  # the task that vectors which stay as they are can do
+TOKENS = frozenset({"tokens"})
 LONG = 5.0  # seconds after which a training shows its progress
 
 
@@ -190,26 +193,53 @@ def arms_of(
 
     Raises InputError for a name that is neither a start nor a baseline.
     """
-    task = recipe.objective[0]
-    classical = BASELINES.get(task, {})
-    known = [RANDOM, PRETRAINED, *find.names("starts"), *classical]
+    show, begun, offers = show or Silent(), begun or {}, offers_of(signal)
+    ready: dict[str, Arm] = {
+        name: Classical(name, learn) for name, learn in examples_read(recipe.objective[0], offers).items()
+    }
+    ready |= closed_arms(recipe, signal, show) if recipe.objective[0] == PROBED else {}
+    known = [RANDOM, PRETRAINED, *starts(offers), *ready]
     for name in names:
         if name not in known:
             hint = did_you_mean(name, known)
             raise InputError(f"arm `{name}`", "no such arm", f"{hint}There is: {', '.join(known)}.")
-    show, begun = show or Silent(), begun or {}
     return {
-        name: Classical(name, classical[name])
-        if name in classical
-        else Neural(name, recipe, signal, show, begun.get(name))
-        for name in names
+        name: ready[name] if name in ready else Neural(name, recipe, signal, show, begun.get(name)) for name in names
     }
+
+
+def offers_of(signal: Signal | None) -> frozenset[str]:
+    """What the signal offers; text where there is none yet."""
+    return TOKENS if signal is None else signal.facts.offers
+
+
+def starts(offers: frozenset[str]) -> list[str]:
+    """The closed-form starts that can read what the signal offers."""
+    return [name for name in find.names("starts") if offers >= find.find("starts", name).NEEDS]
+
+
+def examples_read(task: str, offers: frozenset[str]) -> dict[str, Learn]:
+    """The baselines that read the examples of a task as they stand in the files."""
+    return BASELINES.get(task, {}) if offers >= baselines.NEEDS else {}
+
+
+def closed_arms(recipe: Recipe, signal: Signal, show: Show) -> dict[str, Arm]:
+    """Arms that read vectors which stay as they are."""
+
+    def model(drawn: Drawn, pretrained: bool) -> Any:
+        one = Neural(PRETRAINED if pretrained else RANDOM, recipe, signal, show)
+        return one.begin(one.recipe_for(drawn), drawn.labelled).objective
+
+    def raw() -> Any:
+        return adaptation.raw_text(recipe, signal, show)
+
+    return {**closed.probes(signal, model), **closed.plain_arms(offers_of(signal), raw, recipe.seed)}
 
 
 def others(models: Sequence[str | Path], recipe: Recipe, show: Show) -> dict[str, Arm]:
     """An arm for each further model folder, with its own tokenizer and shape; named by its folder."""
     found: dict[str, Arm] = {}
-    taken = {RANDOM, PRETRAINED, *find.names("starts"), *BASELINES.get(recipe.objective[0], {})}
+    taken = {RANDOM, PRETRAINED, *find.names("starts"), *BASELINES.get(recipe.objective[0], {}), *closed.TITLES}
     for model in models:
         own = filled(recipe, model={"source": str(model)})
         name = name_of(Path(model), {*taken, *found})
@@ -225,9 +255,16 @@ def name_of(model: Path, taken: Container[str]) -> str:
     return name if name not in taken else next(one for one in numbered if one not in taken)
 
 
-def default(task: str) -> tuple[str, ...]:
+def default(task: str, offers: frozenset[str] = TOKENS) -> tuple[str, ...]:
     """The arms where none are named: random initialisation, the closed-form start, pre-training, the baselines."""
-    return (RANDOM, "co-occurrence", PRETRAINED, *BASELINES.get(task, {}))
+    plain = [name for name, one in closed.PLAIN.items() if task == PROBED and offers >= one.needs]
+    probes = ["linear-random", "linear"] if plain else []
+    return (RANDOM, *starts(offers), PRETRAINED, *probes, *plain, *examples_read(task, offers))
+
+
+def main_of(names: Container[str]) -> str:
+    """The arm that the verdict is about."""
+    return next((name for name in MAINS if name in names), PRETRAINED)
 
 
 def title(name: str) -> str:

@@ -16,6 +16,7 @@ from firth.functional import answers
 from firth.functional.calibration import best_threshold
 from firth.task import Example
 
+NEEDS = frozenset({"tokens"})  # what a signal must offer: examples are read as text
 STRENGTHS = (0.1, 1.0, 10.0, 100.0)  # inverse regularisation; chosen by cross-validation on the labels themselves
 FOLDS = 5
 LONGEST = 10  # words of an answer by word overlap

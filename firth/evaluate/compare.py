@@ -55,7 +55,8 @@ def compare(
     paths: labelled files; data.test in settings names the test files, else a fifth is split off by content.
     labels: numbers of labels, validation included; None: all there are. seeds: how many, from `seed` on; fewer than 3
     give no verdict.
-    arms: "random", "pretrained", a name of starts/, or a baseline of the task ("tf-idf"); None: all of these.
+    arms: "random", "pretrained", a name of starts/, a baseline of the task ("tf-idf"); None: all of these. Or what is
+    read off frozen vectors: "linear", "neighbours", and of the untrained network "linear-random", "neighbours-random".
     settings: dotted keys of adapt's recipe. models: more run or model folders, an arm each, with their own tokenizers.
     facts: more to tell in the report. begun: what closed-form starts write, where it was computed before.
     out: a folder for the trials; the same call goes on there. control: the labels are shuffled: nothing may be shown.
@@ -65,7 +66,7 @@ def compare(
     """
     show, began = show or Silent(), time.perf_counter()
     given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    request = Request(str(model), given, task, seed, device, plain(settings), list(arms or ways.default(task)),
+    request = Request(str(model), given, task, seed, device, plain(settings), list(arms or ()),
                       [str(one) for one in models], control)  # fmt: skip
     check(labels, seeds, jobs)
     work = opened(request, show, begun)
@@ -100,7 +101,7 @@ class Request(NamedTuple):
     seed: int
     device: str | None
     settings: Any  # dotted keys: a mapping, or key=value strings
-    arms: list[str]
+    arms: list[str]  # []: all that go with the task and the signal
     models: list[str]
     control: bool
     begun: Mapping[str, str] | None = None  # by start: the file of what it writes, where it was computed before
@@ -137,7 +138,8 @@ def opened(request: Request, show: Show, begun: ways.Begun | None = None) -> Wor
     recipe = recipe_of(request.model, request.paths, request.task, request.seed, request.device, request.settings)
     signal, others = adaptation.open_signal(recipe), ways.others(request.models, recipe, show)
     begun = begun or {name: read_file(Path(file)) for name, file in (request.begun or {}).items()}
-    arms = ways.arms_of(request.arms, recipe, signal, show, begun) | others
+    names = request.arms or ways.default(request.task, ways.offers_of(signal))
+    arms = ways.arms_of(names, recipe, signal, show, begun) | others
     return Work(recipe, signal, arms, request.control, request.whole)
 
 
@@ -172,8 +174,9 @@ def comparison_of(
 ) -> Comparison:
     """The trials on their common test part."""
     task, texts = drawn.labelled.task, [record.text for record in drawn.test]
-    rivals = [name for name in titles if name != adaptation.PRETRAINED]
-    return Comparison(titles, drawn.classes, drawn.gold, trials, rivals=rivals, inputs=texts, facts=facts,
+    main = ways.main_of(titles)
+    rivals = sorted((name for name in titles if name != main), key=lambda name: name != f"{main}-random")
+    return Comparison(titles, drawn.classes, drawn.gold, trials, main, rivals=rivals, inputs=texts, facts=facts,
                       metric=task.metric, count=drawn.counts, judge=None if task.classed else drawn.judged)  # fmt: skip
 
 

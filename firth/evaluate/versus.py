@@ -114,7 +114,7 @@ def refuse_arms(arms: Sequence[str] | None, against: Sequence[str | Path], vary:
     if arms is None:
         return
     where, main = f"--arms {','.join(arms)}", adaptation.PRETRAINED
-    if main not in arms and not did_you_mean(main, arms):  # a misspelt one is named later
+    if not set(ways.MAINS) & set(arms) and not did_you_mean(main, arms):  # a misspelt one is named later
         do = f"Add it: --arms {','.join([main, *arms])}"
         raise InputError(where, f"leaves out `{main}`, which the verdict is about", do)
     if len(set(arms)) + len(against) + len(vary) < 2:
@@ -206,7 +206,7 @@ def planned(
         plan["pre-trainings"] = list(choices)
     else:
         given = (str(model), list(map(str, paths)), task, 0, None, plain(settings))
-        work = opened(Request(*given, list(arms or ways.default(task)), list(map(str, against)), False), show)
+        work = opened(Request(*given, list(arms or ()), list(map(str, against)), False), show)
         drawn = work.drawn(labels[-1], 0)
         plan |= {"arms": [ways.title(name) for name in work.arms], "test items": len(drawn.test)}
         plan |= {"rows": drawn.labelled.task.notes} if drawn.labelled.task.notes else {}

@@ -18,9 +18,18 @@ from firth.model.backbones import backbone_of
 from firth.model.shape import AnyShape, Shape
 
 TYPES: dict[str, ModuleType] = {
-    "bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2, "vit": vit, resnet.THEIRS: resnet,
-    resnet.OURS: resnet, "wav2vec2": wav2vec2, "hubert": hubert, "frames": frames, "causal-frames": frames,
-}  # fmt: skip
+    "bert": bert,
+    "modernbert": modernbert,
+    "llama": llama,
+    "gpt2": gpt2,
+    "frames": frames,
+    "causal-frames": frames,
+    "wav2vec2": wav2vec2,
+    "hubert": hubert,
+    "vit": vit,
+    resnet.THEIRS: resnet,
+    resnet.OURS: resnet,
+}
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 SEVERAL = "multi_label_classification"
 CLASSES = {"ForSequenceClassification": "classify", "ForImageClassification": "classify", 

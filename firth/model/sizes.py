@@ -177,13 +177,13 @@ def sound_for(name: str, width: int, bands: int) -> dict[str, Any]:
     """
     if READS[name] == "wave":
         channels = min(CHANNELS, max(32, 32 * round(width / 48)))
-        return {"sound": SoundShape(widths=(channels,) * 7, position_groups=gcd(16, width))}
+        return {"positions": 0, "sound": SoundShape(widths=(channels,) * 7, position_groups=gcd(16, width))}
     if READS[name] != "frames":
         return {}
     if not bands:
         do = "Give sound, or choose another model.shape."
         raise InputError(f"model.shape `{name}`", "reads log-mel frames, and the data has none", do)
-    return {"sound": SoundShape(bands=bands)}
+    return {"positions": 0, "sound": SoundShape(bands=bands)}
 
 
 def heads_for(width: int) -> int:

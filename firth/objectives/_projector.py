@@ -1,8 +1,11 @@
-"""The maps behind an encoder on which views are compared, a teacher that follows its student, and what collapse shows."""
+"""What stands on an encoder where views are compared: projectors, a teacher that follows its student, vectors of all
+ranks, and a sign of collapse."""
 
+import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from copy import deepcopy
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +15,7 @@ from firth import distributed
 from firth.model.batch_norm import BatchNorm
 from firth.objective import Term
 
-# B samples, V views, D width, Z width of what is compared
+# B samples of this rank, N of all ranks, V views, D width, Z width of what is compared
 
 
 class Projector(nn.Sequential):
@@ -23,7 +26,7 @@ class Projector(nn.Sequential):
 
     def __init__(self, width: int, hidden: tuple[int, ...], out: int, norm: bool = True, last_norm: bool = False):
         widths, parts = (width, *hidden), list[nn.Module]()
-        for before, after in zip(widths[:-1], widths[1:], strict=True):
+        for before, after in pairwise(widths):
             parts += [nn.Linear(before, after, bias=not norm), *([BatchNorm(after)] if norm else []), nn.ReLU()]
         parts.append(nn.Linear(widths[-1], out, bias=not last_norm))
         super().__init__(*parts, *([BatchNorm(out, affine=False)] if last_norm else []))
@@ -89,9 +92,21 @@ def _frozen(module: nn.Module) -> nn.Module:
     return module
 
 
+def rising(momentum: float, progress: float) -> float:
+    """From `momentum` to 1 by half a cosine; progress in [0, 1] (BYOL, arXiv 2006.07733, section 3.2)."""
+    return 1 - (1 - momentum) * (math.cos(math.pi * progress) + 1) / 2
+
+
 def unit(x: Tensor) -> Tensor:
     """(…, Z) -> the same in full precision, every vector of length 1."""
     return F.normalize(x.to(torch.promote_types(x.dtype, torch.float32)), dim=-1)
+
+
+def together(projected: Tensor) -> tuple[Tensor, Tensor]:
+    """(2·B, Z) on each rank, first views then second -> (N, Z) and (N, Z) of all ranks, in full precision."""
+    exact = projected.to(torch.promote_types(projected.dtype, torch.float32))
+    first, second = distributed.gather_rows(torch.stack(exact.chunk(2), 1)).unbind(1)
+    return first, second
 
 
 @torch.no_grad()

@@ -1,4 +1,4 @@
-"""What objectives that compare views of pictures share: drawing them on the CPU, making and encoding them on the device."""
+"""What objectives over views of pictures share: views are drawn on the CPU, made and encoded on the device."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -27,22 +27,24 @@ class ViewsConfig(ObjectiveConfig):
     """Settings that are not set are those of the preset; filled in, so that a recipe says what it did."""
 
     needs: ClassVar[frozenset[str]] = frozenset({"pixels"})
-    reads: ClassVar[frozenset[str]] = frozenset({"pixels", "views"})
+    reads: ClassVar[frozenset[str]] = frozenset({"pixels", "key", "views"})
     adds: ClassVar[frozenset[str]] = frozenset({"views"})
-    views: ClassVar[int] = 2  # views of a sample that count: items of the loss are so many times the samples
+    shares: ClassVar[int] = 2  # items of the loss to a sample
 
     augment: Literal["natural", "microscopy", "satellite", "documents"] = Field(
         "natural", description="preset of how views are drawn"
     )
-    crop: float | None = Field(None, gt=0, le=1, description="smallest crop, share of the area; filled: by the preset")
+    crop: float | None = Field(None, gt=0, le=1, description="smallest crop, share of the area; None: by the preset")
     colour: float = Field(1.0, ge=0, description="factor on the changes of brightness, contrast, saturation and hue")
-    grey: float | None = Field(None, ge=0, le=1, description="share of the views without colour; filled: by the preset")
-    blur: float | None = Field(
-        None, ge=0, le=1, description="share of the views that are blurred; filled: by the preset"
+    grey: float | None = Field(None, ge=0, le=1, description="share of the views without colour; None: by the preset")
+    blur: float | None = Field(None, ge=0, le=1, description="share of the views that are blurred; None: by the preset")
+    solarise: float | None = Field(
+        None, ge=0, le=1, description="share of the views inverted where bright; None: by the preset"
     )
-    solarise: float | None = Field(None, ge=0, le=1, description="share of the views inverted where bright; filled: 0")
-    cut: float | None = Field(None, ge=0, le=1, description="share of the views that lose a square; filled: 0")
-    degrees: float | None = Field(None, ge=0, le=180, description="rotation to either side; filled: by the preset")
+    cut: float | None = Field(
+        None, ge=0, le=1, description="share of the views that lose a square; None: by the preset"
+    )
+    degrees: float | None = Field(None, ge=0, le=180, description="rotation to either side; None: by the preset")
 
     def fill(self, facts: Facts) -> Self:
         return self.model_copy(update=self.amounts())
@@ -70,7 +72,22 @@ class ViewsConfig(ObjectiveConfig):
         pixels = batch["pixels"]  # (B, C, H, W)
         ratio = pixels.shape[3] / pixels.shape[2]
         views = augment.draw_views(draw, batch.keys_, "views", self.policies, ratio)  # (B, V, P)
-        return Batch({**batch, "views": views}, counts={**batch.counts, self.terms[0]: self.views * len(views)})
+        return Batch({**batch, "views": views}, counts={**batch.counts, self.terms[0]: self.shares * len(views)})
+
+
+class UnlikeViewsConfig(ViewsConfig):
+    """The two views are drawn unlike, as in BYOL (Grill et al. 2020, arXiv 2006.07733, table 6): the first is blurred
+    twice as often as `blur` says, the second a fifth as often; `solarise` is the share of the second alone."""
+
+    def amounts(self) -> dict[str, float]:
+        usual = {"solarise": 0.2} if self.solarise is None and self.augment == "natural" else {}
+        return super().amounts() | usual
+
+    @property
+    def policies(self) -> list[Policy]:
+        policy = self.policy
+        first = policy._replace(blur=min(1.0, 2 * policy.blur), solarise=0.0)
+        return [first, policy._replace(blur=policy.blur / 5)]
 
 
 OPEN = ("grey", "blur", "solarise", "cut", "degrees")  # settings of the same name in Policy
@@ -99,14 +116,19 @@ class ComparingViews(Objective):
 # ------------------------------------------------------------------ what a person sees of them
 
 
-def tried(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, count: int = SHOWN) -> Batch | None:
-    """A batch of the first samples with the views that an epoch would draw; None where there is no sample."""
+def tries(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, count: int = SHOWN) -> Batch | None:
+    """The first of the samples with the views that an epoch would draw; None where there is no sample."""
     chosen = list(islice(samples, count))
     return config.prepare(signal.stack(chosen), draw) if chosen else None
 
 
+def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
+    """What a run is trained on, as one picture: samples/views.png."""
+    return {"views": sheet_of_views(tries)}
+
+
 def contact_sheet(columns: list[Tensor]) -> np.ndarray:
-    """(B, C, S, S) float in [0, 1] each -> (H, W, 3) uint8: a row for each sample, a column for each kind of picture."""
+    """(B, C, S, S) float in [0, 1] each -> (H, W, 3) uint8: a row for each sample, a column for each list."""
     scale = max(1, round(SMALLEST / max(column.shape[-1] for column in columns)))
     cells = [_framed(_visible(column), scale, max(c.shape[-1] for c in columns)) for column in columns]
     rows = torch.cat(cells, 3)  # (B, 3, H + gap, V · (W + gap))
@@ -129,7 +151,7 @@ def _visible(pixels: Tensor) -> Tensor:
 
 
 def _framed(pixels: Tensor, scale: int, side: int) -> Tensor:
-    """(B, 3, S, S) -> (B, 3, n, n): enlarged without smoothing, in a cell for the largest, with paper right and below."""
+    """(B, 3, S, S) -> (B, 3, n, n): enlarged without smoothing, in a cell for the largest, paper right and below."""
     large = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
     room = scale * (side - pixels.shape[-1]) + GAP
     return torch.nn.functional.pad(large, (0, room, 0, room), value=PAPER / 255)

@@ -15,7 +15,9 @@ from firth import distributed
 from firth.functional.losses import cross_entropy_sum
 from firth.objective import Loss, Term
 from firth.objectives._projector import Projector, spread, unit
-from firth.objectives._views import ComparingViews, ViewsConfig, sheet_of_views, tried
+from firth.objectives._views import ComparingViews, ViewsConfig
+from firth.objectives._views import pictured as pictured
+from firth.objectives._views import tries as tries
 from firth.signal import Batch, Features
 
 # B samples of this rank, N of all ranks, V = 2 views, Z width of the projection
@@ -75,13 +77,3 @@ def nt_xent(projected: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     here = torch.arange(len(logits), device=logits.device)
     itself = torch.nn.functional.one_hot(begin + here, logits.shape[1]).bool()
     return cross_entropy_sum(logits.masked_fill(itself, -torch.inf), begin + (here ^ 1))
-
-
-def tries(signal, samples, draw, config: Settings) -> Batch | None:
-    """Some held-out pictures with views of each."""
-    return tried(signal, samples, draw, config)
-
-
-def pictured(objective, tries: Batch, step: int) -> dict:
-    """What a run is trained on, as one picture."""
-    return {"views": sheet_of_views(tries)}

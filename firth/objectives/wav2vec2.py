@@ -6,6 +6,7 @@ steps. And a factor times the share of the code books that is not in use, by the
 hidden steps of all ranks. Baevski et al. 2020, arXiv 2006.11477, section 3.2, equations 3 and 4.
 """
 
+from collections.abc import Mapping
 from typing import ClassVar, Self
 
 import numpy as np
@@ -22,9 +23,11 @@ from firth.model.features import pick
 from firth.model.quantiser import Quantised, Quantiser, perplexity
 from firth.objective import Loss, Objective, Term
 from firth.objectives._steps import READ, HidingConfig
-from firth.signal import Batch, Features
+from firth.signal import Batch, Features, Finding
 
 # B rows, T steps, K hidden steps of a row at most, J others, G books, V codes of a book, E numbers of a guess
+
+FEW = 0.02  # share of the codes; where no more are in use, they have collapsed
 
 
 class Config(HidingConfig):
@@ -63,6 +66,15 @@ class Config(HidingConfig):
         arrays = {"hidden": hidden, "chosen": chosen, "others": self.others(count, batch.keys_, order.shape[1], draw)}
         counts = {**batch.counts, "wav2vec2": int(count.sum()), "diversity": int(count.sum())}
         return Batch({**batch, **{name: torch.from_numpy(array) for name, array in arrays.items()}}, counts=counts)
+
+    def ailing(self, means: Mapping[str, float]) -> list[Finding]:
+        """Few codes in use."""
+        used, whole = means.get("code_perplexity", torch.inf), self.groups * self.codes
+        if used > max(1.5 * self.groups, FEW * whole):
+            return []
+        what = f"the code books collapse: the perplexity of their {whole:,} codes is {used:.1f}"
+        do = f"Raise wav2vec2.diversity (now {self.diversity:g}), or lower optimizer.lr."
+        return [Finding("warning", "wav2vec2", what, do)]
 
     def others(self, count: np.ndarray, keys: np.ndarray, slots: int, draw: Draw) -> np.ndarray:
         """(B, K, J) int64: for each hidden step the numbers of others among the row's hidden steps, evenly drawn."""

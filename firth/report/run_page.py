@@ -7,11 +7,13 @@ from typing import Any
 
 from firth.evaluate import mistakes
 from firth.report import facts as told
+from firth.report import pictures
 from firth.report.charts import Line, line_chart
 from firth.train.adapted import NAMES, figure
 from firth.train.describe import name as words
 from firth.train.folder import RunFolder
 from firth.train.log import read_metrics
+from firth.train.watch import said
 
 POINTS = 300  # of a curve that is drawn; longer ones are averaged
 MISTAKES = 12  # that are shown
@@ -26,9 +28,11 @@ def content(folder: Path) -> dict[str, Any]:
     return {
         "title": f"{folder.name}: a run of firth",
         "eyebrow": f"{folder.name} · {run.status}",
-        "tone": LIKE[run.status],
+        "tone": tone(run, facts),
         "verdict": verdict(facts),
-        "charts": [*charts(rows), *layers_read(facts)],
+        "charts": [*charts(rows), *pictures.curves(rows), *layers_read(facts)],
+        "map": pictures.map_of(run.samples, list((facts.get("data") or {}).get("classes") or ())),
+        "pictures": pictures.of(run.samples),
         "confusions": confusions(facts.get("result") or {}),
         "mistakes": mistaken(run.samples / "wrong.jsonl"),
         "samples": samples(run.samples),
@@ -36,6 +40,11 @@ def content(folder: Path) -> dict[str, Any]:
         "command": command(run),
         "config": run.config.read_text(encoding="utf-8") if run.config.exists() else "",
     }
+
+
+def tone(run: RunFolder, facts: dict[str, Any]) -> str:
+    """The colour of the verdict."""
+    return "bad" if (facts.get("result") or {}).get("collapse") else LIKE[run.status]
 
 
 def verdict(facts: dict[str, Any]) -> str:
@@ -49,8 +58,10 @@ def verdict(facts: dict[str, Any]) -> str:
     parts = [
         f"{words(key)} {shown(key, value)}" for key, value in metrics.items() if key != "loss" or len(metrics) == 1
     ]
+    parts += [said(result["vectors"])] if result.get("vectors") else []
     steps = [f"{result['steps']:,} steps"] if result.get("steps") else []
-    return "Held-out " + " · ".join([*parts, *steps])
+    collapsed = f"This run collapsed, {result['collapse']} " if result.get("collapse") else ""
+    return f"{collapsed}Held-out " + " · ".join([*parts, *steps])
 
 
 def scored(result: dict[str, Any]) -> str:
@@ -135,11 +146,17 @@ def fact_lists(facts: dict[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]
     machine = {**(facts.get("versions") or {}), **(facts.get("machine") or {}), "seed": facts.get("seed", 0)}
     lists = [
         ("Data", told.pairs(data)),
-        ("Plan", told.pairs(facts.get("plan"))),
+        ("Plan", told.pairs(counted(facts.get("plan") or {}))),
         ("Cost", told.cost(seconds, cores) if seconds else []),
         ("Versions and machine", told.pairs(machine)),
     ]
     return [(title, found) for title, found in lists if found]
+
+
+def counted(plan: dict[str, Any]) -> dict[str, Any]:
+    """The plan, what is counted in it called as the signal calls it: images and not tokens."""
+    unit = plan.get("unit", "tokens")
+    return {key.replace("tokens", unit): value for key, value in plan.items() if key != "unit"}
 
 
 def _names(rows: list[dict[str, Any]]) -> list[str]:

@@ -18,6 +18,7 @@ from firth.functional.random import Draw
 
 # V tokens of the vocabulary, R tokens that occur, C contexts (the C most frequent of them), D width, N tokens of text
 
+NEEDS = frozenset({"tokens"})  # what a signal must offer
 WINDOW = 5  # tokens to either side
 SMOOTHING = 0.75  # power of the context counts; Levy, Goldberg & Dagan 2015, section 3.1
 EIGENVALUE_POWER = 0.5  # U S^0.5; Levy, Goldberg & Dagan 2015, section 3.3

@@ -148,10 +148,13 @@ class ClassHead(Objective):
             raise InputError(where, what, f"Leave {where} out, or set it to {only}.")
         return only or ("mean" if config.pooling == "auto" else config.pooling)
 
+    def vector(self, features: Features) -> Tensor:
+        """(B, T, D) -> (B, D): what the head is given of each sample."""
+        return features.mean if self.pooling == "mean" else features.pooled
+
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, L), at least fp32."""
-        vector = features.mean if self.pooling == "mean" else features.pooled
-        found = self.classifier(self.dropout(self.pool(vector)))
+        found = self.classifier(self.dropout(self.pool(self.vector(features))))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:

@@ -32,7 +32,7 @@ Said = tuple[str, ...]  # the units of a transcript
 
 class Config(TaskConfig):
     needs: ClassVar[frozenset[str]] = frozenset({"time"})
-    reads: ClassVar[frozenset[str]] = frozenset({"units"})
+    reads: ClassVar[frozenset[str]] = frozenset({"transcript"})
     adds: ClassVar[frozenset[str]] = frozenset()
     terms: ClassVar[tuple[str, ...]] = ("transcribe",)
     columns: ClassVar[tuple[str, ...]] = COLUMNS
@@ -94,7 +94,7 @@ class Config(TaskConfig):
         return tuple(sorted({unit for one in examples for unit in one.target}))
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
-        batch.counts["transcribe"] = int((batch["units"] != ctc.NOTHING).sum()) if "units" in batch else 0
+        batch.counts["transcribe"] = int((batch["transcript"] != ctc.NOTHING).sum()) if "transcript" in batch else 0
         return batch
 
     def counts(self, examples: Sequence[Example]) -> np.ndarray | None:
@@ -109,7 +109,7 @@ class Config(TaskConfig):
         numbers = {name: number for number, name in enumerate(self.classes, ctc.BLANK + 1)}
         targets = [np.array([numbers[unit] for unit in one.target if unit in numbers], np.int64) for one in examples]
         made = super().samples(examples, signal)
-        return [one.but(label=None, targets={"units": own}) for one, own in zip(made, targets, strict=True)]
+        return [one.but(label=None, targets={"transcript": own}) for one, own in zip(made, targets, strict=True)]
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
@@ -147,7 +147,7 @@ class Transcribe(Objective):
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:
-        logits, units, pad = self.logits(features), batch["units"], features.padding  # (B, T, V), (B, U), (B, T)
+        logits, units, pad = self.logits(features), batch["transcript"], features.padding  # (B, T, V), (B, U), (B, T)
         terms = {"transcribe": Term(ctc.ctc_sum(logits, units, pad), batch.counts["transcribe"])}
         short = (~ctc.fits(units, ctc.lengths_of(logits, pad))).sum()
         return Loss(terms, {"transcribe_too_short": Term(short, len(units))} | self.shown(logits, units, pad))

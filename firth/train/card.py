@@ -18,7 +18,7 @@ library_name: {library}
 
 # {title}
 
-{model}. Pre-trained by firth with {objectives} on raw data: {data}.
+{warning}{model}. Pre-trained by firth with {objectives} on raw data: {data}.
 
 | held-out | |
 |---|---|
@@ -61,10 +61,14 @@ def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str,
     """README.md into the run folder. result: a Result of train/pretrain.py. elsewhere: transformers opens the model."""
     opens = next((one.opens for one in configs(recipe) if one.opens != "AutoModel"), "AutoModel")
     rows = [(key, value) for key, value in result.metrics.items() if key != "loss" or len(recipe.objective) > 1]
+    rows += list(result.vectors.items())
     rows += [("loss before the first step", result.first_loss), ("loss at random initialisation", result.random_loss)]
     text = CARD.format(
         objectives=", ".join(recipe.objective),
         title=folder.path.name,
+        warning=f"**This run collapsed; its vectors tell samples apart hardly or not at all.** {result.collapse}\n\n"
+        if result.collapse
+        else "",
         model=model,
         data=data,
         rows="\n".join(f"| {name(key)} | {figure(key, value)} |" for key, value in rows if value is not None),

@@ -4,6 +4,7 @@ import math
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from time import perf_counter
 from typing import Any
 
 import torch
@@ -22,7 +23,8 @@ from firth.train.describe import name as words
 from firth.train.former import vectors_of
 from firth.train.log import Recorded
 from firth.train.measure import measure
-from firth.train.plan import Plan
+from firth.train.plan import Measured, Plan
+from firth.train.watch import Watch
 
 
 @dataclass
@@ -229,6 +231,7 @@ def planning(work: Work) -> None:
     limit = min(8.0, plan.PROBING / 2 * work.budget.amount) if work.timed else 0.5
     worst = probe.worst_batches(work.recipe, work.signal, work.source)
     measured = probe.measure_steps(work.recipe, work.objective, worst, work.train, work.valid, work.device, limit)
+    measured = watched(work, measured)
     work.clock.lap("probing")
     epoch = work.train.steps_per_epoch
     work.plan = plan.make(work.recipe, work.budget, measured, work.clock.spent, epoch)
@@ -243,3 +246,12 @@ def planning(work: Work) -> None:
         f"{choice.threads} threads · {choice.precision} · {choice.attention} attention · compile {choice.compile} · "
         f"{work.plan.tokens_per_second:,.0f} {work.plan.unit}/s measured",
     )
+
+
+def watched(work: Work, measured: Measured) -> Measured:
+    """The measurement with the seconds of reading vectors, where an evaluation does."""
+    watch = Watch(work.objective, work.signal, work.source, work.held_out, work.recipe.seed, work.device)
+    began = perf_counter()
+    if not watch.read(0):
+        return measured
+    return replace(measured, evaluation_seconds=measured.evaluation_seconds + perf_counter() - began)

@@ -34,6 +34,8 @@ class Result:
     random_loss: float | None = None  # of the untrained model
     first_loss: float | None = None  # before the first step, after the start or --from
     peak_memory: int = 0  # bytes
+    vectors: dict[str, float] = field(default_factory=dict)  # rank, spread, … of held-out samples, where watched
+    collapse: str | None = None  # step, what fell, cause and remedy, where the vectors were collapsed at the end
     plan: dict[str, Any] = field(default_factory=dict)
     status: str = "finished"  # or "planned" (dry run)
 
@@ -226,10 +228,13 @@ def describe(result: Result) -> str:
     """held-out masked tokens loss 4.12 (perplexity 61) · 24.1 % right at first guess · 17,100 steps in 19 min"""
     from firth.train.card import describe_metrics
     from firth.train.describe import count, duration
+    from firth.train.watch import said
 
     unit = result.plan.get("unit", "tokens")
     did = f"{result.steps:,} steps · {count(result.tokens)} {unit} · {duration(result.seconds)}"
-    return f"{describe_metrics(result.metrics)} · {did}"
+    vectors = f"{said(result.vectors)} · " if result.vectors else ""
+    collapsed = f"COLLAPSED, {result.collapse} · " if result.collapse else ""
+    return f"{collapsed}{describe_metrics(result.metrics)} · {vectors}{did}"
 
 
 def _names(objective) -> tuple[str, ...] | None:

@@ -11,8 +11,8 @@ from firth import distributed
 from firth.errors import FirthError, InputError, Interrupted
 from firth.interop.folder import opens_elsewhere, save_folder
 from firth.recipe import Recipe
-from firth.signal import Facts
-from firth.train import card, machine, prepare
+from firth.signal import Facts, Finding
+from firth.train import card, gallery, machine, prepare
 from firth.train.budget import Budget, Clock
 from firth.train.describe import size
 from firth.train.folder import RunFolder, locked, refuse_taken, writing
@@ -23,6 +23,7 @@ from firth.train.prepare import Work
 from firth.train.pretrain import Result, describe
 from firth.train.run import Run, Step
 from firth.train.samples import Pictures, Samples
+from firth.train.watch import Watch, said
 
 ROWS = 1000  # about so many steps are logged
 
@@ -130,6 +131,7 @@ class Diary:
         self.every = max(1, (job.steps or 1) // ROWS)
         self.samples = Samples(work.recipe, work.signal, work.held_out, folder.samples)
         self.pictures = Pictures(work.recipe, work.signal, work.held_out, folder.samples)
+        self.watch = Watch(job.objective, work.signal, work.source, work.held_out, work.recipe.seed, work.device)
         self.log: Log | None = None
         self.tokens = 0
         self.before = 0.0  # seconds of earlier sittings
@@ -159,6 +161,7 @@ class Diary:
         for note in self.job.notes:
             self.work.show.note(note)
         self.seen = {row["step"] for row in rows if "held_out" in row}
+        self.watch.history = [(row["step"], row["vectors"]) for row in rows if "vectors" in row]
         return self.log
 
     def row(self, step: Step) -> dict[str, Any]:
@@ -175,9 +178,18 @@ class Diary:
         self.evaluation = step.evaluation or {}
         if step.index in self.seen:
             return
+        warned, reading = self.watch.alarm is not None, self.watch.read(step.index)
         log.metrics(step.index, held_out=with_perplexity(self.work.recipe, self.evaluation),
-                    tokens=self.tokens, elapsed=self.elapsed)  # fmt: skip
+                    **({"vectors": reading} if reading else {}), tokens=self.tokens, elapsed=self.elapsed)  # fmt: skip
         log.text(f"step {step.index:,} of {step.steps:,}: held-out {card.describe_metrics(self.evaluation)}")
+        for finding in ailing(self.work.recipe, self.evaluation):
+            log.text(f"  {finding.what}. {finding.do}")
+            self.work.show.note(f"step {step.index:,}: {finding.what}. {finding.do}")
+        if reading:
+            log.text(f"  vectors: {said(reading)}")
+        if self.watch.alarm is not None and not warned:
+            log.text(str(self.watch.alarm))
+            self.work.show.note(str(self.watch.alarm))
         for text in self.samples.write(step.index, self.job.objective):
             log.text(f"  {text}")
         self.pictures.write(step.index, self.job.objective)
@@ -197,6 +209,11 @@ class Diary:
             self.log.close()
 
 
+def ailing(recipe: Recipe, evaluation: dict[str, float]) -> list[Finding]:
+    """What the objectives find wrong with an evaluation."""
+    return [one for config in prepare.build.configs_of(recipe).values() for one in config.ailing(evaluation)]
+
+
 def with_perplexity(recipe: Recipe, evaluation: dict[str, float]) -> dict[str, float]:
     """Adds <term>_perplexity for objectives that guess tokens."""
     tokens = [term for name, term in prepare.terms_of(recipe) if prepare.chance(recipe, name) and term in evaluation]
@@ -207,6 +224,7 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
     """Save the model folder, the result, the card; then say so."""
     if distributed.is_main():
         save_model(work, folder.model, job)
+        gallery.write(diary.watch, work.signal, work.source, folder.samples, work.recipe.seed, work.device)
     metrics = with_perplexity(work.recipe, diary.evaluation)
     result = Result(
         folder.path,
@@ -219,6 +237,8 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
         random_loss=(work.facts.get("random_loss") or {}).get("loss"),
         first_loss=(work.facts.get("first_loss") or {}).get("loss"),
         peak_memory=machine.peak_memory(),
+        vectors=dict(diary.watch.history[-1][1]) if diary.watch.history else {},
+        collapse=str(diary.watch.alarm) if diary.watch.collapsed else None,
         plan=work.facts.get("plan") or {},
     )
     work.clock.lap("saving")

@@ -1,0 +1,113 @@
+"""Views per second, on whole batches of tensors and with Pillow picture by picture, in turn.
+
+python benchmarks/augment.py [--side 32] [--batch 256] [--rounds 7] [--threads 2] [--pillow 200] [--preset natural]
+
+Both sides apply the same drawn numbers to the same pictures: crop, flip, brightness, contrast, saturation and hue in the
+drawn order, grey, solarising; no blur, as at 32 pixels none is seen. Pillow's loop runs in one process for each thread
+that is given, its rate is that of one times their number. Drawing the numbers is timed with the tensors' side and left
+out of Pillow's. Printed: views/s of each side, the ratio of each round, its median, and the greatest difference.
+"""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image, ImageEnhance, ImageOps
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+from firth.functional import augment
+from firth.functional.random import Draw
+
+ENHANCED = {0: ImageEnhance.Brightness, 1: ImageEnhance.Contrast, 2: ImageEnhance.Color}
+ORDER = ("first", "second", "third", "fourth")
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--pillow", type=int, default=200, help="views of a round on Pillow's side")
+    parser.add_argument("--preset", choices=sorted(augment.PRESETS), default="natural")
+    parser.add_argument("--device", default="cpu")
+    return parser.parse_args()
+
+
+def drawn(policy: augment.Policy, count: int, epoch: int) -> Tensor:
+    return augment.draw_views(Draw(0, epoch), np.arange(count, dtype=np.uint64), "views", [policy, policy])
+
+
+def with_tensors(pixels: Tensor, policy: augment.Policy, epoch: int, device: str) -> float:
+    """Views per second."""
+    began = time.perf_counter()
+    parameters = drawn(policy, len(pixels), epoch)
+    made = augment.views(pixels, parameters.to(device))
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return len(made) / (time.perf_counter() - began)
+
+
+def with_pillow(pixels: np.ndarray, parameters: np.ndarray) -> tuple[float, np.ndarray]:
+    """Views per second of one process, and the views, (B, H, W, 3)."""
+    began = time.perf_counter()
+    made = [one_view(*pair) for pair in zip(pixels, parameters, strict=True)]
+    return len(made) / (time.perf_counter() - began), np.stack(made)
+
+
+def one_view(pixels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+    """(H, W, 3) uint8, (P,) -> (H, W, 3) uint8."""
+    given = dict(zip(augment.NAMES, numbers.tolist(), strict=True))
+    high, wide = pixels.shape[:2]
+    left, top = given["left"] * wide, given["top"] * high
+    box = (left, top, min(left + given["width"] * wide, wide), min(top + given["height"] * high, high))
+    picture = Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR, box=box)
+    picture = ImageOps.mirror(picture) if given["flip_x"] else picture
+    factors = [given[name] for name in ("brightness", "contrast", "saturation", "hue")]
+    for turn in (int(given[name]) for name in ORDER):
+        if turn < 3 and factors[turn] != 1:
+            picture = ENHANCED[turn](picture).enhance(factors[turn])
+        elif turn == 3 and factors[3]:
+            picture = moved(picture, factors[3])
+    picture = ImageOps.grayscale(picture).convert("RGB") if given["grey"] else picture
+    picture = ImageOps.solarize(picture, int(255 * given["threshold"])) if given["threshold"] <= 1 else picture
+    return np.asarray(picture)
+
+
+def moved(picture: Image.Image, shift: float) -> Image.Image:
+    """Hue in Pillow's HSV of whole levels, as torchvision does for pictures of Pillow."""
+    hue, saturation, value = picture.convert("HSV").split()
+    levels = np.asarray(hue, np.uint8) + np.uint8(round(255 * shift) % 256)
+    return Image.merge("HSV", (Image.fromarray(levels, "L"), saturation, value)).convert("RGB")
+
+
+def main() -> None:
+    given = options()
+    torch.set_num_threads(given.threads)
+    policy = augment.PRESETS[given.preset]._replace(blur=0.0, solarise=0.1, flip_y=0.0, transpose=0.0, degrees=0.0)
+    source = np.random.default_rng(0)
+    rough = torch.from_numpy(source.uniform(0, 255, (given.batch, 3, 8, 8))).float()
+    pixels = torch.nn.functional.interpolate(rough, size=given.side, mode="bicubic").clamp(0, 255).byte()
+    here = pixels.to(given.device)
+    few = pixels[: given.pillow].permute(0, 2, 3, 1).contiguous().numpy()
+    ours, theirs = [], []
+    with_tensors(here, policy, 0, given.device)
+    for epoch in range(given.rounds):
+        parameters = drawn(policy, len(few), epoch)[:, 0]
+        theirs.append(given.threads * with_pillow(few, parameters.numpy())[0])
+        ours.append(with_tensors(here, policy, epoch, given.device))
+    made = 255 * augment.apply(pixels[: len(few)], parameters).permute(0, 2, 3, 1).numpy()
+    difference = np.abs(made - with_pillow(few, parameters.numpy())[1])
+    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
+    print(f"tensors {median(ours):,.0f} views/s · Pillow {median(theirs):,.0f} views/s · {given.threads} threads")
+    print(f"ratio {' '.join(f'{ratio:.1f}' for ratio in ratios)} · median {median(ratios):.1f}")
+    print(f"difference: mean {difference.mean():.2f}, 99 % below {np.quantile(difference, 0.99):.1f} of 255 levels")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,311 @@
+"""The losses over views equal the formulas of their papers, in plain NumPy; so do teachers, queues and centres."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from firth.functional import augment
+from firth.functional.random import Draw
+from firth.objectives import _projector, barlow_twins, byol, dino, moco, simclr, vicreg
+from tests import contract
+
+NAMES = ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino", "mae"]
+EXACT = 1e-5
+
+
+def vectors(count: int = 6, width: int = 5, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(count, width))
+
+
+def units(x: np.ndarray) -> np.ndarray:
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def softmax(x: np.ndarray) -> np.ndarray:
+    powers = np.exp(x - x.max(-1, keepdims=True))
+    return powers / powers.sum(-1, keepdims=True)
+
+
+def tensor(x: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(x)
+
+
+# ------------------------------------------------------------------ formulas
+
+
+@pytest.mark.parametrize("temperature", [0.1, 0.5])
+def test_nt_xent_is_the_papers(temperature):
+    """Section 2.1: views 2k - 1 and 2k are of one picture."""
+    first, second = vectors(seed=1), vectors(seed=2)
+    views = units(np.stack([first, second], 1).reshape(12, 5))
+    likeness = views @ views.T / temperature
+    losses, right = [], 0
+    for i in range(12):
+        j = i + 1 if i % 2 == 0 else i - 1
+        others = [likeness[i, k] for k in range(12) if k != i]
+        losses.append(-math.log(math.exp(likeness[i, j]) / sum(math.exp(value) for value in others)))
+        right += likeness[i, j] == max(others)
+    nats, found = simclr.nt_xent(tensor(np.concatenate([first, second])), temperature)
+    assert nats.item() == pytest.approx(sum(losses), abs=EXACT)
+    assert found.item() == right
+
+
+def test_nt_xent_of_one_picture_is_zero():
+    """There is nothing else to be mistaken for."""
+    nats, found = simclr.nt_xent(tensor(vectors(2)), 0.2)
+    assert nats.item() == 0 and found.item() == 2
+
+
+def test_byols_distance_is_the_papers():
+    predicted, wanted = vectors(8, seed=1), vectors(8, seed=2)
+    q, z = units(predicted), units(wanted)
+    expected = sum(((q[i] - z[(i + 4) % 8]) ** 2).sum() for i in range(8))
+    assert byol.regression(tensor(predicted), tensor(wanted)).item() == pytest.approx(expected, abs=EXACT)
+
+
+def test_vicreg_is_the_papers():
+    """Equations 1 to 6."""
+    first, second = vectors(9, 4, 1), 0.3 * vectors(9, 4, 2)
+    missing = [np.maximum(0, 1 - np.sqrt(z.var(0, ddof=1) + 1e-4)).mean() for z in (first, second)]
+    covariances = [np.cov(z.T) for z in (first, second)]
+    shared = [sum(c[i, j] ** 2 for i in range(4) for j in range(4) if i != j) / 4 for c in covariances]
+    distance = ((first - second) ** 2).mean()
+    got = [part.item() for part in vicreg.terms_of(tensor(first), tensor(second))]
+    assert got == pytest.approx([distance, sum(missing), sum(shared)], abs=EXACT)
+
+
+def test_barlow_twins_is_the_papers():
+    """Equations 1 and 2; a batch norm has 1e-5 beside the variance."""
+    first, second = vectors(9, 4, 1), vectors(9, 4, 2)
+    a, b = ((z - z.mean(0)) / np.sqrt(z.var(0) + 1e-5) for z in (first, second))
+    matrix = np.array([[(a[:, i] * b[:, j]).mean() for j in range(4)] for i in range(4)])
+    alike = sum((1 - matrix[i, i]) ** 2 for i in range(4))
+    unlike = sum(matrix[i, j] ** 2 for i in range(4) for j in range(4) if i != j)
+    got = [part.item() for part in barlow_twins.correlations(tensor(first), tensor(second))]
+    assert got == pytest.approx([alike, unlike], abs=EXACT)
+
+
+def test_mocos_loss_is_the_papers():
+    """Equation 1: one positive and the queue."""
+    queries, keys, queue = units(vectors(5, seed=1)), units(vectors(5, seed=2)), units(vectors(11, seed=3))
+    expected, right = 0.0, 0
+    for query, key in zip(queries, keys, strict=True):
+        own, others = query @ key / 0.2, queue @ query / 0.2
+        expected -= math.log(math.exp(own) / (math.exp(own) + np.exp(others).sum()))
+        right += own >= others.max()
+    nats, found = moco.found(tensor(queries), tensor(keys), tensor(queue), 0.2)
+    assert nats.item() == pytest.approx(expected, abs=EXACT) and found.item() == right
+
+
+def test_dinos_loss_is_the_papers():
+    """Algorithm 1, with every pair of a large view and another."""
+    logits, others = vectors(2 * 3, 7, 1).reshape(2, 3, 7), vectors(5 * 3, 7, 2).reshape(5, 3, 7)
+    shares, logs = softmax(logits / 0.04), np.log(softmax(others / 0.1))
+    pairs = [-(shares[i] * logs[j]).sum() for i in range(2) for j in range(5) if i != j]
+    got = dino.across(tensor(shares), tensor(logs)).item()
+    assert got == pytest.approx(np.sum(pairs) / len(pairs), abs=EXACT)
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+def test_maes_loss_is_the_papers(normalise):
+    """Mean square error over the pixels of the patches left out, each normalised by its own mean and variance."""
+    objective = contract.build(["mae"], mae={"normalise": normalise})
+    part = objective.parts["mae"]
+    batch = contract.batch_of(objective, contract.samples(3, of="mae"))
+    pictures, drawn = (x.detach().numpy() for x in part.drawn(batch))
+    expected = 0.0
+    for row in range(3):
+        for patch in batch["masked"][row].tolist():
+            down, right = divmod(patch, 4)  # 4 × 4 patches of 2 × 2 pixels
+            there = pictures[row, :, 2 * down : 2 * down + 2, 2 * right : 2 * right + 2].astype(np.float64)
+            there = there.transpose(1, 2, 0).reshape(-1)
+            if normalise:
+                there = (there - there.mean()) / np.sqrt(there.var(ddof=1) + 1e-6)
+            expected += ((drawn[row, patch] - there) ** 2).mean()
+    loss = objective(batch).terms["mae"]
+    assert loss.sum.item() == pytest.approx(expected, rel=EXACT)
+    assert loss.count == 3 * 12
+
+
+# ------------------------------------------------------------------ teachers, queues, centres
+
+
+@pytest.mark.parametrize("name", ["byol", "moco", "dino"])
+def test_a_teacher_begins_as_its_student_and_has_no_gradient(name):
+    part = contract.build([name]).parts[name]
+    pairs = list(part.teacher._pairs(everything=True))
+    assert pairs and all(torch.equal(own, theirs) for own, theirs in pairs)
+    assert not [n for n, _ in part.named_parameters() if n.startswith("teacher")]
+    assert any(n.startswith("teacher") for n in part.state_dict())
+
+
+@pytest.mark.parametrize("name", ["byol", "moco", "dino"])
+def test_a_teacher_is_a_moving_average(name):
+    part = contract.build([name]).parts[name]
+    pairs = [(own, theirs) for own, theirs in part.teacher._pairs(everything=False) if own.is_floating_point()]
+    before = [own.clone() for own, _ in pairs]
+    with torch.no_grad():
+        for _, theirs in pairs:
+            theirs.add_(1)
+    part.teacher.follow(0.9)
+    for (own, theirs), old in zip(pairs, before, strict=True):
+        torch.testing.assert_close(own, 0.9 * old + 0.1 * theirs)
+
+
+def test_the_momentum_rises_to_one():
+    rates = [_projector.rising(0.99, progress) for progress in (0.0, 0.5, 1.0)]
+    assert rates == pytest.approx([0.99, 0.995, 1.0])
+
+
+def test_teachers_stay_exact_beside_students_of_low_precision():
+    """A step of 0.001 of a weight of 1 is lost in bf16, and kept in the average."""
+    student = torch.nn.Linear(2, 2)
+    torch.nn.init.ones_(student.weight)
+    teacher = _projector.Teacher(student)
+    teacher.become()
+    for parameter in student.parameters():
+        parameter.data = parameter.data.bfloat16()
+    with torch.no_grad():
+        student.weight.zero_()
+    teacher.follow(0.999)
+    assert teacher.copies[0].weight.dtype == torch.float32
+    torch.testing.assert_close(teacher.copies[0].weight, torch.full((2, 2), 0.999))
+    assert teacher(0, torch.ones(1, 2)).dtype == torch.bfloat16  # it computes as its student does
+
+
+def test_a_queue_holds_the_newest():
+    part = contract.build(["moco"], moco={"queue": 5}).parts["moco"]
+    rows = torch.arange(12.0, dtype=torch.float64)[:, None].expand(12, part.config.out)
+    for piece in rows.split([2, 2, 2]) if False else (rows[:2], rows[2:4], rows[4:6]):
+        part.enqueue(piece)
+    assert part.queue[:, 0].tolist() == [5, 1, 2, 3, 4] and part.place.item() == 1
+    part.enqueue(rows)
+    assert sorted(part.queue[:, 0].tolist()) == [7, 8, 9, 10, 11]
+
+
+def stepped(name: str, **settings):
+    """An objective after a forward pass and what comes after the step."""
+    objective = contract.build([name], **settings)
+    batch = contract.batch_of(objective, contract.samples(4, of=name))
+    objective(batch)
+    part = objective.parts[name]
+    fresh = [one.clone() for one in part.fresh]
+    objective.after_step(0.5)
+    return part, fresh
+
+
+def test_moco_queues_what_the_teacher_saw():
+    part, fresh = stepped("moco", moco={"queue": 6})
+    torch.testing.assert_close(part.queue[:4], fresh[0])
+    assert part.fresh == [] and part.place.item() == 4
+
+
+def test_dinos_centre_is_a_moving_average_of_what_the_teacher_said():
+    part, fresh = stepped("dino")
+    assert fresh[0][-1] == 8  # two large views of four pictures
+    torch.testing.assert_close(part.centre, 0.1 * fresh[0][:-1] / 8)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_looking_at_held_out_pictures_changes_nothing(name):
+    objective = contract.build([name]).eval()
+    before = contract.buffers(objective)
+    batch = contract.batch_of(objective, contract.samples(4, of=name))
+    first, second = objective(batch), objective(batch)
+    assert all(first.terms[key].sum.item() == second.terms[key].sum.item() for key in first.terms)
+    torch.testing.assert_close(contract.buffers(objective), before, rtol=0, atol=0)
+
+
+def test_micro_batches_are_the_batch_where_only_the_queue_is_compared():
+    """On a shape without batch norm."""
+    whole, parts = contract.build(["moco"], shape="vit"), contract.build(["moco"], shape="vit")
+    chosen = contract.samples(7, of="moco")
+    one = contract.batch_of(whole, chosen)
+    contract.backward(whole, [one], one.counts)
+    contract.backward(parts, [contract.batch_of(parts, piece) for piece in (chosen[:3], chosen[3:])], one.counts)
+    torch.testing.assert_close(contract.gradients(parts), contract.gradients(whole), rtol=1e-10, atol=1e-12)
+    whole.after_step(0.5), parts.after_step(0.5)
+    torch.testing.assert_close(contract.buffers(parts), contract.buffers(whole), rtol=1e-10, atol=1e-12)
+
+
+def test_a_shape_with_batch_norm_compares_the_samples_of_a_batch():
+    assert contract.build(["moco"], shape="resnet").compares_samples
+    assert not contract.build(["moco"], shape="vit").compares_samples
+    assert not contract.build(["mae"]).compares_samples
+
+
+# ------------------------------------------------------------------ signs of collapse, settings
+
+
+def test_spread_is_one_for_vectors_everywhere_and_zero_for_one():
+    everywhere = _projector.spread(torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)))
+    assert everywhere.sum.item() / everywhere.count == pytest.approx(1, abs=0.01)
+    assert _projector.spread(torch.ones(10, 16)).sum.item() == pytest.approx(0, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_recipe_keeps_how_views_were_drawn(name):
+    """What nobody set is filled in from the preset, and filling in changes nothing."""
+    config = contract.config_of(name)
+    assert None not in [getattr(config, field) for field in ("crop", "grey", "blur", "solarise", "cut", "degrees")]
+    assert config.policies == contract.main_class(name).Config().policies
+
+
+def test_settings_change_how_views_are_drawn():
+    policy = contract.config_of("simclr", augment="documents", crop=0.5, colour=2.0, blur=0.0, degrees=3.0).policy
+    preset = augment.PRESETS["documents"]
+    assert policy == preset._replace(
+        crop=(0.5, 1.0), brightness=0.8, contrast=0.8, saturation=0.4, hue=0.1, blur=0.0, degrees=3.0
+    )
+    assert contract.config_of("simclr", colour=0.0).policy.hue == 0
+
+
+def test_byols_views_are_those_of_its_table():
+    """Table 6 of the paper: blurred always and seldom; a fifth of the second inverted where bright."""
+    first, second = contract.config_of("byol").policies
+    assert (first.blur, second.blur) == pytest.approx((1.0, 0.1))
+    assert (first.solarise, second.solarise) == (0.0, 0.2)
+    assert contract.config_of("byol", augment="microscopy").policies[1].solarise == 0
+
+
+def test_dino_draws_large_and_small_views():
+    policies = contract.config_of("dino", local=3).policies
+    assert [policy.crop for policy in policies] == [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 3
+    batch = contract.batch_of(contract.build(["dino"], dino={"local": 3}), contract.samples(2, of="dino"))
+    assert batch["views"].shape == (2, 5, len(augment.NAMES))
+
+
+def test_dino_without_small_views():
+    objective = contract.build(["dino"], dino={"local": 0})
+    batch = contract.batch_of(objective, contract.samples(3, of="dino"))
+    assert objective(batch).terms["dino"].sum.isfinite()
+
+
+def test_mae_leaves_out_as_many_patches_as_it_says():
+    objective = contract.build(["mae"], mae={"mask_rate": 0.6})
+    batch = contract.batch_of(objective, contract.samples(50, of="mae"), Draw(3))
+    both = torch.cat([batch["visible"], batch["masked"]], 1).sort(1).values
+    assert batch["visible"].shape == (50, 6) and (both == torch.arange(16)).all()
+    share = torch.zeros(16).index_add(0, batch["masked"].flatten(), torch.ones(500)) / 50
+    assert share.min() > 0.35 and share.max() < 0.85
+
+
+@pytest.mark.parametrize("name", NAMES[:6])
+def test_where_vectors_collapse_settings_are_blamed(name):
+    cause, repair = contract.config_of(name).blamed()
+    assert cause and repair.endswith(".")
+    assert "temperature" in contract.config_of("simclr", temperature=100.0).blamed()[0]
+    assert "predictor" in contract.config_of("byol", predictor=False).blamed()[0]
+    assert "variance" in contract.config_of("vicreg", variance=0.0).blamed()[0]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_is_compared_is_one_vector_a_picture(name):
+    objective = contract.build([name]).eval()
+    part, home = objective.parts[name], contract.kit_of(name)
+    features = part.encode(home.signal.stack(home.samples(3)))
+    assert features.pooled.shape == (3, objective.backbone.shape.width)
+    compared = part.compared(features)
+    assert compared is None if name == "mae" else compared.shape[0] == 3
