@@ -47,7 +47,7 @@ def test_the_loss_is_the_cross_entropy_of_cosines_with_a_margin():
     objective, rows = made().double(), examples(5)
     batch, part = batch_of(rows, objective), objective.parts["verify"]
     loss = objective(batch)
-    vectors = part.vectors(part.encode(batch))
+    vectors = part.vector(part.encode(batch))
     nats = 0.0
     for vector, label in zip(vectors, batch["label"].tolist(), strict=True):
         cosine = normalize(part.speakers.weight, dim=-1) @ normalize(vector, dim=0)

@@ -100,7 +100,7 @@ class Verify(Objective):
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
         self.dropout = nn.Dropout(config.dropout)
-        self.vector = nn.Linear(2 * backbone.shape.width, config.vector)
+        self.map = nn.Linear(2 * backbone.shape.width, config.vector)
         self.speakers = nn.Linear(config.vector, max(len(config.classes), 1), bias=False)
         self.threshold = config.threshold
 
@@ -109,13 +109,13 @@ class Verify(Objective):
         told = {} if self.threshold is None else {"threshold": self.threshold}
         return {"vector": self.config.vector, **told}
 
-    def vectors(self, features: Features) -> Tensor:
+    def vector(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, E), at least fp32."""
-        found = self.vector(self.dropout(statistics(features)))
+        found = self.map(self.dropout(statistics(features)))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:
-        vectors, label, config = self.vectors(features), batch["label"], self.config  # (B, E), (B,)
+        vectors, label, config = self.vector(features), batch["label"], self.config  # (B, E), (B,)
         cosine = linear(normalize(vectors, dim=-1), normalize(self.speakers.weight.to(vectors.dtype), dim=-1))  # (B, L)
         lowered = config.margin * one_hot(label.clamp(min=0), cosine.shape[1]).to(cosine.dtype)
         nats = cross_entropy(config.scale * (cosine - lowered), label, ignore_index=UNKNOWN, reduction="sum")
@@ -177,7 +177,7 @@ def vectors_of(part: Verify, signal, clips: Sequence[Any]) -> np.ndarray:
 def vectors_in(part: Verify, batch: Batch) -> np.ndarray:
     """(B, E) of one batch, without dropout; the modules keep their mode."""
     with quiet(part.backbone, part):
-        return part.vectors(part.encode(batch.to(part.vector.weight.device))).float().cpu().numpy()
+        return part.vector(part.encode(batch.to(part.map.weight.device))).float().cpu().numpy()
 
 
 class Trials(NamedTuple):
