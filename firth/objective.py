@@ -136,6 +136,10 @@ class Objective(nn.Module):
         """(B, K) what the loss compares of each sample, where that is not the pooled vector; for the alarm."""
         return None
 
+    def twins(self, batch: Batch) -> tuple[Tensor, Tensor] | None:
+        """(B, D) twice: the pooled vectors of two views of each sample of a prepared batch, where it has views."""
+        return None
+
     def begun(self) -> None:
         """Called once all weights are those that training begins with: the time to copy them."""
 

@@ -249,6 +249,16 @@ class Media(Signal):
         """The keys of the config on which the arrays hang: part of the name they are kept under."""
         raise NotImplementedError
 
+    @classmethod
+    def asked(cls, config: Any) -> dict[str, Any]:
+        """The same of a config that is not filled: keys on which it hangs what `fit` finds, and so the arrays."""
+        return config.model_dump(mode="json")
+
+    @classmethod
+    def again(cls, folder, config: Any) -> Self:
+        """What `fit` and `settled` once made for such files and such a config, as it was saved with the arrays."""
+        return cls.open(folder, config)
+
     def decode(self, data: Any) -> np.ndarray:
         """The bytes of a file → an array of `form`. Raises Unreadable."""
         raise NotImplementedError

@@ -26,6 +26,13 @@ def examples(begin, end):
     return [Example(f"digit {i}", NAMES[digits()[1][i]], Where("digits", i)) for i in range(begin, end)]
 
 
+@pytest.fixture(autouse=True)
+def quick(monkeypatch):
+    """Small dictionaries of few patches."""
+    monkeypatch.setattr(plain_images, "CENTROIDS", 100)
+    monkeypatch.setattr(plain_images, "PATCHES", 10_000)
+
+
 def drawn(labels=120, seed=0):
     """The labels of a draw: so many digits from a place that hangs on the seed, a fifth of them for validation."""
     begin, cut = 400 * seed, 400 * seed + labels * 4 // 5

@@ -78,7 +78,7 @@ def test_a_long_recording_is_cut_held_out_in_part_and_never_held(tmp_path, monke
         assert max(one.train().lengths.max(), one.held_out().lengths.max()) <= 1.5 * RATE
     assert [one.key for one in everything(at_once.train())] == [one.key for one in everything(in_blocks.train())]
     joined = next(iter(in_blocks.records())).parts[0]
-    assert len(joined) == len(wave) and np.abs(joined - 32_768 * wave).max() <= 0.51
+    assert len(joined) == len(wave) and np.abs(joined - 32_768 * wave).max() <= 1
 
 
 def test_copies_are_dropped_piece_by_piece(tmp_path):
@@ -141,7 +141,7 @@ def table_of(folder, archive: bool):
 def test_a_table_names_recordings_in_a_folder_or_an_archive_beside_it(tmp_path, archive):
     table = table_of(tmp_path, archive)
     assert signal_of([str(table)]) == "speech"
-    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), Problems())
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), Problems(), None)
     assert [one.label for one in records] == [list(WORDS)[number % 4] for number in range(8)]
     assert all(one.parts[0].dtype == np.int16 for one in records)
 
@@ -150,7 +150,7 @@ def test_a_recording_that_a_table_names_in_vain_is_named(tmp_path):
     table = table_of(tmp_path, False)
     (tmp_path / "clips" / "3.flac").unlink()
     problems = Problems(skip=True)
-    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), problems)
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), problems, None)
     assert len(records) == 7
     assert [(one.what, one.do) for one in problems.findings] == [("no such file", "Check the path in the table.")]
     assert problems.findings[0].where.startswith(f"{table}:4")
@@ -170,7 +170,7 @@ def test_the_doctor_counts_and_suggests(words):
     assert facts["rates"] == {16_000: 24} and facts["channels"] == {1: 24} and facts["forms"] == {"WAV, PCM_16": 24}
     assert 5 < facts["seconds"] < 20 and facts["silence"] < 0.2
     lines = list(found.lines())
-    assert lines[0].startswith("Data     24 clips · 0.3 MB · WAV, PCM_16 24")
+    assert lines[0].startswith("Data     24 clips · 0.4 MB · WAV, PCM_16 24")
     assert lines[1].startswith("Sound    ") and " · 16,000 Hz · mono · " in lines[1]
     assert lines[2].startswith("Lengths  median 0.")
     assert "Classes  fall 6 · high 6 · low 6 · rise 6" in lines

@@ -46,10 +46,10 @@ def plain_filters(grid: Grid) -> np.ndarray:
 
 
 SOUNDS = {
-    "sweep": sweep(0.7),
+    "sweep": sweep(0.7) + hiss(0.7, 7, level=1e-3),
     "noise": hiss(0.5, 1),
     "quiet": hiss(0.3, 2, level=1e-3),
-    "offset": sweep(0.4) * 0.5 + 0.3,
+    "offset": sweep(0.4) * 0.5 + hiss(0.4, 8, level=1e-3) + 0.3,
     "one frame": hiss(0.025, 3),
 }
 
@@ -61,7 +61,7 @@ def test_frames_are_those_of_the_formulas(name, grid):
     wanted = plain_log_mel(SOUNDS[name], grid)
     assert found.shape == wanted.shape
     apart = np.abs(found - wanted)
-    assert np.median(apart) < 1e-5
+    assert np.median(apart) < 3e-5
     assert apart.max() < 2e-2  # where a band holds next to nothing, fp32 keeps few digits
     loud = wanted > wanted.max() - 12  # 50 dB
     assert apart[loud].max() < 1e-3
@@ -86,8 +86,8 @@ def test_frames_are_those_of_kaldi(name):
     wanted = kaldi("fbank", GRID, SOUNDS[name])
     found = mel.log_mel(torch.from_numpy(SOUNDS[name])[None])[0].numpy()
     assert found.shape == wanted.shape
-    assert np.median(np.abs(found - wanted)) < 1e-5
-    assert np.quantile(np.abs(found - wanted), 0.99) < 1e-3
+    assert np.median(np.abs(found - wanted)) < 3e-5
+    assert np.quantile(np.abs(found - wanted), 0.95) < 2e-3
 
 
 @pytest.mark.parametrize("name", ["sweep", "noise"])

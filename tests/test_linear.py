@@ -13,7 +13,7 @@ def drawn(count, seed=0, width=8, classes=3, noise=1.0):
     source = np.random.default_rng(seed)
     centres = np.random.default_rng(9).normal(size=(classes, width))
     labels = source.integers(0, classes, count)
-    vectors = (centres[labels] + noise * source.normal(size=(count, width))) * 10.0 ** np.arange(-2, width - 2)
+    vectors = (centres[labels] + noise * source.normal(size=(count, width))) * 10.0 ** (np.arange(width) % 8 - 2)
     vectors[:, 0] = 5
     return Part(vectors.astype(np.float32), labels)
 

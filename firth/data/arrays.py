@@ -170,7 +170,7 @@ def open_corpus(
     problems = Problems(True)
     with Reading.of(config.paths, cls, config.label, problems) as reading:
         wanted = signal_config if signal is None else signal.config
-        key = _key(reading, wanted.model_dump(mode="json") if signal is None else signal.decoding, config.label)
+        key = _key(reading, cls.asked(wanted) if signal is None else signal.decoding, config.label)
 
         def build(folder: Path) -> None:
             if before is not None:
@@ -181,7 +181,7 @@ def open_corpus(
 
         folder = cache_of.get(cache_of.cache_folder(cache) / "corpora", key, build, whole)
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    fitted = signal if signal is not None else cls.open(folder / "signal", signal_config)
+    fitted = signal if signal is not None else cls.again(folder / "signal", signal_config)
     corpus = ArrayCorpus(folder, fitted, facts, key, config)
     if show is not None:
         for one in corpus.findings:

@@ -15,17 +15,17 @@ import torch
 
 from firth.data.source import Source
 from firth.errors import InputError
-from firth.evaluate import linear
+from firth.evaluate import linear, plain_images, plain_sounds
 from firth.evaluate.comparison import Trial
 from firth.evaluate.linear import Learn, Part
 from firth.evaluate.plain import Plain, Vectors
-from firth.evaluate.plain_images import PLAIN
 from firth.functional import neighbours
 from firth.functional.random import Draw, hash_bytes
 from firth.signal import Batch, Sample, Signal, answered
 
 # n samples, D dimensions
 
+PLAIN = plain_images.PLAIN | plain_sounds.PLAIN
 KEPT = 2**30  # bytes of vectors that are kept for other trials
 TOGETHER = 256  # samples that are made into vectors at once
 

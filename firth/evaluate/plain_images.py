@@ -31,12 +31,15 @@ def oriented(samples: Sequence[Sample]) -> np.ndarray:
     return hog.hog(images, max(2, min(images.shape[2:]) // CELLS))
 
 
-def patch_vectors(source: Source, seed: int) -> Vectors:
-    """Whitened-patch k-means features by a dictionary that is learnt from images of the source."""
+def patch_vectors(source: Source, seed: int, centroids: int | None = None) -> Vectors:
+    """Whitened-patch k-means features by a dictionary that is learnt from images of the source.
+
+    centroids: None: CENTROIDS.
+    """
     places = np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(np.int64)
     images = torch.from_numpy(np.stack([one.parts[0] for one in source.get(places, Draw(seed))]))
     size = min(PATCH, *(side // 2 for side in images.shape[2:]))
-    learnt = patches.learn(images, min(CENTROIDS, 10 * len(images)), size, min(PATCHES, 100 * len(images)), seed)
+    learnt = patches.learn(images, min(centroids or CENTROIDS, 10 * len(images)), size, min(PATCHES, 100 * len(images)), seed)
 
     def vectors(samples: Sequence[Sample]) -> np.ndarray:
         return patches.features(torch.from_numpy(np.stack([one.parts[0] for one in samples])), learnt).numpy()

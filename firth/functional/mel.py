@@ -149,8 +149,8 @@ def normalised(frames: Tensor, lengths: Tensor | None = None, by: str = "level")
         return frames * here
     over = (1,) if by == "bands" else (1, 2)
     items = here.sum(1, keepdim=True).clamp(min=1) * (1 if by == "bands" else frames.shape[2])
-    mean = (frames * here).sum(over, keepdim=True) / items
-    apart = (frames - mean) * here
+    mean = (frames.double() * here).sum(over, keepdim=True) / items  # in fp64, so that silence becomes 0
+    apart = (frames - mean.to(frames.dtype)) * here
     return apart / (apart.square().sum(over, keepdim=True) / items).sqrt().clamp(min=1e-3)
 
 

@@ -112,6 +112,10 @@ class ComparingViews(Objective):
         """(V·B, D): all views in one pass."""
         return look(self.backbone, self.pictures(batch))
 
+    def twins(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        first, second = look(self.backbone, augment.views(batch["pixels"], batch["views"][:, :2])).chunk(2)
+        return first, second
+
 
 # ------------------------------------------------------------------ what a person sees of them
 

@@ -135,7 +135,15 @@ class Speech(Media):
 
     @property
     def decoding(self) -> dict[str, Any]:
-        return self.config.model_dump(include={"rate", "segment", "trim", "loudness"})
+        return self.asked(self.config)
+
+    @classmethod
+    def asked(cls, config: SpeechConfig) -> dict[str, Any]:
+        return config.model_dump(include={"rate", "segment", "trim", "loudness"})
+
+    @classmethod
+    def again(cls, folder, config: SpeechConfig) -> Self:
+        return cls(config)
 
     def told(self, looks: list[Look], values: int) -> list[str]:
         """["2.6 h", "16,000 Hz", "mono"]"""

@@ -16,8 +16,8 @@ from firth.data.source import Source
 from firth.functional import collapse
 from firth.functional.neighbours import neighbour_accuracy
 from firth.functional.random import Draw
-from firth.objective import Composed, quiet
-from firth.signal import Batch, Sample, Signal, answered
+from firth.objective import Composed, collate, quiet
+from firth.signal import TOGETHER, Batch, Sample, Signal, answered
 
 # N samples, D dimensions
 
@@ -50,7 +50,7 @@ class Watch:
     """
 
     def __init__(self, objective: Composed, signal: Signal, source: Source, held_out: Source, seed: int, device: Any):
-        self.objective, self.signal, self.device = objective, signal, device
+        self.objective, self.signal, self.seed, self.device = objective, signal, seed, device
         self.active = any(part.vectors or part.collapses for part in objective.objectives)
         self.history: list[tuple[int, Reading]] = []
         self.held_out = taken(held_out, SEEN, seed) if self.active else []
@@ -65,10 +65,25 @@ class Watch:
         reading = measures(vectors)
         if compared is not None:
             reading |= {f"compared_{name}": value for name, value in measures(compared).items()}
+        if (alignment := self.aligned()) is not None:
+            reading["alignment"] = alignment
         if self.bank:
             reading["neighbour_accuracy"] = self.neighbours_right(vectors)
         self.history.append((step, reading))
         return reading
+
+    def aligned(self) -> float | None:
+        """Alignment of two views of each held-out sample, always the same views; None where there are none."""
+        pairs = []
+        for begin in range(0, len(self.held_out), TOGETHER):
+            some = self.held_out[begin : begin + TOGETHER]
+            batch = collate(some, self.objective.configs, self.signal, Draw(self.seed)).to(self.device)
+            with quiet(self.objective), torch.no_grad():
+                twins = (part.twins(batch) for part in self.objective.objectives)
+                pairs += [pair for pair in twins if pair is not None]
+        if not pairs:
+            return None
+        return collapse.alignment(*(torch.cat(vectors).float().cpu() for vectors in zip(*pairs, strict=True)))
 
     def neighbours_right(self, vectors: Tensor) -> float:
         """Of the vectors (N, D) of held-out samples, the share whose class their neighbours in the bank name."""
