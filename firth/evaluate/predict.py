@@ -98,7 +98,9 @@ class Loaded:
 
 def length(text: Text) -> int:
     """In characters; all files of another signal count alike."""
-    return len(text) if isinstance(text, str) else sum(map(len, text)) if isinstance(text, list | tuple) else 1
+    if isinstance(text, str):
+        return len(text)
+    return sum(map(length, text)) if isinstance(text, list | tuple) else 1
 
 
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Loaded:
@@ -189,10 +191,18 @@ def predict(
     return loaded.stream(texts, **how) if pieces and writes else loaded.predict(texts, top, **how)
 
 
-def inputs_of(signal: Signal, given: str, *how, **more) -> Iterable[Any]:
+def inputs_of(
+    signal: Signal,
+    given: str,
+    column: str | None = None,
+    reads: Callable[[Record], Any] | None = None,
+    empty: bool = False,
+) -> Iterable[Any]:
     """What one input stands for: texts, or the files of another signal. Raises InputError at once for what is none."""
     store = build.store_of(type(signal))
-    return store.inputs(given, signal) if hasattr(store, "inputs") else source_of(given, *how, **more)
+    if hasattr(store, "inputs"):
+        return store.inputs(given, signal, reads)
+    return source_of(given, column, reads, empty)
 
 
 def source_of(

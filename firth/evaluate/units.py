@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from firth import find
 from firth.data.config import Data
 from firth.data.media import TABLES, Reading, cell_name
 from firth.data.readers import table
@@ -88,7 +87,7 @@ def units(
     """
     show, given = show or Silent(), [str(one) for one in ([paths] if isinstance(paths, str | Path) else paths)]
     source = opened(model, layer, settings, device)
-    records = chosen(read(given, label, source.signal), most, seed)
+    records = chosen(read(given, label, source.signal, show), most, seed)
     rows = Rows(given, type(source.signal), label, speaker)
     show.line("Model", f"{source.name}, layer {source.layer}")
     clips = [rows.clip(record, steps) for record, steps in zip(records, source.steps(samples_of(records)), strict=True)]
@@ -126,10 +125,12 @@ def opened(model: str | Path, layer: int | None, settings, device: str) -> Sourc
     return Source(str(model), backbone.eval().to(build.device_of(recipe)), signal, at)  # type: ignore[arg-type]
 
 
-def read(paths: Sequence[str], label: str | None, signal: Media) -> list[Record]:
-    """The clips as examples; broken files are left out, and told by `check`."""
-    store = find.find("data", type(signal).store)
-    return store.labelled_records(paths, Data(paths=tuple(paths), label=label), signal, Problems(skip=True))
+def read(paths: Sequence[str], label: str | None, signal: Media, show: Show) -> list[Record]:
+    """The clips, with labels where there are some; broken files are named and left out."""
+    config = Data(paths=tuple(paths), label=label, duplicates="keep")
+    return list(
+        build.store_of(type(signal)).open_corpus(config, None, signal.config, signal=signal, show=show).records()
+    )
 
 
 def chosen(records: Sequence[Record], most: int, seed: int) -> list[Record]:
@@ -173,7 +174,7 @@ class Rows:
 
 def rows_of(paths: Sequence[str], signal: type[Media]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """(the path in it that leads to a clip, row) of every row of every table."""
-    with Reading(paths, signal, None, Problems(skip=True)) as reading:
+    with Reading.of(paths, signal, None, Problems(skip=True)) as reading:
         tables = [file for file in reading.files if file.format in TABLES.values()]
     for file in tables:
         for _, row in table(file, Problems(skip=True)):
