@@ -165,7 +165,7 @@ def asked(recipe: Recipe, models: Sequence[str | Path], control: bool) -> dict[s
 
 def encoder_of(recipe: Recipe) -> dict[str, Any]:
     """How the encoder is fine-tuned, where it is not as usual."""
-    keys = ("dropout", "frozen", "reinitialise", "lora")
+    keys = ("dropout", "frozen", "reinitialise", "lora", "layer_sum")
     return {key: value for key in keys if (value := getattr(recipe.model, key)) != getattr(DEFAULTS.model, key)}
 
 

@@ -103,6 +103,9 @@ def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mappi
         what = f"`{name}` has nothing that another tool could be given"
         raise InputError(model, what, "Say --vectors, for what the encoder gives.")
     found = load(model, settings, "cpu")
+    if found.objective.parts[name].layer_sum is not None:
+        what = "its head reads all layers, and other tools are given the last one"
+        raise InputError(model, what, "Say --vectors, or adapt without model.layer_sum.")
     return Subject(opened, name, found.objective, found.signal, partial(exported, found.objective.parts[name]))
 
 

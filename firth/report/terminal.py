@@ -21,7 +21,9 @@ from firth.train.folder import writing
 LIVE_SECONDS = 0.2  # between redrawings of the live line
 PLAIN_SECONDS = 5.0  # between progress lines when piped
 PLAIN_WIDTH = 100  # columns when piped
-NUMBERS = frozenset({"matthews", "pearson", "spearman", "mean_absolute_error"})  # figures that are no shares
+NUMBERS = frozenset(
+    {"matthews", "pearson", "spearman", "mean_absolute_error", "threshold"}
+)  # figures that are no shares
 
 
 class Terminal:
@@ -274,6 +276,11 @@ def prediction_line(one: Any) -> str:
     if "answer" in value:
         share = f"[bold]{escape(value['answer'] or 'no answer')}[/] {100 * value['probability']:5.1f} %"
         return f"{share}  {escape(value['text'])}"
+    if "transcript" in value:
+        return f"[bold]{escape(value['transcript'])}[/]  {escape(value['text'])}"
+    if "score" in value and "same" in value:
+        said = {True: "same", False: "different"}.get(value["same"], "")
+        return f"[bold]{value['score']:6.3f}[/] {said:<9}  {escape(value['text'])}"
     if "labels" in value:
         return f"[bold]{escape(', '.join(value['labels']) or 'none'):<12}[/]  {escape(str(value['text']))}"
     if "number" in value:
