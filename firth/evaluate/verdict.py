@@ -6,7 +6,8 @@ from firth.evaluate.statistics import FEWEST_SEEDS, Interval
 
 
 def verdict(difference: Interval, labels: int | str, rival: str = "random initialisation") -> str:
-    """The headline. labels: how many, or that in words. difference: accuracy of the pre-trained arm less the rival's, as shares (0.071 = 7.1 points).
+    """The headline. labels: how many, or that in words. difference: accuracy of the pre-trained arm less the rival's,
+    as shares (0.071 = 7.1 points).
 
     'Pre-training pays here: +7.1 points over random initialisation at 200 labels (95 % interval +4.0 to +10.2, 3
     seeds).'

@@ -218,7 +218,8 @@ def comparison_table(comparison, labels: int, width: int = PLAIN_WIDTH) -> Table
     ]
     rows = [comparison_row(comparison, arm, labels) for arm in comparison.titles if comparison.of(arm, labels)]
     seeds = len(comparison.seeds)
-    title = f"{comparison.amount(labels, in_all=True)}, {seeds} seed{'s' * (seeds != 1)}, {len(comparison.gold):,} test items"
+    amount = comparison.amount(labels, in_all=True)
+    title = f"{amount}, {seeds} seed{'s' * (seeds != 1)}, {len(comparison.gold):,} test items"
     return table(title, columns, rows, width)
 
 
