@@ -1,6 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -230,7 +230,7 @@ class Media(Signal):
         raise NotImplementedError
 
     @classmethod
-    def fit(cls, looks: list[Look], config: Any) -> Self:
+    def fit(cls, looks: Iterable[Look], config: Any) -> Self:
         """The signal that suits such files; what nobody set is chosen by them."""
         raise NotImplementedError
 
@@ -249,16 +249,6 @@ class Media(Signal):
         """The keys of the config on which the arrays hang: part of the name they are kept under."""
         raise NotImplementedError
 
-    @classmethod
-    def asked(cls, config: Any) -> dict[str, Any]:
-        """The same of a config that is not filled: keys on which it hangs what `fit` finds, and so the arrays."""
-        return config.model_dump(mode="json")
-
-    @classmethod
-    def again(cls, folder, config: Any) -> Self:
-        """What `fit` and `settled` once made for such files and such a config, as it was saved with the arrays."""
-        return cls.open(folder, config)
-
     def decode(self, data: Any) -> np.ndarray:
         """The bytes of a file → an array of `form`. Raises Unreadable."""
         raise NotImplementedError
@@ -273,6 +263,10 @@ class Media(Signal):
 
     def settled(self, arrays: list[np.ndarray]) -> Self:
         """The signal with what follows from the arrays themselves, such as means; arrays: some of them."""
+        return self
+
+    def recalled(self, folder) -> Self:
+        """The signal with what `settled` once found, as it was saved with the arrays in `folder`."""
         return self
 
     @classmethod

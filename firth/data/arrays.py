@@ -169,20 +169,19 @@ def open_corpus(
     cls = find.main_class(signal_module, Media) if signal is None else type(signal)
     problems = Problems(True)
     with Reading.of(config.paths, cls, config.label, problems) as reading:
-        wanted = signal_config if signal is None else signal.config
-        key = _key(reading, cls.asked(wanted) if signal is None else signal.decoding, config.label)
+        fitted = cls.fit(looks(reading, cls), signal_config) if signal is None else signal
+        key = _key(reading, fitted.decoding, config.label)
 
         def build(folder: Path) -> None:
             if before is not None:
                 before(size_of(reading.files))
             if show is not None:
                 show.note(f"Decoding {count(len(reading.files), 'file')}; the next run on them starts at once.")
-            _build(folder, reading, cls, signal, wanted, named(config.paths))
+            _build(folder, reading, fitted, named(config.paths))
 
         folder = cache_of.get(cache_of.cache_folder(cache) / "corpora", key, build, whole)
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    fitted = signal if signal is not None else cls.again(folder / "signal", signal_config)
-    corpus = ArrayCorpus(folder, fitted, facts, key, config)
+    corpus = ArrayCorpus(folder, fitted.recalled(folder / "signal"), facts, key, config)
     if show is not None:
         for one in corpus.findings:
             show.note(f"{one.where}: {one.what}. {one.do}")
@@ -205,9 +204,8 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
     return [record for record in found if record.label is not None]
 
 
-def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: Any, where: str) -> None:
+def _build(folder: Path, reading: Reading, fitted: Media, where: str) -> None:
     """Everything of one corpus into a folder."""
-    fitted = signal if signal is not None else cls.fit(list(looks(reading, cls)), config)
     writer = ArrayWriter(folder, fitted.dtype, fitted.form)
     tally = Tally()
     with closing(decoded(reading, fitted, tally)) as found:
@@ -217,10 +215,8 @@ def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: An
     writer.close()
     _check_found(writer.count, tally, reading, where)
     shard = ArrayShard(folder)
-    if signal is None:
-        chosen = np.linspace(0, len(shard) - 1, min(SETTLED, len(shard))).astype(np.int64)
-        fitted = fitted.settled([shard.array(number) for number in chosen])
-        fitted.save(folder / "signal")
+    chosen = np.linspace(0, len(shard) - 1, min(SETTLED, len(shard))).astype(np.int64)
+    fitted.settled([shard.array(number) for number in chosen]).save(folder / "signal")
     write_findings(folder, reading.problems.all())
     facts = {
         "items": writer.count,

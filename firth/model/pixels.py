@@ -71,7 +71,8 @@ class PatchEmbedding(nn.Module):
         first, grid = self.position_embeddings[:, :1], self.position_embeddings[:, 1:]
         if (height, width) == (self.side, self.side):
             return first, grid
-        square = grid.reshape(1, self.side, self.side, -1).permute(0, 3, 1, 2).float()  # (1, D, side, side)
+        exact = torch.promote_types(grid.dtype, torch.float32)
+        square = grid.reshape(1, self.side, self.side, -1).permute(0, 3, 1, 2).to(exact)  # (1, D, side, side)
         fitting = F.interpolate(square, size=(height, width), mode="bicubic", align_corners=False)
         return first, fitting.flatten(2).transpose(1, 2).to(grid.dtype)
 

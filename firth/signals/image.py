@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -65,8 +65,8 @@ class Image(Media):
         return _pictures.look(data)
 
     @classmethod
-    def fit(cls, looks: list[Look], config: ImageConfig) -> Self:
-        return cls(config if config.size else config.model_copy(update={"size": size_for(looks)}))
+    def fit(cls, looks: Iterable[Look], config: ImageConfig) -> Self:
+        return cls(config if config.size else config.model_copy(update={"size": size_for(list(looks))}))
 
     def settled(self, arrays: list[np.ndarray]) -> Self:
         """With mean and standard deviation of each channel."""
@@ -74,6 +74,12 @@ class Image(Media):
         mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clip(min=1 / 255)
         found = {"mean": tuple(np.round(mean, 4).tolist()), "std": tuple(np.round(std, 4).tolist())}
         return type(self)(self.config.model_copy(update=found))
+
+    def recalled(self, folder) -> Self:
+        if self.config.mean:
+            return self
+        found = type(self).open(folder).config
+        return type(self)(self.config.model_copy(update={"mean": found.mean, "std": found.std}))
 
     @property
     def side(self) -> int:
@@ -186,7 +192,7 @@ def foreign(stored: Mapping[str, Any]) -> Config:
     size = stored["size"]
     crop = stored.get("crop_size") if stored.get("do_center_crop") else None
     side = crop or size
-    side = side if isinstance(side, int) else side.get("height") or side.get("shortest_edge")
+    side = side if isinstance(side, int) else side.get("height") or side["shortest_edge"]
     means = (tuple(stored.get(key) or ()) for key in ("image_mean", "image_std"))
     mean, std = means if stored.get("do_normalize", True) else ((0.0,) * 3, (1.0,) * 3)
     square = isinstance(size, Mapping) and "height" in size and crop is None

@@ -6,7 +6,7 @@ Log-mel frames as Kaldi's (functional/mel.py), for encoders that are light; wave
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -102,7 +102,7 @@ class Speech(Media):
         return Look(head.form, (head.samples,), {"rate": head.rate, "channels": head.channels})
 
     @classmethod
-    def fit(cls, looks: list[Look], config: SpeechConfig) -> Self:
+    def fit(cls, looks: Iterable[Look], config: SpeechConfig) -> Self:
         return cls(config)
 
     def pieces(self, source: Source, note: Note | None = None) -> Iterator[np.ndarray]:
@@ -135,15 +135,7 @@ class Speech(Media):
 
     @property
     def decoding(self) -> dict[str, Any]:
-        return self.asked(self.config)
-
-    @classmethod
-    def asked(cls, config: SpeechConfig) -> dict[str, Any]:
-        return config.model_dump(include={"rate", "segment", "trim", "loudness"})
-
-    @classmethod
-    def again(cls, folder, config: SpeechConfig) -> Self:
-        return cls(config)
+        return self.config.model_dump(include={"rate", "segment", "trim", "loudness"})
 
     def told(self, looks: list[Look], values: int) -> list[str]:
         """["2.6 h", "16,000 Hz", "mono"]"""
