@@ -7,6 +7,7 @@ Log-mel frames as Kaldi's (functional/mel.py), for encoders that are light; wave
 import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -29,6 +30,7 @@ from firth.signals._recordings import Recordings, amount, channel_words
 
 Note = Callable[[str, str], None]  # what was found in a file, what to do about it
 
+WHOLE = 60.0  # seconds of a recording that somebody asks about: it is cut beyond
 SHOWN = 1.5  # seconds of a clip that a person sees
 MANY_CLIPPED = 0.001  # share of samples at the end of their range, from which a recording is named
 OPENS = {  # what transformers must know to read waves as they were read here
@@ -134,6 +136,14 @@ class Speech(Media):
     @property
     def window(self) -> int:
         return max(1, round(self.config.longest * self.config.rate))
+
+    @property
+    def whole(self) -> int:
+        return round(max(WHOLE, self.config.segment) * self.config.rate)
+
+    def span(self, begin: int, end: int) -> str:
+        """0:12:20–0:12:38"""
+        return "–".join(str(timedelta(seconds=round(place / self.config.rate))) for place in (begin, end))
 
     @property
     def decoding(self) -> dict[str, Any]:
