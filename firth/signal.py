@@ -245,6 +245,15 @@ class Media(Signal):
         return None
 
     @property
+    def whole(self) -> int | None:
+        """Values up to which a file that somebody asks about, or has labelled, is not cut; None: none is."""
+        return None
+
+    def span(self, begin: int, end: int) -> str:
+        """Where a piece lies in its file, by values, as a person says it."""
+        return f"{begin:,}–{end:,}"
+
+    @property
     def decoding(self) -> dict[str, Any]:
         """The keys of the config on which the arrays hang: part of the name they are kept under."""
         raise NotImplementedError
