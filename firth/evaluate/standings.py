@@ -149,7 +149,8 @@ def tabulated(plan: Suite, found: Mapping[tuple[str, str], Comparison], seeds: i
     rows: dict[str, dict[str, Interval]] = {}
     for (run, name), one in found.items():
         for labels in one.budgets:
-            column = name if len(one.budgets) == 1 else f"{name} {labels:,}"
+            whole = ALL in plan.tasks[name].labels and labels == one.budgets[-1]
+            column = name if len(one.budgets) == 1 else f"{name} {ALL if whole else labels}"
             columns[column] = ERRORS.get(one.metric, one.metric.replace("_", " "))
             for arm, title in one.titles.items():
                 if one.of(arm, labels):
