@@ -41,7 +41,7 @@ class Standings:
 
     def as_dict(self) -> dict[str, Any]:
         rows = [
-            {"title": row.title, "cells": {name: one._asdict() for name, one in row.cells.items()}} for row in self.rows
+            {"title": row.title, "cells": {name: plain(one) for name, one in row.cells.items()}} for row in self.rows
         ]
         return {"kind": "suite", "title": self.title, "columns": self.columns, "seeds": self.seeds, "rows": rows,
                 "verdicts": self.verdicts}  # fmt: skip
@@ -56,6 +56,11 @@ class Standings:
         heads, rows = self.printed()
         lines = [heads, ["---"] * len(heads), *rows]
         return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def plain(one: Interval) -> dict[str, Any]:
+    """For JSON, which has no word for what is not known."""
+    return {name: None if value != value else value for name, value in one._asdict().items()}
 
 
 def shown(one: Interval | None) -> str:
