@@ -28,14 +28,14 @@ title = "Tones"
 "model.layer_sum" = true
 "train.steps" = 3
 "train.evaluate_every" = 3
-[words]
+[tasks.words]
 task = "classify"
 label = "word"
 labels = [2]
 baselines = ["mfcc"]
 train = { table = "clips.jsonl", where = { speaker = "ann" } }
 test = { table = "clips.jsonl", where = { speaker = "bob" } }
-[letters]
+[tasks.letters]
 task = "transcribe"
 label = "phones"
 baselines = ["frames"]
