@@ -80,8 +80,7 @@ def test_heads_must_divide_the_width():
 
 def test_messages():
     assert refusal("brt", "mini", 100) == (
-        "model.shape `brt`: no such shape. Did you mean `bert`? There is: bert, modernbert, llama, gpt2, "
-        "vit, resnet."
+        "model.shape `brt`: no such shape. Did you mean `bert`? There is: bert, modernbert, llama, gpt2, vit, resnet."
     )
     assert refusal("bert", "4y256", 100) == (
         "size `4y256`: is neither a name nor layers x width. "
