@@ -112,6 +112,7 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     recipe = Recipe(device=device, signal=opened.facts.get("signal", "text"), model=Model(source=str(folder)))
     recipe = apply_settings(recipe, settings)
     signal, module = open_signal(recipe), find.find(kind, name)
+    signal = signal.of_texts() if kind == "tasks" else signal
     objective = compose(opened, name, module, signal)
     fill(objective, opened, folder)
     objective.eval().to(build.device_of(recipe))

@@ -17,6 +17,7 @@ from firth.interop.tensors import OWN, read_file, read_json, read_weights, write
 from firth.model.embedding import TokenEmbedding
 from firth.model.encoder import Backbone
 from firth.model.shape import Shape
+from firth.model.sizes import SHAPES
 
 TYPES: dict[str, ModuleType] = {"bert": bert, "modernbert": modernbert, "llama": llama, "gpt2": gpt2}
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
@@ -69,7 +70,8 @@ def save_folder(
     config |= {key: facts[key] for key in ("problem_type",) if key in facts}
     names = classes or numbered(state, task) if task and task != "span" else ()
     write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": facts})
-    write_ends(folder, shape, facts)
+    if task is None:
+        write_ends(folder, shape, facts)
 
 
 def parts_in(state: Mapping[str, Tensor], shape: Shape) -> set[str]:
@@ -167,8 +169,10 @@ def model_folder(folder) -> Path:
 
 
 def head_facts(config: Mapping[str, Any]) -> dict[str, str]:
-    """Which vector a classifier looks at, BERT's has no choice; and whether several labels may hold."""
+    """Which vector a classifier looks at, where its shape leaves a choice; and whether several labels may hold."""
     several = {"separator": "list"} if config.get("problem_type") == SEVERAL else {}
+    if SHAPES[config["model_type"]].get("causal"):
+        return several
     return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first", **several}
 
 
