@@ -12,7 +12,7 @@ from firth.errors import FirthError, InputError, Interrupted
 from firth.interop.folder import save_folder
 from firth.recipe import Recipe
 from firth.signal import Facts
-from firth.train import card, machine, prepare
+from firth.train import along, card, machine, prepare
 from firth.train.budget import Budget, Clock
 from firth.train.describe import size
 from firth.train.folder import RunFolder, locked, refuse_taken, writing
@@ -129,6 +129,7 @@ class Diary:
         self.work, self.folder, self.job = work, folder, job
         self.every = max(1, (job.steps or 1) // ROWS)
         self.samples = Samples(work.recipe, work.signal, work.held_out, folder.samples)
+        self.along = along.Along(work.recipe, work.signal, job.steps or 1)
         self.log: Log | None = None
         self.tokens = 0
         self.before = 0.0  # seconds of earlier sittings
@@ -145,6 +146,9 @@ class Diary:
             log.metrics(step.index, **self.row(step))
         if step.evaluation:
             self.evaluated(log, step)
+        if step.index not in self.asked and (found := self.answers(step)):
+            log.metrics(step.index, answers=found, elapsed=self.elapsed)
+            log.text(f"step {step.index:,} of {step.steps:,}: {along.described(found)}")
 
     def open(self) -> Log:
         """Drop what was logged after the step the run goes on from; take up the counts."""
@@ -157,12 +161,15 @@ class Diary:
             self.log.text(text)
         for note in self.job.notes:
             self.work.show.note(note)
-        self.seen = {row["step"] for row in rows if "held_out" in row}
+        self.seen, self.asked = ({row["step"] for row in rows if key in row} for key in ("held_out", "answers"))
         return self.log
 
     def row(self, step: Step) -> dict[str, Any]:
         numbers = {"loss": step.loss, **step.metrics, "lr": step.lr, "gradient_norm": step.gradient_norm}
         return numbers | {"seconds": step.seconds, "tokens": self.tokens, "elapsed": self.elapsed}
+
+    def answers(self, step: Step) -> dict[str, float]:
+        return self.along.answers(step.index, step.index == step.steps, self.job.objective)
 
     @property
     def elapsed(self) -> float:

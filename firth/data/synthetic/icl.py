@@ -28,6 +28,8 @@ VERSION = 1  # raised when the same settings give other episodes
 BLOCK = 1024  # episodes made at once
 SHOTS = 16  # that a question comes with
 OPTIONS = 4  # of which one is right: chance is 1 in 4
+ALONG: dict[str, tuple[int, ...]] = {"new-members": (0, 1, 4, 16), "new-families": (16,)}  # examples, in training
+ASKED = 84  # questions of each kind in training: of three and of four families, equal parts
 CANDIDATES = 48  # neighbours of a member, and neighbours of these, among which wrong options are sought
 CODES = np.frombuffer(LETTERS.encode(), np.uint8)
 LINE = 2 * LENGTH + 2  # characters: a word, the sign >, a word, the end of the line
@@ -168,6 +170,17 @@ def _rivals(
         return None
     order = draw.uniform(key, "order", OPTIONS)[0].argsort()
     return able[different][order], query, key
+
+
+def along() -> dict[str, list[tuple[str, tuple[str, ...], int]]]:
+    """What a model in training is asked, by name: prompts, their options, the place of the right one."""
+    found = {}
+    for kind, numbers in ALONG.items():
+        some = questions(kind, ASKED)
+        for shots in numbers:
+            name = f"{kind.replace('-', ' ')}, {shots} example{'s' * (shots != 1)}"
+            found[name] = [(one.prompt(shots), one.options, one.answer) for one in some]
+    return found
 
 
 def overlap(one: str, other: str) -> int:
