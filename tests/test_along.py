@@ -1,4 +1,4 @@
-"""What a run is asked along the way: made data has the questions, the objective answers, the log keeps, the page shows."""
+"""What a run is asked along the way: made data has questions, the objective answers, the log keeps, the page shows."""
 
 from types import SimpleNamespace
 

@@ -1,4 +1,4 @@
-"""GPT adapted: the last step of a text, as `LlamaForSequenceClassification` and `GPT2ForSequenceClassification` have it."""
+"""GPT adapted: the last step of a text, as Llama- and GPT2ForSequenceClassification of transformers have it."""
 
 import json
 
@@ -135,7 +135,7 @@ def test_an_adapted_run_opens_in_transformers_with_its_own_numbers(place, name):
     seconds = ["The ship moves there."] * len(TEXTS) if name == "pairs" else None
     inputs = list(zip(firsts, seconds, strict=True)) if seconds else firsts
     expected = by_transformers(model, place / name / "model", firsts, seconds)
-    found = shares_of(place / name, [pair if seconds else pair for pair in inputs])
+    found = shares_of(place / name, inputs)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
 
 

@@ -1,6 +1,7 @@
 """One text of a stream a row, as tasks read it: what its tokenizer puts before and between, cut, padded, saved."""
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests import llamas
 from tests.test_signal_stream import END, STRANGE, fitted
 
 KINDS = ("bpe", "characters", "bytes")
-PAIRS = [("a ship", "the tide meets it"), ("", "b"), ("the cow", ""), *zip(STRANGE, STRANGE[1:], strict=False)]
+PAIRS = [("a ship", "the tide meets it"), ("", "b"), ("the cow", ""), *pairwise(STRANGE)]
 
 
 def samples(signal, *texts: tuple[str, ...]) -> list[Sample]:
