@@ -80,8 +80,8 @@ REFUSED = {
     ("--task", "prompt", "--shots", "2"): "--shots 2: there are no examples.\n"
     "Name labelled files that they are drawn from: --examples labels.tsv.",
     ("--task", "prompt", "--shots", "0,4", "--examples", "reviews.tsv"): "--shots 0,4: asks for several prompts of "
-    "each input.\nChoose one number. firth measure MODEL LABELLED --task prompt --shots 0,4 shows accuracy against their "
-    "number.",
+    "each input.\nChoose one number. firth measure MODEL LABELLED --task prompt --shots 0,4 shows accuracy against "
+    "their number.",
     ("--task", "prompt", "--shots", "90", "--examples", "reviews.tsv"): "input 1: its prompt of 90 shots has",
     ("--task", "classify"): "--task classify: is nothing to be chosen: a model answers with what it has learnt.\n"
     "Leave it out; --task prompt asks a language model by examples.",

@@ -21,15 +21,14 @@ from firth.train.memory import keep_freed_blocks
 # R rows
 
 Sums = Callable[[Sequence[np.ndarray], Sequence[int]], list[Likelihood]]
-WRITTEN = 60  # tokens that are written of an answer, at most
 
 
 @dataclass(frozen=True)
 class Judge:
     """score: options after prompts. sums: rows of token ids, (n,) each, and their first places that count.
 
-    lead: ids that a row of `sums` begins with; room: tokens of such a row. kind: what the nats are. write: answers of
-    one line, where it writes at all.
+    lead: ids that a row of `sums` begins with; room: tokens of such a row. kind: what the nats are. writer: of one
+    line, for a number of tokens; None where it does not write.
     """
 
     title: str
@@ -39,7 +38,7 @@ class Judge:
     sums: Sums
     lead: tuple[int, ...]
     room: int
-    write: Writer | None = None
+    writer: Callable[[int], Writer] | None = None
 
     @property
     def fits(self) -> Room:
@@ -88,9 +87,9 @@ def writing(loaded: Loaded) -> Judge:
     """Of next tokens."""
     part, signal = next_token.part_of(loaded.objective), loaded.signal
     lead = signal.ends.before or (signal.facts.end_id,)  # type: ignore[attr-defined]
-    write = partial(first_lines, loaded)
+    writer = partial(partial, first_lines, loaded)
     return Judge(titled(loaded), "likelihood", signal, next_token.scorer(loaded.objective, signal),
-                 partial(_likelihood.likelihoods, part), lead, signal.config.context + 1, write)  # type: ignore[attr-defined]  # fmt: skip
+                 partial(_likelihood.likelihoods, part), lead, signal.config.context + 1, writer)  # type: ignore[attr-defined]  # fmt: skip
 
 
 def hiding(loaded: Loaded) -> Judge:
@@ -101,7 +100,7 @@ def hiding(loaded: Loaded) -> Judge:
     return Judge(titled(loaded), "pseudo-log-likelihood", signal, score, sums, (), room)
 
 
-def first_lines(loaded: Loaded, prompts: Sequence[str]) -> list[str]:
+def first_lines(loaded: Loaded, tokens: int, prompts: Sequence[str]) -> list[str]:
     """What the model always writes on, up to the end of the line."""
-    found = loaded.predict(prompts, temperature=0.0, stop=("\n",), tokens=WRITTEN)
+    found = loaded.predict(prompts, temperature=0.0, stop=("\n",), tokens=tokens)
     return [one.written for one in found]

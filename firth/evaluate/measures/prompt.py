@@ -18,8 +18,14 @@ HALF = 0.5  # of the rows is scored, where examples come from the same file
 def measured(judge: Judge, asked: Asked) -> FewShot:
     """Raises InputError for rows without labels, and for examples that do not fit the context or are too few."""
     config, learnt, test = rows(asked)
+    write = judge.writer(longest(judge, config)) if judge.writer else None
     return fewshot(judge.score, learnt, test, config, asked.shots or SHOTS, asked.draws or DRAWS, asked.seed,
-                   judge.fits, judge.write)  # fmt: skip
+                   judge.fits, write)  # fmt: skip
+
+
+def longest(judge: Judge, config: Config) -> int:
+    """Tokens of the longest answer, and one for what comes after it."""
+    return max((judge.length(f" {config.word(name)}") for name in config.classes), default=0) + 1
 
 
 def rows(asked: Asked) -> tuple[Config, list[Example], list[Example]]:
