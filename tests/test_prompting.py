@@ -82,7 +82,7 @@ REFUSED = {
     ("--task", "prompt", "--shots", "0,4", "--examples", "reviews.tsv"): "--shots 0,4: asks for several prompts of "
     "each input.\nChoose one number. firth measure MODEL LABELLED --task prompt --shots 0,4 shows accuracy against "
     "their number.",
-    ("--task", "prompt", "--shots", "90", "--examples", "reviews.tsv"): "input 1: its prompt of 90 shots has",
+    ("--task", "prompt", "--shots", "90", "--examples", "reviews.tsv"): "input `A film.`: its prompt of 90 shots has",
     ("--task", "classify"): "--task classify: is nothing to be chosen: a model answers with what it has learnt.\n"
     "Leave it out; --task prompt asks a language model by examples.",
     ("--shots", "2"): "--shots: belongs to a prompt.\nAdd --task prompt, or leave it out.",

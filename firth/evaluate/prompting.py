@@ -1,15 +1,17 @@
 """`firth predict --task prompt`: a language model labels inputs in words, after examples in its context."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+from firth.data.files import expand
 from firth.data.labelled import open_labelled
+from firth.data.readers import read
 from firth.errors import InputError
 from firth.evaluate.judge import Judge, open_judge
 from firth.evaluate.measuring import listed, numbers, recipe_of, signal_keys
-from firth.evaluate.predict import AHEAD, refuse_input, source_of
+from firth.evaluate.predict import AHEAD, looks_like_a_file, refuse_input, source_of
 from firth.recipe import Data, config_of
 from firth.task import Example, Where
 from firth.tasks import prompt
@@ -49,18 +51,21 @@ def prompted(
     chosen, config_ = examples_of(config_, listed(examples), tuple(classes), text, label, recipe.seed)
     prompt.options(config_, prompt.parse(config_.template))
     judge = open_judge(model, signal_keys(recipe), device or recipe.device)
-    sources = [source_of(one, text) for one in given]
-    texts = (one for source in sources for one in source)
-    return iter(()) if dry_run else answers(judge, config_, chosen, texts, top)
+    rows = chain.from_iterable([rows_of(one, text) for one in given])
+    return iter(()) if dry_run else answers(judge, config_, chosen, rows, top)
 
 
-def answers(judge: Judge, config: Config, shots: list[Example], texts: Iterator[str], top: int | None):
-    """One Prediction for each text, while they are still being read."""
-    number = 0
-    while chunk := list(islice(texts, AHEAD)):
-        rows = [Example(one, None, Where(f"input {place}")) for place, one in enumerate(chunk, number + 1)]
-        yield from prompt.predict(judge.score, config, shots, rows, judge.fits, top)
-        number += len(chunk)
+def rows_of(given: str, column: str | None) -> Iterable[Example]:
+    """What one input stands for: the rows of a table with all their fields, or texts."""
+    if given != "-" and looks_like_a_file(given):
+        return read(expand([given]), text=column, document="line")
+    return (Example(text, None, Where(f"input `{text[:40]}`")) for text in source_of(given))
+
+
+def answers(judge: Judge, config: Config, shots: list[Example], rows: Iterator[Example], top: int | None):
+    """One Prediction for each row, while they are still being read."""
+    while chunk := list(islice(rows, AHEAD)):
+        yield from prompt.predict(judge.score, config, shots, chunk, judge.fits, top)
 
 
 def with_shots(config: Config, shots: str | int | None) -> Config:
