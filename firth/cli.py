@@ -315,7 +315,9 @@ def predict(
 @app.command()
 def measure(
     model: Model,
-    data: Annotated[list[str] | None, typer.Argument(metavar="DATA...", help="What is scored, as the task has it.")],
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="What is scored, as the task has it.")
+    ] = None,
     task: MeasureTask = "likelihood",
     shots: Shots = None, examples: Examples = None, template: Template = None,
     draws: Annotated[int | None, typer.Option(help="prompt: of the examples, for each number.  [default: 5]")] = None,

@@ -60,7 +60,7 @@ def test_nothing_is_asked_where_nothing_can_be_answered():
         assert Along(recipe, signal, 100).asked == {}
     able = Recipe(data=made, objective=("next-token",))
     assert list(Along(able, signal, 100).asked) == list(icl.along())
-    assert Along(able, signal, 100).answers(3, False, None) == {}
+    assert Along(able, signal, 100).answers(5, False, None) == {}
     signal.config.context = 30
     assert list(Along(able, signal, 100).asked) == ["new members, 0 examples", "new members, 1 example"]
 

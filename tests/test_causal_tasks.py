@@ -17,9 +17,9 @@ from tests.models import CAUSAL, padding, tokens
 transformers = pytest.importorskip("transformers")
 transformers.logging.disable_progress_bar()
 
-TEXTS = ["A wonderful film about the ship.", "dreadful", "", "The old captain " * 6, "so-so"]
+TEXTS = ["A wonderful film about the ship.", "dreadful", "", "The old captain " * 3, "so-so"]
 CLASSES = {0: "no", 1: "perhaps", 2: "yes"}
-SETTINGS = ["train.steps=30", "train.batch=8", "train.precision=fp32", "optimizer.lr=3e-3", "text.context=48"]
+SETTINGS = ["train.steps=30", "train.batch=8", "train.precision=fp32", "optimizer.lr=3e-3", "text.context=64"]
 FORMS = {
     "llama": ("LlamaConfig", "LlamaForSequenceClassification", {
         "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 44,
@@ -131,7 +131,7 @@ def place(tmp_path_factory):
 def test_an_adapted_run_opens_in_transformers_with_its_own_numbers(place, name):
     model = transformers.AutoModelForSequenceClassification.from_pretrained(place / name / "model").eval()
     assert type(model).__name__ == "LlamaForSequenceClassification" and model.config.pad_token_id is not None
-    firsts = [text or "x" for text in TEXTS] if name == "pairs" else TEXTS
+    firsts = [text.strip() or "x" for text in TEXTS] if name == "pairs" else TEXTS
     seconds = ["The ship moves there."] * len(TEXTS) if name == "pairs" else None
     inputs = list(zip(firsts, seconds, strict=True)) if seconds else firsts
     expected = by_transformers(model, place / name / "model", firsts, seconds)

@@ -76,7 +76,7 @@ def test_a_measure_of_a_model(model, task, place):
 
 def test_what_it_prints_begins_with_the_model_and_the_result():
     told = done("measure", "writer", "blimp.zip", "--task", "minimal-pairs").splitlines()
-    assert told[0] == "Model    Llama-shaped, 2 layers × 32, context 128"
+    assert told[0] == "Model    Llama-shaped, 2 layers × 32, context 384"
     assert told[1].startswith("Result   ") and "% of 16 pairs in 2 paradigms" in told[1]
 
 
@@ -200,7 +200,7 @@ REFUSED = {
     f"learning.\nDid you mean `minimal-pairs`? {TASKS}",
     ("writer", "held-out.txt", "--shots", "4"): "--shots: says nothing to the task likelihood.\nLeave it out.",
     ("writer", "held-out.txt", "--stride", "0"): "--stride 0: must be 1 or more.\nLeave it out for the usual value.",
-    ("writer", "held-out.txt", "--stride", "500"): "--stride 500: leaves out text between windows of 128 tokens.\n"
+    ("writer", "held-out.txt", "--stride", "500"): "--stride 500: leaves out text between windows of 384 tokens.\n"
     "Lower it.",
     ("writer",): "DATA: is not given.\nName what is scored: firth measure MODEL DATA --task likelihood.",
     ("writer", "test.tsv", "--task", "prompt", "--shots", "few"): "--shots few: is no list of numbers.\n"
@@ -223,7 +223,7 @@ def test_examples_that_do_not_fit_are_refused_and_not_cut(place, monkeypatch):
     told = refused(place, monkeypatch, ["measure", "writer", "test.tsv", "--task", "prompt", "--shots", "16",
                                         "--examples", "reviews.tsv"])  # fmt: skip
     assert told.startswith("test.tsv:") and "its prompt of 16 shots has" in told
-    assert told.endswith("the context of the model 128.\nUse fewer shots, shorter examples, or a model with a longer "
+    assert told.endswith("the context of the model 384.\nUse fewer shots, shorter examples, or a model with a longer "
                          "context.")  # fmt: skip
 
 

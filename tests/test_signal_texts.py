@@ -14,7 +14,7 @@ from tests import llamas
 from tests.test_signal_stream import END, STRANGE, fitted
 
 KINDS = ("bpe", "characters", "bytes")
-PAIRS = [("a ship", "the tide meets it"), ("", "b"), ("the cow", ""), *pairwise(STRANGE)]
+PAIRS = [("a ship", "the tide meets it"), ("", "b"), *pairwise(filter(None, STRANGE))]
 
 
 def samples(signal, *texts: tuple[str, ...]) -> list[Sample]:

@@ -90,21 +90,25 @@ def check_roles(roles: dict[str, str], frame: Frame, folder) -> dict[str, str]:
 
 def ends_of(tokenizer: Tokenizer, end_id: int) -> Ends:
     """As the tokenizer's own rule has it; texts that it would only join are parted by the token that ends a text."""
-    found = tokenizer.encode("a", "b")
-    of, ids = found.sequence_ids, found.ids
-    first = of.index(0) if 0 in of else len(of)
-    between = tuple(one for one, text, place in zip(ids, of, range(len(ids)), strict=True)
-                    if text is None and place > first and 1 in of[place:])  # fmt: skip
-    return Ends(tuple(ids[:first]), between or (end_id,))
+    one, two = tokenizer.encode("a"), tokenizer.encode("a", "b")
+    before = one.ids[: first(one.sequence_ids, 0)]
+    parted = two.ids[: first(two.sequence_ids, 1)]
+    added = [number for number, text in zip(parted, two.sequence_ids, strict=False) if text is None]
+    return Ends(tuple(before), tuple(added[first(two.sequence_ids, 0) :]) or (end_id,))
+
+
+def first(texts: Sequence[int | None], text: int) -> int:
+    """The place of the first token of a text; the number of all where it has none."""
+    return texts.index(text) if text in texts else len(texts)
 
 
 def joined(parts: Sequence[np.ndarray], ends: Ends, context: int) -> np.ndarray:
     """int32 (n,): the texts as one row of at most `context` tokens."""
     room = context - len(ends.before) - (len(parts) - 1) * len(ends.between)
-    first, *others = shortened(tuple(parts), room)
+    start, *others = shortened(tuple(parts), room)
     between = np.array(ends.between, np.int32)
     return np.concatenate(
-        [np.array(ends.before, np.int32), first, *(one for part in others for one in (between, part))]
+        [np.array(ends.before, np.int32), start, *(one for part in others for one in (between, part))]
     )
 
 

@@ -28,14 +28,14 @@ VERSION = 1  # raised when the same settings give other episodes
 BLOCK = 1024  # episodes made at once
 SHOTS = 16  # that a question comes with
 OPTIONS = 4  # of which one is right: chance is 1 in 4
-ALONG: dict[str, tuple[int, ...]] = {"new-members": (0, 1, 4, 16), "new-families": (16,)}  # examples, in training
-ASKED = 84  # questions of each kind in training: of three and of four families, equal parts
 CANDIDATES = 48  # neighbours of a member, and neighbours of these, among which wrong options are sought
 CODES = np.frombuffer(LETTERS.encode(), np.uint8)
 LINE = 2 * LENGTH + 2  # characters: a word, the sign >, a word, the end of the line
 
 Kind = Literal["trained", "new-members", "new-families"]
 KINDS: dict[Kind, tuple[Family, ...]] = {"trained": TRAINED, "new-members": TRAINED, "new-families": UNTRAINED}
+ALONG: dict[Kind, tuple[int, ...]] = {"new-members": (0, 1, 4, 16), "new-families": (16,)}  # examples, in training
+ASKED = 84  # questions of each kind in training: equal parts of four, and of three families
 
 
 class Config(BaseModel):

@@ -36,9 +36,9 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Likelihoods:
-    """Sums over texts. kind: of what; figures of pseudo-log-likelihoods compare among themselves only."""
+    """Sums over texts. by: of what; figures of pseudo-log-likelihoods compare among themselves only."""
 
-    kind: str
+    by: str
     bits_per_byte: Interval  # over texts
     perplexity: float  # per token of the model
     word_perplexity: float
@@ -52,7 +52,7 @@ class Likelihoods:
         return asdict(self) | {"bits_per_byte": self.bits_per_byte._asdict()}
 
     def lines(self) -> list[str]:
-        one, pseudo = self.bits_per_byte, "" if self.kind == "likelihood" else f" ({self.kind})"
+        one, pseudo = self.bits_per_byte, "" if self.by == "likelihood" else f" ({self.by})"
         ends = f" ({one.low:.3f} to {one.high:.3f})" if self.texts > 1 else ""
         return [
             f"{one.mean:.3f} bits per byte{ends}{pseudo} · perplexity {self.perplexity:,.1f} a token, "
