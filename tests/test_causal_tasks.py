@@ -120,7 +120,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("causal")
     labelled_files.write_pairs(folder)
     reviews = runs.folder() / "reviews.tsv"
-    adapt(runs.writer(), [reviews], out=folder / "classify", settings=SETTINGS)
+    adapt(runs.writer(), [reviews], out=folder / "classify", settings=[*SETTINGS, "train.steps=80"])
     adapt(runs.writer(), [folder / "pairs.tsv"], task="pairs", out=folder / "pairs", settings=SETTINGS)
     numbers = [*SETTINGS, "data.label=closeness"]
     adapt(runs.writer(), [folder / "pairs.tsv"], task="pairs", out=folder / "numbers", settings=numbers)
@@ -141,7 +141,7 @@ def test_an_adapted_run_opens_in_transformers_with_its_own_numbers(place, name):
 
 def test_it_learns_and_says_so(place):
     result = json.loads((place / "classify" / "run.json").read_text())["result"]
-    assert result["score"]["accuracy"] > 0.6
+    assert result["score"]["accuracy"] > 0.8
     config = json.loads((place / "classify" / "model" / "config.json").read_text())
     assert config["firth"]["pooling"] == "last" and config["architectures"] == ["LlamaForSequenceClassification"]
 
