@@ -15,6 +15,7 @@ VERBS = {
     "embed": "firth.evaluate.vectors",
     "export": "firth.evaluate.export",
     "load": "firth.evaluate.predict",
+    "measure": "firth.evaluate.measuring",
     "predict": "firth.evaluate.predict",
     "pretrain": "firth.train.pretrain",
     "score": "firth.evaluate.scoring",

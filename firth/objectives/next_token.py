@@ -15,10 +15,12 @@ import torch
 from pydantic import Field
 
 from firth.errors import InputError
+from firth.functional.choices import Scorer
 from firth.functional.losses import IGNORE, linear_cross_entropy_sum
 from firth.functional.random import Draw
 from firth.model.heads import OutputMap
 from firth.objective import Loss, Objective, ObjectiveConfig, Term, quiet
+from firth.objectives._likelihood import scorer as scorer_of
 from firth.objectives._writing import Piece, Written, asked, write_on, written
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
@@ -147,6 +149,11 @@ def part_of(objective) -> "NextToken":
 def exported(part: NextToken, features: Features) -> dict[str, torch.Tensor]:
     """What other tools are given: logits (B, T, V)."""
     return {"logits": part.head(features.values)}
+
+
+def scorer(objective, signal) -> Scorer:
+    """Options after prompts, by their likelihood: see `functional.choices`."""
+    return scorer_of(part_of(objective), signal)
 
 
 def stream(objective, signal, texts: Sequence[str], numbers: Sequence[int] = (), **options) -> Iterator[Piece]:
