@@ -19,6 +19,7 @@ VERBS = {
     "pretrain": "firth.train.pretrain",
     "score": "firth.evaluate.scoring",
     "runs": "firth.train.runs",
+    "serve": "firth.serving.server",
 }
 
 

@@ -149,8 +149,10 @@ def exported(part: NextToken, features: Features) -> dict[str, torch.Tensor]:
     return {"logits": part.head(features.values)}
 
 
-def stream(objective, signal, texts: Sequence[str], numbers: Sequence[int] = (), **options) -> Iterator[Piece]:
-    """The texts written on, in pieces as they come; options as of `predict`."""
+def stream(
+    objective, signal, texts: Sequence[str | Sequence[int]], numbers: Sequence[int] = (), **options
+) -> Iterator[Piece]:
+    """The texts, or tokens, written on, in pieces as they come; options as of `predict`."""
     part = part_of(objective)
     with quiet(part.backbone, part):
         yield from write_on(part, signal, texts, *asked(options), numbers=numbers)
