@@ -53,7 +53,7 @@ async def hello(scope, receive, send):
 
 def asked(guard: Guard, parts=(b"{}",), method: str = "POST", path: str = "/v1/completions", **headers: str):
     """Status and body of the answer; headers with _ for -."""
-    own = {"host": "localhost", "content-type": "application/json"} | headers
+    own = {"host": "localhost", "content_type": "application/json"} | headers
     pairs = [(name.replace("_", "-").encode(), value.encode()) for name, value in own.items() if value]
     left, sent = parts if isinstance(parts, list) else list(parts), []
 

@@ -5,12 +5,12 @@ header must name this machine. It cannot send JSON to another origin unasked, so
 """
 
 import asyncio
+import re
 import socket
 import time
 from collections.abc import Callable
 from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -18,6 +18,7 @@ from firth.serving.limits import Limits
 from firth.serving.refusal import Refusal, too_late
 
 Told = Callable[[dict[str, Any]], None]  # method, path, status, seconds of each request
+HOST = re.compile(r"(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]+))(?::\d+)?")  # an address in brackets or a name, and a port
 GRACE = 5.0  # seconds beyond the limit before a client that reads no answer is left
 
 
@@ -91,10 +92,8 @@ def is_own(host: str, bound: str) -> bool:
     Behind a foreign name there may be anybody, behind an address only the machine of that address: where the server
     listens beyond this machine, any address will do.
     """
-    try:
-        name = urlsplit(f"//{host}").hostname or ""
-    except ValueError:
-        return False
+    found = HOST.fullmatch(host.lower())
+    name = (found[1] or found[2]) if found else ""
     if name in ("localhost", bound.lower()):
         return True
     address = address_of(name)

@@ -8,6 +8,8 @@ import torch
 from firth.evaluate.predict import Loaded
 from firth.find import find
 
+BROKEN = "\ufffd"  # a letter of which not all bytes are there
+
 
 class Told(NamedTuple):
     """Of each token told: its text, where that begins, its log-likelihood in nats, and those of the likeliest.
@@ -38,7 +40,7 @@ def likelihoods(model: Loaded, ids: list[int], before: int, top: int) -> Told:
     wanted = torch.tensor(ids[first:], dtype=torch.int64, device=shares.device)
     own: list[float | None] = [None] * (first - before)
     own += shares.gather(1, wanted[:, None])[:, 0].tolist()
-    texts = [model.signal.decode([one], skip_special=False) for one in ids[before:]]  # type: ignore[attr-defined]
+    texts = [text_of(model.signal, one) for one in ids[before:]]
     offsets = list(accumulate(map(len, texts[:-1]), initial=0))[: len(texts)]
     return Told(texts, offsets, own, likeliest(model, shares, wanted, top, first - before) if top else None)
 
@@ -50,6 +52,11 @@ def likeliest(model: Loaded, shares: torch.Tensor, wanted: torch.Tensor, top: in
     found: list[dict[str, float] | None] = [None] * unknown
     ids, numbers = torch.cat((places, wanted[:, None]), 1).tolist(), torch.cat((values, own), 1).tolist()
     for row, logs in zip(ids, numbers, strict=True):
-        found.append({model.signal.decode([one], skip_special=False): log  # type: ignore[attr-defined]
-                      for one, log in zip(row, logs, strict=True)})  # fmt: skip
+        found.append({text_of(model.signal, one): log for one, log in zip(row, logs, strict=True)})
     return found
+
+
+def text_of(signal: Any, token: int) -> str:
+    """What a token stands for; one that is a part of a letter goes by its name in the vocabulary."""
+    text = signal.decode([token], skip_special=False)
+    return signal.tokenizer.id_to_token(token) if BROKEN in text else text

@@ -5,6 +5,7 @@ import json
 import shlex
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from firth.serving.app import make_app
 from firth.serving.guard import is_loopback
 from firth.serving.limits import Limits
 from firth.serving.model import Model, open_model
+from firth.serving.patience import Patient
 from firth.serving.worker import Worker
 from firth.train.build import parameters
 from firth.train.describe import count
@@ -77,8 +79,9 @@ def serve(
 
 
 def settings_of(app: Any, limits: Limits, debug: bool = False) -> uvicorn.Config:
+    level = "error" if debug else "critical"
     return uvicorn.Config(
-        app, http="h11", ws="none", lifespan="off", log_config=None, log_level="error" if debug else "critical",
+        app, http=partial(Patient, limits.body_seconds), ws="none", lifespan="off", log_config=None, log_level=level,
         access_log=False, server_header=False, backlog=BACKLOG, timeout_graceful_shutdown=LEAVE,
         limit_concurrency=CONNECTIONS * limits.requests,
     )  # fmt: skip
