@@ -9,8 +9,6 @@ from starlette.requests import Request
 from firth.serving.limits import Limits
 from firth.serving.refusal import Refusal
 
-DROPPED = 16  # times the limit is read and dropped, so that a client that sends first and then reads has its answer
-
 
 async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
     """The JSON object that was sent; keys whose value is null are left out. Raises Refusal."""
@@ -18,30 +16,29 @@ async def read_json(request: Request, limits: Limits) -> dict[str, Any]:
 
 
 async def read(request: Request, limits: Limits) -> bytes:
-    """Raises Refusal: 408 where the body does not come in time, 413 where it is too large."""
+    """Raises Refusal: 408 where the body does not come in time, 413 where it is too large.
+
+    Never more than `limits.body` bytes are held. What is more is read and dropped while there is time: a client that
+    sends first and then reads would not find its answer otherwise.
+    """
+    parts: list[bytes] = []
+    size, late = 0, False
     try:
         async with asyncio.timeout(limits.body_seconds):
-            return await collected(request, limits.body)
+            async for part in request.stream():
+                size += len(part)
+                if size <= limits.body:
+                    parts.append(part)
+                else:
+                    parts.clear()
     except TimeoutError:
-        what = f"did not come in whole within {limits.body_seconds:g} s"
-        raise Refusal("the request", what, "Send it again, and at once.", 408, "slow") from None
-
-
-async def collected(request: Request, most: int) -> bytes:
-    """At most `most` bytes are held; what is more is read and dropped, up to a bound."""
-    parts: list[bytes] = []
-    size = 0
-    async for part in request.stream():
-        size += len(part)
-        if size <= most:
-            parts.append(part)
-        else:
-            parts.clear()
-        if size > DROPPED * most:
-            break
-    if size > most:
-        what = f"is larger than {most:,} bytes"
+        late = True
+    if size > limits.body:
+        what = f"is larger than {limits.body:,} bytes"
         raise Refusal("the request", what, "Send it in several, each smaller.", 413, "too_large")
+    if late:
+        what = f"did not come in whole within {limits.body_seconds:g} s"
+        raise Refusal("the request", what, "Send it again, and at once.", 408, "slow")
     return b"".join(parts)
 
 
