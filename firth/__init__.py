@@ -20,6 +20,7 @@ VERBS = {
     "pretrain": "firth.train.pretrain",
     "score": "firth.evaluate.scoring",
     "runs": "firth.train.runs",
+    "serve": "firth.serving.server",
 }
 
 

@@ -406,6 +406,27 @@ def export(
 
 
 @app.command()
+def serve(
+    model: Model,
+    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="Where it listens; others reach only what is named here.")] = "127.0.0.1",
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """A model behind HTTP on this machine: /v1/completions and /v1/embeddings, as clients of OpenAI's API ask."""
+    with verb(as_json, debug, skips=False) as show:
+        from functools import partial
+
+        from firth.serving.server import serve as run
+
+        found = run(model, host, port, settings=settings or [], seed=seed, device=device or "auto", out=out,
+                    dry_run=dry_run, show=show, ready=partial(emit, as_json), debug=debug)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was served.")
+            emit(as_json, found)
+
+
+@app.command()
 def runs(
     names: Runs = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete these runs.")] = False,

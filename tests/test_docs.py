@@ -53,6 +53,8 @@ def small(line: str) -> str:
     """The same command at a size for a test: a few steps of a tiny model. Nothing else is changed."""
     line = re.split(r"\s+# ", line)[0].rstrip()
     verb = line.removeprefix("firth ").partition(" ")[0]
+    if verb == "serve":  # it would go on for ever: its own page is run against a server
+        return line + " --port 0 --dry-run"
     own = (
         " --vary size=1x32 --vary text.vocabulary=300 --vary text.context=32 --vary data.held_out=0.2"
         if verb == "compare"

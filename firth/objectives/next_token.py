@@ -156,8 +156,10 @@ def scorer(objective, signal) -> Scorer:
     return scorer_of(part_of(objective), signal)
 
 
-def stream(objective, signal, texts: Sequence[str], numbers: Sequence[int] = (), **options) -> Iterator[Piece]:
-    """The texts written on, in pieces as they come; options as of `predict`."""
+def stream(
+    objective, signal, texts: Sequence[str | Sequence[int]], numbers: Sequence[int] = (), **options
+) -> Iterator[Piece]:
+    """The texts, or tokens, written on, in pieces as they come; options as of `predict`."""
     part = part_of(objective)
     with quiet(part.backbone, part):
         yield from write_on(part, signal, texts, *asked(options), numbers=numbers)
