@@ -131,6 +131,19 @@ def arrays_of(one: Decoded, problems: Problems) -> Iterator[np.ndarray]:
         problems.note("warning", one.raw.where, what, do)
 
 
+def joined(arrays: Iterable[np.ndarray], most: int | None) -> Iterator[np.ndarray]:
+    """The arrays of a file, as one where together they have at most so many values; None: never."""
+    held, size = list[np.ndarray](), 0
+    for array in arrays:
+        held.append(array)
+        size += array.size
+        if most is None or size > most:
+            yield from held
+            held = []
+    if held:
+        yield held[0] if len(held) == 1 else np.concatenate(held)
+
+
 def note(error: Exception, raw: Raw, problems: Problems) -> None:
     """Note the trouble with a file; raises the error where it is of another kind."""
     told = media.trouble(error, raw)
