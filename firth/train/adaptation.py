@@ -240,7 +240,7 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
 def refuse_long(recipe: Recipe, signal: Signal) -> None:
     """Raises InputError for a context beyond learned positions."""
     shape, context = build.shape_for(recipe, signal), probe.recipe_context(recipe)
-    if not hasattr(signal.config, "context") or not isinstance(shape, Shape):
+    if "context" not in recipe.tables.get(recipe.signal, {}) or not isinstance(shape, Shape):
         return
     if shape.position_kind == "learned" and context > shape.positions:
         raise InputError(
