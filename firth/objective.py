@@ -102,6 +102,7 @@ class Objective(nn.Module):
     causal: ClassVar[bool | None] = None  # True: no step may see later ones; False: all must; None: as the shape has it
     vectors: ClassVar[bool] = False  # True: one vector a sample is what it is after, and is measured along the way
     collapses: ClassVar[bool] = False  # True: like vectors for all samples may please the loss; an alarm watches
+    many_directions: ClassVar[bool] = False  # True: the loss drives vectors into many: few are a collapse, too
 
     def __init__(self, config: ObjectiveConfig, backbone: nn.Module):
         super().__init__()
