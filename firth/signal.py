@@ -50,10 +50,8 @@ class Batch(dict[str, Tensor]):
     not attended to; position (B, T) int64: the place of each step, where that is not its number in the row;
     Sound: wave (B, N) float32, samples in [-1, 1], with pad (B, N) bool; or frames (B, F, M) float32, log-mel, with
     frame_pad (B, F) bool; True where there is nothing, left out where all rows are full; hidden (B, T) bool: the steps
-    of the encoder that see a mask instead.
+    of the encoder that see a mask instead; seconds (B,) float32, how long each sample lasts.
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
-    Sound: wave (B, N) float32 with pad (B, N) bool, or frames (B, T, M) float32 with frame_pad (B, T) bool, True where there
-    is nothing; seconds (B,) float32, how long each sample lasts; key.
     Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
 
@@ -109,6 +107,8 @@ class Unit(NamedTuple):
     thing: str  # one of its samples or documents: "document", "image"
     steps: str  # what a run goes through: "tokens", "images"
     per: int = 1  # items of a batch (measure.items) that are one of `steps`
+    given: str = '"…"'  # what `predict` is given, and
+    labelled: str = "LABELS.tsv"  # what `adapt` is, in commands that are shown
 
 
 class Signal:
@@ -130,6 +130,10 @@ class Signal:
     @property
     def facts(self) -> Facts:
         raise NotImplementedError
+
+    def of_texts(self) -> "Signal":
+        """The same signal as tasks read it: what a sample has, and nothing of what stood beside it in the data."""
+        return self
 
     def stack(self, samples: list[Sample]) -> Batch:
         """Samples → one padded batch on the CPU, `key` and the samples' targets included."""
@@ -243,6 +247,15 @@ class Media(Signal):
     def window(self) -> int | None:
         """Values of an array in one sample; longer arrays are cut evenly into as many samples as it takes."""
         return None
+
+    @property
+    def whole(self) -> int | None:
+        """Values up to which a file that somebody asks about, or has labelled, is not cut; None: none is."""
+        return None
+
+    def span(self, begin: int, end: int) -> str:
+        """Where a piece lies in its file, by values, as a person says it."""
+        return f"{begin:,}–{end:,}"
 
     @property
     def decoding(self) -> dict[str, Any]:
