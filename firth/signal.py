@@ -107,6 +107,8 @@ class Unit(NamedTuple):
     thing: str  # one of its samples or documents: "document", "image"
     steps: str  # what a run goes through: "tokens", "images"
     per: int = 1  # items of a batch (measure.items) that are one of `steps`
+    given: str = '"…"'  # what `predict` is given, and
+    labelled: str = "LABELS.tsv"  # what `adapt` is, in commands that are shown
 
 
 class Signal:

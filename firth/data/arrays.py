@@ -6,8 +6,8 @@ beside: pre-training never reads them; watching it and `adapt` do.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
@@ -23,7 +23,7 @@ from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
 from firth.data.decoding import NOTHING, Tally, arrays_of, decode, decoded, head_of, joined
-from firth.data.media import Reading
+from firth.data.media import Raw, Reading
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
 from firth.errors import FirthError, InputError, count
@@ -205,7 +205,8 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
 
     Raises InputError for files that cannot be used.
     """
-    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE})
+    label = config.label or Reading.of(paths, type(signal), None, Problems(skip=True)).column(task.columns)
+    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE, "label": label})
     corpus = open_corpus(own, None, signal.config, signal=signal)
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
@@ -257,20 +258,47 @@ def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
                 raise
 
 
-def inputs(given: str, signal: Media) -> Iterator["Input"]:
+def inputs(given: str, signal: Media, reads: Callable[[Record], Sequence[str]] | None = None) -> Iterator[Any]:
     """What `predict` and `embed` are given by a path: each of its files, or each piece of one that is long.
 
-    Raises InputError for one that is broken.
+    reads: for a task that reads several files together, the names of them in a row of a table; they may also stand in
+    `given` itself, with a | between. Raises InputError for one that is broken.
     """
+    together = [name.strip() for name in given.split("|")] if reads else [given]
+    if len(together) > 1:
+        yield tuple(one for name in together for one in inputs(name, signal))
+        return
     with Reading.of([given], type(signal), None, Problems()) as reading:
-        for raw in reading:
-            try:
-                yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
-            except Exception as error:
-                told = media.trouble(error, raw)
-                if told is None:
-                    raise
-                raise InputError(raw.where, *told) from None
+        if reads is None:
+            for raw in reading:
+                yield from read_pieces(raw, signal)
+            return
+        for raws in reading.named(reads):
+            yield tuple(read_one(raw, signal) for raw in raws)
+
+
+@contextmanager
+def told_at(raw: Raw) -> Iterator[None]:
+    """Raises InputError at the place of a file where it is broken."""
+    try:
+        yield
+    except Exception as error:
+        told = media.trouble(error, raw)
+        if told is None:
+            raise
+        raise InputError(raw.where, *told) from None
+
+
+def read_one(raw: Raw, signal: Media) -> "Input":
+    """A file decoded as a whole."""
+    with told_at(raw):
+        return Input(raw.name, signal.decode(raw.read()))
+
+
+def read_pieces(raw: Raw, signal: Media) -> Iterator["Input"]:
+    """A file decoded, in pieces where it is long."""
+    with told_at(raw):
+        yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
 
 
 def pieces_of(name: str, arrays: Iterator[np.ndarray], signal: Media) -> Iterator["Input"]:
