@@ -13,13 +13,13 @@ OWN = """
 title = "My words"
 [settings]
 "model.frozen" = true
-[words]
+[tasks.words]
 task = "classify"
 label = "word"
 labels = [2, "all"]
 train = { table = "clips.jsonl", where = { split = "train" } }
 test = { table = "clips.jsonl", where = { split = "test" } }
-[people]
+[tasks.people]
 task = "verify"
 label = "speaker"
 train = { table = "clips.jsonl", but_last = ["speaker", 1] }
@@ -101,7 +101,7 @@ def test_refusals_say_where_what_and_what_to_do(desk, monkeypatch):
     )
     broken = desk / "broken.toml"
     broken.write_text(OWN.replace('label = "word"\n', ""))
-    assert refusal(lambda: open_suite(str(broken))).startswith(f"{broken}: `words.label`: Field required. See ")
+    assert refusal(lambda: open_suite(str(broken))).startswith(f"{broken}: `tasks.words.label`: Field required. See ")
     broken.write_text("[words")
     assert refusal(lambda: open_suite(str(broken))).startswith(f"{broken}: is no valid TOML: ")
     none = Part(table="clips.jsonl", where={"split": "dev"})

@@ -14,7 +14,7 @@ from firth import find
 from firth.data.labelled import Labelled, encoded
 from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
-from firth.evaluate import baselines, closed
+from firth.evaluate import baselines, closed, front_end
 from firth.evaluate.baselines import BASELINES, Learn
 from firth.evaluate.comparison import OPENING, Point, Trial
 from firth.recipe import Recipe, filled
@@ -27,7 +27,8 @@ from firth.train.log import Show, Silent
 # N test items
 
 Begun = Mapping[str, dict[str, Tensor]]  # name of a start → the tensors it writes, and what it writes there
-TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES, **closed.TITLES}
+TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES, **closed.TITLES,
+          front_end.NAME: front_end.TITLE}  # fmt: skip
 MAINS = (PRETRAINED, "linear", "neighbours")  # arms that a verdict may be about; the first that is there
 PROBED = "classify"  # the task that vectors which stay as they are can do
 TOKENS = frozenset({"tokens"})
@@ -171,6 +172,14 @@ class Neural:
 
 
 @dataclass
+class FrontEnd(Neural):
+    """The head of the task over frames of the sound, without an encoder."""
+
+    def begin(self, recipe: Recipe, labelled: Labelled) -> Adaptation:
+        return front_end.over_frames(super().begin(recipe, labelled))
+
+
+@dataclass
 class Classical:
     """A baseline. It gets all labels, validation included."""
 
@@ -198,6 +207,8 @@ def arms_of(
         name: Classical(name, learn) for name, learn in examples_read(recipe.objective[0], offers).items()
     }
     ready |= closed_arms(recipe, signal, show) if recipe.objective[0] == PROBED else {}
+    if hears(recipe.objective[0], offers):
+        ready[front_end.NAME] = FrontEnd(RANDOM, recipe, signal, show, arm=front_end.NAME)
     known = [RANDOM, PRETRAINED, *starts(offers), *ready]
     for name in names:
         if name not in known:
@@ -211,6 +222,11 @@ def arms_of(
 def offers_of(signal: Signal | None) -> frozenset[str]:
     """What the signal offers; text where there is none yet."""
     return TOKENS if signal is None else signal.facts.offers
+
+
+def hears(task: str, offers: frozenset[str]) -> bool:
+    """Whether there is an arm over frames themselves; where one class is to be said, their statistics are read."""
+    return task != PROBED and offers >= front_end.NEEDS
 
 
 def starts(offers: frozenset[str]) -> list[str]:
@@ -259,7 +275,8 @@ def default(task: str, offers: frozenset[str] = TOKENS) -> tuple[str, ...]:
     """The arms where none are named: random initialisation, the closed-form start, pre-training, the baselines."""
     plain = [name for name, one in closed.PLAIN.items() if task == PROBED and offers >= one.needs]
     probes = ["linear-random", "linear"] if plain else []
-    return (RANDOM, *starts(offers), PRETRAINED, *probes, *plain, *examples_read(task, offers))
+    frames = [front_end.NAME] if hears(task, offers) else []
+    return (RANDOM, *starts(offers), PRETRAINED, *probes, *plain, *frames, *examples_read(task, offers))
 
 
 def main_of(names: Container[str]) -> str:

@@ -95,12 +95,16 @@ def percent(share: float) -> str:
 
 
 def discover(
-    clips: Sequence[Clip], count: int, seed: int = 0, aligned: Mapping[str, Sequence[str | None]] | None = None
+    clips: Sequence[Clip],
+    count: int,
+    seed: int = 0,
+    aligned: Mapping[str, Sequence[str | None]] | None = None,
+    kind: str = "phones",
 ) -> Discovery:
     """Everything that can be measured on these clips.
 
-    aligned: clip → a label at each of so many equal parts of its time, what stands there by forced alignment; None:
-    nothing. Raises ValueError where no clip has a step.
+    aligned: clip → a label at each of so many equal parts of its time, what stands there by forced alignment (None:
+    nothing); kind: what such labels are. Raises ValueError where no clip has a step.
     """
     centres = fitted(clips, count, seed)
     units = [assign(clip.steps, centres)[0] if len(clip.steps) else np.empty(0, np.int64) for clip in clips]
@@ -114,7 +118,7 @@ def discover(
         perplexity=perplexity(flat, len(centres)),
         run=len(flat) / max(sum(map(len, merged)), 1),
         usage=(np.bincount(flat, minlength=len(centres)) / len(flat)).tolist(),
-        agreements=agreements(clips, units, len(centres), aligned or {}),
+        agreements=agreements(clips, units, len(centres), aligned or {}, kind),
         abx=abx(clips, seed),
         neighbours={clips[i].name: [(clips[j].name, cosine) for j, cosine in row] for i, row in enumerate(near)},
         alike=alike(clips, near),
@@ -138,7 +142,11 @@ def fitted(clips: Sequence[Clip], count: int, seed: int) -> np.ndarray:
 
 
 def agreements(
-    clips: Sequence[Clip], units: Sequence[np.ndarray], count: int, aligned: Mapping[str, Sequence[str | None]]
+    clips: Sequence[Clip],
+    units: Sequence[np.ndarray],
+    count: int,
+    aligned: Mapping[str, Sequence[str | None]],
+    kind: str,
 ) -> dict[str, Agreement]:
     """Units against the label and the speaker of their clip, and against what is aligned with it."""
     found = {}
@@ -148,7 +156,7 @@ def agreements(
             found[f"{name}s of whole clips"] = held_against(units, rows, count)
     rows = [spread(aligned.get(clip.name, ()), len(own)) for clip, own in zip(clips, units, strict=True)]
     if several(label for row in rows for label in row):
-        found["phones (by forced alignment)"] = held_against(units, rows, count)
+        found[f"{kind} (by forced alignment)"] = held_against(units, rows, count)
     return found
 
 

@@ -41,7 +41,7 @@ class Standings:
 
     def as_dict(self) -> dict[str, Any]:
         rows = [
-            {"title": row.title, "cells": {name: one._asdict() for name, one in row.cells.items()}} for row in self.rows
+            {"title": row.title, "cells": {name: plain(one) for name, one in row.cells.items()}} for row in self.rows
         ]
         return {"kind": "suite", "title": self.title, "columns": self.columns, "seeds": self.seeds, "rows": rows,
                 "verdicts": self.verdicts}  # fmt: skip
@@ -56,6 +56,11 @@ class Standings:
         heads, rows = self.printed()
         lines = [heads, ["---"] * len(heads), *rows]
         return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def plain(one: Interval) -> dict[str, Any]:
+    """For JSON, which has no word for what is not known."""
+    return {name: None if value != value else value for name, value in one._asdict().items()}
 
 
 def shown(one: Interval | None) -> str:
@@ -149,7 +154,8 @@ def tabulated(plan: Suite, found: Mapping[tuple[str, str], Comparison], seeds: i
     rows: dict[str, dict[str, Interval]] = {}
     for (run, name), one in found.items():
         for labels in one.budgets:
-            column = name if len(one.budgets) == 1 else f"{name} {labels:,}"
+            whole = ALL in plan.tasks[name].labels and labels == one.budgets[-1]
+            column = name if len(one.budgets) == 1 else f"{name} {ALL if whole else labels}"
             columns[column] = ERRORS.get(one.metric, one.metric.replace("_", " "))
             for arm, title in one.titles.items():
                 if one.of(arm, labels):

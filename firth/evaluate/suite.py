@@ -95,17 +95,16 @@ def open_suite(name: str) -> tuple[Suite, Path]:
 
 
 def parsed(path: Path) -> Suite:
-    """The file as a suite; every table that is not `settings` is a task. Raises InputError."""
+    """The file as a suite. Raises InputError."""
     try:
         tree = tomllib.loads(path.read_text("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(path, f"is no valid TOML: {error}", "Repair that line.") from None
-    top = {key: tree.pop(key) for key in ("title", "data", "settings") if key in tree}
     try:
-        return Suite(**top, tasks=tree)
+        return Suite(**tree)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"] if part != "tasks")
+        place = ".".join(map(str, first["loc"]))
         raise InputError(path, f"`{place}`: {first['msg']}", f"See {HERE / 'speech.toml'} for the form.") from None
 
 

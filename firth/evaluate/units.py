@@ -92,10 +92,10 @@ def units(
     show.line("Model", f"{source.name}, layer {source.layer}")
     clips = [rows.clip(record, steps) for record, steps in zip(records, source.steps(samples_of(records)), strict=True)]
     refuse_silence(clips, given)
-    aligned = align(aligner, records, rows, settings, device) if aligner else {}
-    if aligned:
+    kind, aligned = align(aligner, records, rows, device) if aligner else ("", {})
+    if aligner:
         clips = [clip._replace(label=None) for clip in clips]  # transcripts are no categories of clips
-    found = discover(clips, count, seed, aligned)
+    found = discover(clips, count, seed, aligned, kind)
     if out:
         write(Path(out), found, show)
     for key, text in found.lines():
@@ -193,8 +193,8 @@ def refuse_silence(clips: Sequence[Clip], paths: Sequence[str]) -> None:
 # ------------------------------------------------------------------ forced alignment
 
 
-def align(model, records: Sequence[Record], rows: Rows, settings, device: str) -> dict[str, list[str | None]]:
-    """Clip → the unit of its transcript at each of its steps, as a run of `transcribe` aligns them.
+def align(model, records: Sequence[Record], rows: Rows, device: str) -> tuple[str, dict[str, list[str | None]]]:
+    """What units are, and clip → the unit of its transcript at each of its steps, as a run of `transcribe` aligns them.
 
     Steps between two units go to the nearer one; before the first and after the last there is none.
     """
@@ -206,7 +206,8 @@ def align(model, records: Sequence[Record], rows: Rows, settings, device: str) -
     examples = [part.config.example(record._replace(label=rows.transcript(record))) for record in records]
     heard = transcribe.places(loaded.objective, loaded.signal, examples)
     sizes = transcribe.over(part, loaded.signal, examples, len)
-    return {one.text: filled(own, size) for one, own, size in zip(examples, heard, sizes, strict=True) if own}
+    found = {one.text: filled(own, size) for one, own, size in zip(examples, heard, sizes, strict=True) if own}
+    return part.config.units, found
 
 
 def filled(heard: Sequence[transcribe.Heard], steps: int) -> list[str | None]:

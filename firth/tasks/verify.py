@@ -163,7 +163,8 @@ def pair_of(given: Any, number: int) -> tuple[Any, Any]:
     clips = [name.strip() for name in given.split("|")] if isinstance(given, str) else given
     if not isinstance(clips, tuple | list) or hasattr(clips, "array") or len(clips) != 2:
         do = 'Write "first.wav | second.wav", or give a table with columns `first` and `second`.'
-        raise InputError(f"input {number}, `{given}`", "is no pair of clips", do)
+        shown = " | ".join(map(str, clips)) if isinstance(clips, tuple | list) else str(given)
+        raise InputError(f"input {number}, `{shown}`", "is no pair of clips", do)
     return clips[0], clips[1]
 
 
