@@ -105,7 +105,7 @@ def refuse_other_tokenizer(model: Path, work: Path) -> None:
     """Ends where a run's tokenizer is not the one that the peers' rows and the scored ones were made with."""
     ours, theirs = (json.loads((folder / "tokenizer.json").read_text()) for folder in (model, work / "tokenizer"))
     if ours != theirs:
-        raise SystemExit(
+        raise SystemExit(f"{model}: not the tokenizer of {work}/tokenizer (other code). Start with an empty --work.")
             f"{model}: another tokenizer than {work}/tokenizer, of other code. Start with an empty --work."
         )
 
