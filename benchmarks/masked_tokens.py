@@ -106,8 +106,6 @@ def refuse_other_tokenizer(model: Path, work: Path) -> None:
     ours, theirs = (json.loads((folder / "tokenizer.json").read_text()) for folder in (model, work / "tokenizer"))
     if ours != theirs:
         raise SystemExit(f"{model}: not the tokenizer of {work}/tokenizer (other code). Start with an empty --work.")
-            f"{model}: another tokenizer than {work}/tokenizer, of other code. Start with an empty --work."
-        )
 
 
 def own_tokens(out: Path) -> int:
