@@ -131,6 +131,10 @@ class Signal:
     def facts(self) -> Facts:
         raise NotImplementedError
 
+    def of_texts(self) -> "Signal":
+        """The same signal as tasks read it: what a sample has, and nothing of what stood beside it in the data."""
+        return self
+
     def stack(self, samples: list[Sample]) -> Batch:
         """Samples → one padded batch on the CPU, `key` and the samples' targets included."""
         raise NotImplementedError

@@ -7,7 +7,7 @@ beside: pre-training never reads them; watching it and `adapt` do.
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
@@ -271,34 +271,21 @@ def inputs(given: str, signal: Media, reads: Callable[[Record], Sequence[str]] |
     with Reading.of([given], type(signal), None, Problems()) as reading:
         if reads is None:
             for raw in reading:
-                yield from read_pieces(raw, signal)
+                yield from opened(raw, signal)
             return
         for raws in reading.named(reads):
-            yield tuple(read_one(raw, signal) for raw in raws)
+            yield tuple(next(opened(raw, signal)) for raw in raws)
 
 
-@contextmanager
-def told_at(raw: Raw) -> Iterator[None]:
-    """Raises InputError at the place of a file where it is broken."""
+def opened(raw: Raw, signal: Media) -> Iterator["Input"]:
+    """A file decoded, in pieces where it is long. Raises InputError for one that is broken."""
     try:
-        yield
+        yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
     except Exception as error:
         told = media.trouble(error, raw)
         if told is None:
             raise
         raise InputError(raw.where, *told) from None
-
-
-def read_one(raw: Raw, signal: Media) -> "Input":
-    """A file decoded as a whole."""
-    with told_at(raw):
-        return Input(raw.name, signal.decode(raw.read()))
-
-
-def read_pieces(raw: Raw, signal: Media) -> Iterator["Input"]:
-    """A file decoded, in pieces where it is long."""
-    with told_at(raw):
-        yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
 
 
 def pieces_of(name: str, arrays: Iterator[np.ndarray], signal: Media) -> Iterator["Input"]:

@@ -85,8 +85,7 @@ def compare(
             with written(request, begun or {}) as whole:
                 trials, told = in_processes(whole, keys, jobs, work.recipe.train.threads, last, show, kept)
     facts = {**facts_of(told, last, time.perf_counter() - began), **(facts or {})}
-    titles = {name: ways.title(name) for name in work.arms} | ({adaptation.PRETRAINED: title} if title else {})
-    found = comparison_of(titles, trials, last, facts, work.whole)
+    found = comparison_of(ways.titles(work.arms, title), trials, last, facts, work.whole)
     if out:
         found.save(Path(out) / "comparison.json")
     return found
@@ -293,12 +292,15 @@ def facts_of(told: Iterable[Mapping[str, Any]], drawn: Drawn, seconds: float) ->
     """Data, settings, cost, versions: what the report tells besides the result. told: by the arms."""
     settings: dict[str, Any] = {}
     begun: dict[str, float] = {}
+    models: dict[str, str] = {}
     for one in told:
         settings = settings or one.get("settings", {})
         begun |= one.get("cost", {})
+        models |= one.get("models", {})
     return {
         "data": {"test items": len(drawn.test), **drawn.labelled.facts},
         "settings": settings,
+        "models": models if len({*models.values()}) > 1 else {},
         "cost": begun | {"comparing": seconds - sum(begun.values())},
         "cores": machine.cores(),
         **machine.facts(),

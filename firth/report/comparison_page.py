@@ -9,6 +9,11 @@ from firth.evaluate.verdict import finding, signed
 from firth.report import facts as told
 from firth.report.charts import Line, Row, interval_chart, line_chart
 
+SEVERAL = (
+    "Models of other shapes come with their own tokenizer and the context they were trained with; what stands under "
+    "Settings as the model is that of the first arm."
+)
+
 
 def content(comparison: Comparison) -> dict[str, Any]:
     """Everything templates/comparison.html asks for."""
@@ -238,13 +243,14 @@ def method(comparison: Comparison) -> list[str]:
         "The intervals are at 95 %: the paired t interval over seeds, widened by the variance over bootstrap resamples "
         "of the test items (the two variances add). A verdict needs at least "
         f"{FEWEST_SEEDS} seeds; an interval that contains zero shows nothing.",
+        *([SEVERAL] if comparison.facts.get("models") else []),
         *(comparison.facts.get("notes") or []),
     ]
 
 
 def fact_lists(facts) -> list[tuple[str, list[tuple[str, str]]]]:
-    """Data, settings, cost, versions."""
-    lists = [("Data", told.pairs(facts.get("data"))), ("Settings", told.pairs(facts.get("settings")))]
+    """Data, settings, models where they are several, cost, versions."""
+    lists = [(name.capitalize(), told.pairs(facts.get(name))) for name in ("data", "settings", "models")]
     if facts.get("cost"):
         lists.append(("Cost", told.cost(facts["cost"], facts.get("cores", 1))))
     lists.append(

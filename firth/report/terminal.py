@@ -144,7 +144,8 @@ class Terminal:
         curves = [plot.Curve(escape(t), [p.step for p in ps], [getattr(p, name) for p in ps]) for t, ps in drawn]
         if not curves:
             return
-        title = f"validation {name}{' (nats)' if name == 'loss' else ''} against steps, {comparison.amount(labels)}, mean of seeds"
+        unit = " (nats)" if name == "loss" else ""
+        title = f"validation {name}{unit} against steps, {comparison.amount(labels)}, mean of seeds"
         width = max(20, min(64, self._width - 14))
         for text in plot.lines(curves, title, "steps", width, coloured=True):
             self.console.print(text, soft_wrap=True)

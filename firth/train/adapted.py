@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from firth.signal import Signal
+from firth.signal import Facts, Signal
 from firth.train.budget import Clock
 from firth.train.describe import count, duration, percent
 from firth.train.folder import RunFolder, write_atomically
@@ -127,14 +127,20 @@ def save_model(work, place: Path, job) -> None:
     partial = place.with_name(".model-partial")
     shutil.rmtree(partial, ignore_errors=True)
     own = [getattr(part, "facts", {}) for part in work.objective.parts.values()]
-    facts = {"task": work.task, "signal": work.recipe.signal, "classes": list(work.labelled.classes)} | {
-        k: v for part in own for k, v in part.items()
-    }
+    facts = {"task": work.task, "signal": work.recipe.signal, "classes": list(work.labelled.classes)}
+    facts |= ends(work.signal.facts) | {k: v for part in own for k, v in part.items()}
     state = apart(work, place.with_name("adapter"), job.state_dict())
     save_folder(partial, work.objective.backbone.shape, state, tuple(work.labelled.classes), facts)
     work.signal.save(partial)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(partial, place)
+
+
+def ends(facts: Facts) -> dict[str, int]:
+    """Of texts from a stream: the token that begins and ends one, and what fills up a batch."""
+    if facts.end_id < 0:
+        return {}
+    return {"bos_token_id": facts.end_id, "eos_token_id": facts.end_id, "pad_token_id": facts.pad_id}
 
 
 def described_hold(model) -> str:
