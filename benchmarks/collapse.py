@@ -2,7 +2,7 @@
 
     python benchmarks/collapse.py --seeds 10 --steps 150
 
-A table: for each setting, how many runs raised the alarm, at which step, how many were told as collapsed at the end, and
+A table: for each setting, how many runs raised the alarm, at which steps, how many were collapsed at the end, and
 the least share that was left of anything in a run. Broken settings must raise it in every run, healthy ones in none.
 """
 

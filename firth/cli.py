@@ -17,22 +17,27 @@ from firth.options import (
     Device,
     Document,
     DryRun,
+    Examples,
     Frozen,
     Json,
     Label,
     Labels,
+    MeasureTask,
     Model,
     Objective,
     Out,
     Raw,
     Runs,
+    ScoreTask,
     Seed,
     Set,
+    Shots,
     Size,
     SkipBad,
     Source,
     Start,
     Task,
+    Template,
     Test,
     Text,
     Valid,
@@ -41,6 +46,8 @@ from firth.options import (
     encoder_settings,
     finish,
     merged,
+    refuse_task,
+    refuse_without_task,
     typed,
     verb,
 )
@@ -139,7 +146,11 @@ def adapt(
 
 @app.command()
 def compare(
-    model: Model, data: Data, task: Task = "classify",
+    model: Model,
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="Labelled files; with --suite further runs.")
+    ] = None,
+    task: Task = "classify",
     labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500,all.")] = "200",
     seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
     arms: Annotated[
@@ -151,6 +162,9 @@ def compare(
     ] = None,
     budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
     control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A suite of tasks, such as speech or speech:digits,phones, or a TOML file.")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes that share the trials, and the cores.")] = 1,
     frozen: Frozen = False,
     text: Text = None, label: Label = None, test: Test = None, skip_bad: SkipBad = False,
@@ -159,13 +173,19 @@ def compare(
 ) -> None:  # fmt: skip
     """Does pre-training pay? Random initialisation, this model, others, baselines; seeds, intervals, a verdict."""
     with verb(as_json, debug) as show:
+        if suite:
+            from firth.evaluate.standings import run_suite
+
+            standings = run_suite([model, *(data or [])], suite, seeds, seed or 0, out, settings or [], device, jobs,
+                                  dry_run, show)  # fmt: skip
+            return emit(as_json, standings)
         from firth.evaluate.versus import versus as run
         from firth.report.html import write_comparison
 
         options = data_settings(text=text, label=label, test=test, skip_bad=skip_bad)
         options |= encoder_settings(frozen)
-        found = run(
-            model, data, task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
+        found: Any = run(
+            model, data or [], task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
             budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
             device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
         )  # fmt: skip
@@ -176,7 +196,7 @@ def compare(
 def score(
     gold: Annotated[str, typer.Argument(metavar="GOLD", help="The labelled file.")],
     predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help="What any tool said of it.")],
-    task: Task = "classify", label: Label = None,
+    task: ScoreTask = "classify", label: Label = None,
     predicted: Annotated[str | None, typer.Option(help="Name of the column of predictions.")] = None,
     classes: Annotated[
         list[str] | None, typer.Option(metavar="LABEL", help="A label that may be predicted, too (repeatable).")
@@ -217,6 +237,32 @@ def embed(
         if dry_run:
             show.note("Nothing was written.")
             found = {"status": "planned", "out": str(out or "vectors.npy"), "width": found.shape[1]}
+        emit(as_json, found)
+
+
+@app.command()
+def units(
+    model: Model, data: Data,
+    number: Annotated[int, typer.Option("--units", help="Kinds of sound that are looked for.")] = 100,
+    layer: Annotated[int | None, typer.Option(help="Whose output: 0 the embedding.  [default: the middle]")] = None,
+    label: Label = None,
+    speaker: Annotated[str | None, typer.Option(help="Name of the column of speakers.")] = None,
+    aligner: Annotated[
+        str | None, typer.Option("--align", metavar="MODEL", help="A run of transcribe: hold units against phones.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 2000,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """What an encoder of sound found without labels: units through time, who sounds alike; a file of units."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.units import units as run
+
+        found = run(model, data, count=number, layer=layer, label=label, speaker=speaker, aligner=aligner, most=most,
+                    seed=seed or 0, settings=settings or [], device=device or "auto", out=None if dry_run else out,
+                    show=show)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was written.")
         emit(as_json, found)
 
 
@@ -262,11 +308,38 @@ def predict(
     repetition: Annotated[float | None, typer.Option(help="Writing on: above 1 is against repeating.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Writing on: end before this text (repeatable).")] = None,
     choice: Annotated[list[str] | None, typer.Option(help="Writing on: one of these texts (repeatable).")] = None,
-    text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
-    device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+    task: Annotated[
+        str | None, typer.Option(help="prompt: a language model labels in words, by examples in its context.")
+    ] = None,
+    shots: Shots = None, examples: Examples = None, template: Template = None,
+    text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
+    seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Labels, tags, answers, words for [MASK], a text written on; readable on a terminal, JSON lines when piped."""
     with verb(as_json, debug, skips=False) as show:
+        prompt = {"shots": shots, "examples": examples, "template": template, "label": label}
+        if task is not None:
+            from firth.evaluate.prompting import prompted
+
+            refuse_task(task)
+            show.predictions(
+                prompted(
+                    model,
+                    inputs,
+                    **prompt,
+                    classes=choice or (),
+                    top=top,
+                    text=text,
+                    config=config,
+                    settings=settings or [],
+                    seed=seed,
+                    device=device,
+                    dry_run=dry_run,
+                ),
+                out,
+            )
+            return
+        refuse_without_task(prompt)
         from firth.evaluate.predict import predict as run
 
         found = run(
@@ -276,6 +349,38 @@ def predict(
             choice=tuple(choice or ()),
         )  # fmt: skip
         show.predictions(found, out)
+
+
+@app.command()
+def measure(
+    model: Model,
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="What is scored, as the task has it.")
+    ] = None,
+    task: MeasureTask = "likelihood",
+    shots: Shots = None, examples: Examples = None, template: Template = None,
+    draws: Annotated[int | None, typer.Option(help="prompt: of the examples, for each number.  [default: 5]")] = None,
+    most: Annotated[int | None, typer.Option(help="Score so many items (minimal pairs: of each paradigm).")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="likelihood: tokens that a window is moved by.  [default: half of one]")
+    ] = None,
+    text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
+    seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """What a language model knows: likelihood of text, minimal pairs, multiple choice, prompts; nothing is learnt."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.measuring import measure as run
+        from firth.report.html import write_measured
+
+        found = run(
+            model, data or [], task, shots=shots, examples=examples, template=template, draws=draws, most=most,
+            stride=stride, text=text, label=label, config=config, settings=settings or [], seed=seed, device=device,
+            dry_run=dry_run, show=show,
+        )  # fmt: skip
+        if out and not dry_run:
+            page = out.suffix == ".html"
+            show.line("Report", str(write_measured(found, out, typed()))) if page else show.keep(found.as_dict(), out)
+        emit(as_json, found)
 
 
 @app.command()
@@ -298,6 +403,27 @@ def export(
         if dry_run:
             show.note("Nothing was written.")
         emit(as_json, done)
+
+
+@app.command()
+def serve(
+    model: Model,
+    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="Where it listens; others reach only what is named here.")] = "127.0.0.1",
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """A model behind HTTP on this machine: /v1/completions and /v1/embeddings, as clients of OpenAI's API ask."""
+    with verb(as_json, debug, skips=False) as show:
+        from functools import partial
+
+        from firth.serving.server import serve as run
+
+        found = run(model, host, port, settings=settings or [], seed=seed, device=device or "auto", out=out,
+                    dry_run=dry_run, show=show, ready=partial(emit, as_json), debug=debug)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was served.")
+            emit(as_json, found)
 
 
 @app.command()

@@ -107,6 +107,8 @@ class Unit(NamedTuple):
     thing: str  # one of its samples or documents: "document", "image"
     steps: str  # what a run goes through: "tokens", "images"
     per: int = 1  # items of a batch (measure.items) that are one of `steps`
+    given: str = '"…"'  # what `predict` is given, and
+    labelled: str = "LABELS.tsv"  # what `adapt` is, in commands that are shown
 
 
 class Signal:
@@ -128,6 +130,10 @@ class Signal:
     @property
     def facts(self) -> Facts:
         raise NotImplementedError
+
+    def of_texts(self) -> "Signal":
+        """The same signal as tasks read it: what a sample has, and nothing of what stood beside it in the data."""
+        return self
 
     def stack(self, samples: list[Sample]) -> Batch:
         """Samples → one padded batch on the CPU, `key` and the samples' targets included."""
@@ -241,6 +247,15 @@ class Media(Signal):
     def window(self) -> int | None:
         """Values of an array in one sample; longer arrays are cut evenly into as many samples as it takes."""
         return None
+
+    @property
+    def whole(self) -> int | None:
+        """Values up to which a file that somebody asks about, or has labelled, is not cut; None: none is."""
+        return None
+
+    def span(self, begin: int, end: int) -> str:
+        """Where a piece lies in its file, by values, as a person says it."""
+        return f"{begin:,}–{end:,}"
 
     @property
     def decoding(self) -> dict[str, Any]:

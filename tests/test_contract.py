@@ -41,7 +41,9 @@ def test_every_parameter_gets_a_gradient(names):
     objective = contract.build(names)
     batch = contract.batch_of(objective, contract.samples(5, of=names))
     contract.backward(objective, [batch], batch.counts)
-    assert [name for name, p in objective.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
+    idle = {"backbone.embed.mask"} if contract.kind_of(names[0]) == "tasks" else set()  # a task hides nothing
+    poor = {name for name, p in objective.named_parameters() if p.grad is None or not p.grad.isfinite().all()}
+    assert poor <= idle
 
 
 @pytest.mark.parametrize("names", [c for c in CASES if all(contract.kind_of(n) == "objectives" for n in c)], ids=ids)

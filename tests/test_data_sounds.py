@@ -16,6 +16,7 @@ from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.signals import speech
 from firth.signals.speech import Config, Speech
+from firth.task import TaskConfig
 from tests.house import ROOT
 from tests.recordings import RATE, WORDS, folder_of_words, hiss, sweep, tone, word, write
 
@@ -141,7 +142,7 @@ def table_of(folder, archive: bool):
 def test_a_table_names_recordings_in_a_folder_or_an_archive_beside_it(tmp_path, archive):
     table = table_of(tmp_path, archive)
     assert signal_of([str(table)]) == "speech"
-    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), Problems(), None)
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), Problems(), TaskConfig())
     assert [one.label for one in records] == [list(WORDS)[number % 4] for number in range(8)]
     assert all(one.parts[0].dtype == np.int16 for one in records)
 
@@ -150,10 +151,47 @@ def test_a_recording_that_a_table_names_in_vain_is_named(tmp_path):
     table = table_of(tmp_path, False)
     (tmp_path / "clips" / "3.flac").unlink()
     problems = Problems(skip=True)
-    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), problems, None)
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), problems, TaskConfig())
     assert len(records) == 7
     assert [(one.what, one.do) for one in problems.findings] == [("no such file", "Check the path in the table.")]
     assert problems.findings[0].where.startswith(f"{table}:4")
+
+
+# ------------------------------------------------------------------ long recordings that are labelled, or asked about
+
+
+@pytest.fixture
+def long(tmp_path, monkeypatch):
+    """Two recordings of 9 s, where 5 s are long."""
+    monkeypatch.setattr(speech, "WHOLE", 5.0)
+    for name in ("low", "high"):
+        write(tmp_path / name / f"{name}.wav", np.concatenate([word(name, n) for n in range(40)])[: 9 * RATE])
+    return tmp_path
+
+
+def test_pieces_of_a_long_recording_are_examples_of_its_class(long):
+    signal, problems = Speech(Config(segment=2.0)), Problems()
+    found = arrays.labelled_records([str(long)], Data(), signal, problems, TaskConfig())
+    assert len(found) > 8 and {one.label for one in found} == {"low", "high"}
+    assert {one.group for one in found} == {str(long / name / f"{name}.wav") for name in ("low", "high")}
+    assert len({one.content for one in found}) == len(found)
+    assert sum(len(one.parts[0]) for one in found) == 18 * RATE
+
+    class Whole(TaskConfig):
+        @property
+        def classed(self) -> bool:
+            return False
+
+    whole = arrays.labelled_records([str(long)], Data(), signal, problems, Whole())
+    assert [len(one.parts[0]) for one in whole] == [9 * RATE] * 2 and not whole[0].group
+
+
+def test_a_long_recording_is_asked_about_piece_by_piece(long):
+    found = list(arrays.inputs(str(long / "low"), Speech(Config(segment=2.0))))
+    assert len(found) > 4 and all(len(one.array) <= 2 * RATE for one in found)
+    assert found[0].name.endswith("low.wav 0:00:00–0:00:02") and str(found[-1]).endswith("–0:00:09")
+    short = list(arrays.inputs(str(long / "low"), Speech(Config(segment=20.0))))
+    assert [(one.name.endswith("low.wav"), len(one.array)) for one in short] == [(True, 9 * RATE)]
 
 
 # ------------------------------------------------------------------ the doctor

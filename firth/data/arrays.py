@@ -6,10 +6,11 @@ beside: pre-training never reads them; watching it and `adapt` do.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ from firth.data import media
 from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
-from firth.data.decoding import Tally, arrays_of, decoded, head_of
-from firth.data.media import Reading
+from firth.data.decoding import NOTHING, Tally, arrays_of, decode, decoded, head_of, joined
+from firth.data.media import Raw, Reading
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
 from firth.errors import FirthError, InputError, count
@@ -127,13 +128,24 @@ class ArrayCorpus:
         path = self.folder / "findings.json"
         return [Finding(*one) for one in json.loads(path.read_text("utf-8"))] if path.is_file() else []
 
-    def records(self) -> Iterator[Record]:
-        """Every file as an example with its label; the array, of a recording all its pieces, is what a model reads."""
-        begins = np.flatnonzero(self.shard.pieces == 0)
-        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(self.shard)], strict=True):
-            name, label = self.shard.name(first), int(self.shard.labels[first])
-            yield Record(name, self.shard.classes[label] if label >= 0 else None, media.Where(name),
-                         parts=(self.shard.joined(first, end),), content=int(self.shard.hashes[first]))  # fmt: skip
+    def records(self, most: int | None = None) -> Iterator[Record]:
+        """Every file as an example with its label; the array, of a recording all its pieces, is what a model reads.
+
+        most: values beyond which each piece is an example of its own, all on one side of a split.
+        """
+        shard, begins = self.shard, np.flatnonzero(self.shard.pieces == 0)
+        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(shard)], strict=True):
+            name, number = shard.name(first), int(shard.labels[first])
+            label = shard.classes[number] if number >= 0 else None
+            whole = Record(name, label, media.Where(name), parts=(shard.joined(first, end),),
+                           content=int(shard.hashes[first]))  # fmt: skip
+            if most is None or len(whole.parts[0]) <= most:
+                yield whole
+                continue
+            parts = pieces_of(name, (shard.array(number) for number in range(first, end)), self.signal)
+            for piece, part in enumerate(parts):
+                content = int(combine(shard.hashes[first], piece))
+                yield whole._replace(text=part.name, parts=(part.array,), content=content, group=name)
 
     def _histogram(self) -> dict[str, int]:
         counts = np.bincount(self.shard.labels[self.shard.labels >= 0], minlength=len(self.shard.classes))
@@ -193,11 +205,12 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
 
     Raises InputError for files that cannot be used.
     """
-    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE})
+    label = config.label or Reading.of(paths, type(signal), None, Problems(skip=True)).column(task.columns)
+    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE, "label": label})
     corpus = open_corpus(own, None, signal.config, signal=signal)
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
-    found = list(corpus.records())
+    found = list(corpus.records(signal.whole if task.classed else None))
     for record in found:
         if record.label is None:
             problems.bad(record.where, f"this {signal.unit.thing} has no label", LABELS.format(signal.unit.thing))
@@ -245,20 +258,44 @@ def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
                 raise
 
 
-def inputs(given: str, signal: Media) -> Iterator["Input"]:
-    """What `predict` and `embed` are given by a path: each of its files. Raises InputError for one that is broken."""
+def inputs(given: str, signal: Media, reads: Callable[[Record], Sequence[str]] | None = None) -> Iterator[Any]:
+    """What `predict` and `embed` are given by a path: each of its files, or each piece of one that is long.
+
+    reads: for a task that reads several files together, the names of them in a row of a table; they may also stand in
+    `given` itself, with a | between. Raises InputError for one that is broken.
+    """
+    together = [name.strip() for name in given.split("|")] if reads else [given]
+    if len(together) > 1:
+        yield tuple(one for name in together for one in inputs(name, signal))
+        return
     with Reading.of([given], type(signal), None, Problems()) as reading:
-        for raw in reading:
-            try:
-                data = raw.read()
-                yield Input(raw.name, signal.decode(data))
-            except Unreadable as error:
-                raise InputError(raw.where, error.what, error.do) from None
-            except Exception as error:
-                told = media.trouble(error, raw)
-                if told is None:
-                    raise
-                raise InputError(raw.where, *told) from None
+        if reads is None:
+            for raw in reading:
+                yield from opened(raw, signal)
+            return
+        for raws in reading.named(reads):
+            yield tuple(next(opened(raw, signal)) for raw in raws)
+
+
+def opened(raw: Raw, signal: Media) -> Iterator["Input"]:
+    """A file decoded, in pieces where it is long. Raises InputError for one that is broken."""
+    try:
+        yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
+    except Exception as error:
+        told = media.trouble(error, raw)
+        if told is None:
+            raise
+        raise InputError(raw.where, *told) from None
+
+
+def pieces_of(name: str, arrays: Iterator[np.ndarray], signal: Media) -> Iterator["Input"]:
+    """Under the name of the file; where there are several, with the place of each. Raises Unreadable for none."""
+    several, begin = list(islice(arrays, 2)), 0
+    if not several:
+        raise Unreadable(*NOTHING)
+    for array in chain(several, arrays):
+        yield Input(f"{name} {signal.span(begin, begin + len(array))}" if len(several) > 1 else name, array)
+        begin += len(array)
 
 
 @dataclass(frozen=True)

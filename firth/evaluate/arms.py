@@ -14,20 +14,22 @@ from firth import find
 from firth.data.labelled import Labelled, encoded
 from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
-from firth.evaluate import baselines, closed
+from firth.evaluate import baselines, closed, front_end
 from firth.evaluate.baselines import BASELINES, Learn
 from firth.evaluate.comparison import OPENING, Point, Trial
+from firth.interop.folder import open_shape
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
 from firth.task import Outcome
-from firth.train import adaptation
+from firth.train import adaptation, build
 from firth.train.adaptation import PRETRAINED, RANDOM, Adaptation
 from firth.train.log import Show, Silent
 
 # N test items
 
 Begun = Mapping[str, dict[str, Tensor]]  # name of a start → the tensors it writes, and what it writes there
-TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES, **closed.TITLES}
+TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES, **closed.TITLES,
+          front_end.NAME: front_end.TITLE}  # fmt: skip
 MAINS = (PRETRAINED, "linear", "neighbours")  # arms that a verdict may be about; the first that is there
 PROBED = "classify"  # the task that vectors which stay as they are can do
 TOKENS = frozenset({"tokens"})
@@ -92,7 +94,8 @@ class Arm(Protocol):
     def __call__(self, drawn: Drawn) -> Trial: ...
 
     def told(self) -> dict[str, Any]:
-        """What the report tells of it besides its trials: {"settings": …, "cost": seconds by name}, or less."""
+        """What the report tells of it besides its trials: {"settings": …, "cost": seconds by name, "models": …}, or
+        less."""
 
 
 @dataclass
@@ -156,7 +159,9 @@ class Neural:
         if self.last is None:
             return {}
         cost = {f"{self.name} start": self.start_seconds} if self.start_seconds else {}
-        return {"settings": settings_of(self.last.recipe), "cost": cost}
+        backbone: Any = self.last.objective.backbone
+        models = {self.arm or self.name: build.describe_model(backbone.shape, self.last.objective)}
+        return {"settings": settings_of(self.last.recipe), "cost": cost, "models": models}
 
     def _each(self, began: float, opening: list[float]):
         """Keeps the first losses; shows steps of a training that takes long, short ones are told by their result."""
@@ -168,6 +173,14 @@ class Neural:
                 self.show.progress(step, run)
 
         return each
+
+
+@dataclass
+class FrontEnd(Neural):
+    """The head of the task over frames of the sound, without an encoder."""
+
+    def begin(self, recipe: Recipe, labelled: Labelled) -> Adaptation:
+        return front_end.over_frames(super().begin(recipe, labelled))
 
 
 @dataclass
@@ -198,6 +211,8 @@ def arms_of(
         name: Classical(name, learn) for name, learn in examples_read(recipe.objective[0], offers).items()
     }
     ready |= closed_arms(recipe, signal, show) if recipe.objective[0] == PROBED else {}
+    if hears(recipe.objective[0], offers):
+        ready[front_end.NAME] = FrontEnd(RANDOM, recipe, signal, show, arm=front_end.NAME)
     known = [RANDOM, PRETRAINED, *starts(offers), *ready]
     for name in names:
         if name not in known:
@@ -211,6 +226,11 @@ def arms_of(
 def offers_of(signal: Signal | None) -> frozenset[str]:
     """What the signal offers; text where there is none yet."""
     return TOKENS if signal is None else signal.facts.offers
+
+
+def hears(task: str, offers: frozenset[str]) -> bool:
+    """Whether there is an arm over frames themselves; where one class is to be said, their statistics are read."""
+    return task != PROBED and offers >= front_end.NEEDS
 
 
 def starts(offers: frozenset[str]) -> list[str]:
@@ -259,7 +279,8 @@ def default(task: str, offers: frozenset[str] = TOKENS) -> tuple[str, ...]:
     """The arms where none are named: random initialisation, the closed-form start, pre-training, the baselines."""
     plain = [name for name, one in closed.PLAIN.items() if task == PROBED and offers >= one.needs]
     probes = ["linear-random", "linear"] if plain else []
-    return (RANDOM, *starts(offers), PRETRAINED, *probes, *plain, *examples_read(task, offers))
+    frames = [front_end.NAME] if hears(task, offers) else []
+    return (RANDOM, *starts(offers), PRETRAINED, *probes, *plain, *frames, *examples_read(task, offers))
 
 
 def main_of(names: Container[str]) -> str:
@@ -272,6 +293,15 @@ def title(name: str) -> str:
     if name in TITLES:
         return TITLES[name]
     return f"{name.capitalize()} start alone" if name in find.names("starts") else name
+
+
+def titles(arms: Mapping[str, Arm], main: str | None = None) -> dict[str, str]:
+    """How people call each; where models of several shapes are compared, with the shape. main: of the pre-trained."""
+    found = {name: title(name) for name in arms} | ({PRETRAINED: main} if main else {})
+    shapes = {name: open_shape(arm.recipe.model.source).name for name, arm in arms.items() if isinstance(arm, Neural)}
+    if len({*shapes.values()}) < 2:
+        return found
+    return found | {name: f"{found[name]} ({build.TITLES[shape]})" for name, shape in shapes.items()}
 
 
 def point(step: int, means: dict[str, float]) -> Point:
@@ -308,5 +338,6 @@ def fine_tuning(recipe: Recipe) -> dict[str, Any]:
         "encoder": "frozen" if recipe.model.frozen else None,
         "blocks drawn anew": recipe.model.reinitialise or None,
         "rank of the adapters": recipe.model.lora or None,
+        "layers read": "all, in a learnt weighted sum" if recipe.model.layer_sum else None,
     }
     return {name: value for name, value in told.items() if value is not None}

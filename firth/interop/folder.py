@@ -16,6 +16,7 @@ from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
 from firth.model.backbones import backbone_of
 from firth.model.shape import AnyShape, Shape
+from firth.model.sizes import TRANSFORMERS
 
 TYPES: dict[str, ModuleType] = {
     "bert": bert,
@@ -75,7 +76,7 @@ def save_folder(
     folder, facts = Path(folder), dict(facts or {})
     folder.mkdir(parents=True, exist_ok=True)
     form, parts = TYPES[shape.name], parts_in(state, shape)
-    task = next((name for name in sorted(parts) if name in form.TASKS), None)
+    task = None if sums_layers(state) else next((name for name in sorted(parts) if name in form.TASKS), None)
     theirs, rest = to_theirs(state, shape, task)
     facts |= found_in(state, shape)
     if task == "span":
@@ -88,13 +89,19 @@ def save_folder(
     names = classes or numbered(state, task) if task and task != "span" else ()
     told = {key: value for key, value in facts.items() if key != "heads"}
     write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": told})
-    write_ends(folder, shape, facts)
+    if task is None:
+        write_ends(folder, shape, facts)
 
 
 def parts_in(state: Mapping[str, Tensor], shape: AnyShape) -> set[str]:
     """The parts of a state_dict; that of next tokens has no tensor where its output map is the embedding."""
     parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
     return parts | ({"next-token"} if shape.causal and shape.tied and shape.vocabulary else set())
+
+
+def sums_layers(state: Mapping[str, Tensor]) -> bool:
+    """Whether a head reads all layers: no class of transformers for these shapes does, so that it is kept apart."""
+    return any(name.endswith(".layer_sum.weights") for name in state)
 
 
 def found_in(state: Mapping[str, Tensor], shape: AnyShape) -> dict[str, Any]:
@@ -214,8 +221,10 @@ def model_folder(folder) -> Path:
 
 
 def head_facts(config: Mapping[str, Any]) -> dict[str, str]:
-    """Which vector a classifier looks at, BERT's has no choice; and whether several labels may hold."""
+    """Which vector a classifier looks at, where its shape leaves a choice; and whether several labels may hold."""
     several = {"separator": "list"} if config.get("problem_type") == SEVERAL else {}
+    if TRANSFORMERS.get(config["model_type"], {}).get("causal"):
+        return several
     return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first", **several}
 
 

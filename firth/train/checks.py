@@ -85,7 +85,7 @@ def refuse_adapting_keys(recipe: Recipe) -> None:
     """Raises InputError for keys that mean something where a task is learnt only."""
     model = recipe.model
     numbers = {f"model.{key} = {getattr(model, key)}": getattr(model, key) for key in ("reinitialise", "lora")}
-    keys = {"model.frozen = true": model.frozen, **numbers}
+    keys = {"model.frozen = true": model.frozen, "model.layer_sum = true": model.layer_sum, **numbers}
     for key, given in keys.items():
         if given:
             raise InputError(key, "is a key of adapt: pre-training trains the whole encoder", "Leave it out.")
@@ -98,7 +98,11 @@ def refuse_adapters(recipe: Recipe) -> None:
         return
     from firth.interop.folder import open_shape  # torch comes with it
 
-    where, width = f"model.lora = {rank}", open_shape(recipe.model.source).width
+    where, shape = f"model.lora = {rank}", open_shape(recipe.model.source)
+    width = shape.width
+    if shape.causal:
+        what = f"adapters are made for bert and modernbert, and {recipe.model.source} is a {shape.name}"
+        raise InputError(where, what, "Leave it out.")
     if recipe.model.frozen:
         raise InputError(where, "in a frozen encoder nothing learns, adapters neither", "Leave out one of the two.")
     if rank > width:
