@@ -20,7 +20,7 @@ $(VENV)/full: $(VENV)/base
 	touch $@
 
 $(VENV)/measure: $(VENV)/full
-	$(BIN)/python -m pip install --quiet -e ".[benchmark,browser]"
+	$(BIN)/python -m pip install --quiet -e ".[benchmark,browser,eval]"
 	touch $@
 
 $(VENV)/node: $(VENV)/full   # llama.cpp for the slow tests, where npm is there

@@ -2,7 +2,7 @@
 
 python benchmarks/augment.py [--side 32] [--batch 256] [--rounds 7] [--threads 2] [--pillow 200] [--preset natural]
 
-Both sides apply the same drawn numbers to the same pictures: crop, flip, brightness, contrast, saturation and hue in the
+Both sides apply the same drawn numbers to the same pictures: crop, flip, brightness, contrast, saturation, hue in the
 drawn order, grey, solarising; no blur, as at 32 pixels none is seen. Pillow's loop runs in one process for each thread
 that is given, its rate is that of one times their number. Drawing the numbers is timed with the tensors' side and left
 out of Pillow's. Printed: views/s of each side, the ratio of each round, its median, and the greatest difference.

@@ -15,10 +15,12 @@ VERBS = {
     "embed": "firth.evaluate.vectors",
     "export": "firth.evaluate.export",
     "load": "firth.evaluate.predict",
+    "measure": "firth.evaluate.measuring",
     "predict": "firth.evaluate.predict",
     "pretrain": "firth.train.pretrain",
     "score": "firth.evaluate.scoring",
     "runs": "firth.train.runs",
+    "serve": "firth.serving.server",
 }
 
 

@@ -17,22 +17,27 @@ from firth.options import (
     Device,
     Document,
     DryRun,
+    Examples,
     Frozen,
     Json,
     Label,
     Labels,
+    MeasureTask,
     Model,
     Objective,
     Out,
     Raw,
     Runs,
+    ScoreTask,
     Seed,
     Set,
+    Shots,
     Size,
     SkipBad,
     Source,
     Start,
     Task,
+    Template,
     Test,
     Text,
     Valid,
@@ -41,6 +46,8 @@ from firth.options import (
     encoder_settings,
     finish,
     merged,
+    refuse_task,
+    refuse_without_task,
     typed,
     verb,
 )
@@ -189,7 +196,7 @@ def compare(
 def score(
     gold: Annotated[str, typer.Argument(metavar="GOLD", help="The labelled file.")],
     predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help="What any tool said of it.")],
-    task: Task = "classify", label: Label = None,
+    task: ScoreTask = "classify", label: Label = None,
     predicted: Annotated[str | None, typer.Option(help="Name of the column of predictions.")] = None,
     classes: Annotated[
         list[str] | None, typer.Option(metavar="LABEL", help="A label that may be predicted, too (repeatable).")
@@ -301,11 +308,38 @@ def predict(
     repetition: Annotated[float | None, typer.Option(help="Writing on: above 1 is against repeating.")] = None,
     stop: Annotated[list[str] | None, typer.Option(help="Writing on: end before this text (repeatable).")] = None,
     choice: Annotated[list[str] | None, typer.Option(help="Writing on: one of these texts (repeatable).")] = None,
-    text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
-    device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+    task: Annotated[
+        str | None, typer.Option(help="prompt: a language model labels in words, by examples in its context.")
+    ] = None,
+    shots: Shots = None, examples: Examples = None, template: Template = None,
+    text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
+    seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
     """Labels, tags, answers, words for [MASK], a text written on; readable on a terminal, JSON lines when piped."""
     with verb(as_json, debug, skips=False) as show:
+        prompt = {"shots": shots, "examples": examples, "template": template, "label": label}
+        if task is not None:
+            from firth.evaluate.prompting import prompted
+
+            refuse_task(task)
+            show.predictions(
+                prompted(
+                    model,
+                    inputs,
+                    **prompt,
+                    classes=choice or (),
+                    top=top,
+                    text=text,
+                    config=config,
+                    settings=settings or [],
+                    seed=seed,
+                    device=device,
+                    dry_run=dry_run,
+                ),
+                out,
+            )
+            return
+        refuse_without_task(prompt)
         from firth.evaluate.predict import predict as run
 
         found = run(
@@ -315,6 +349,38 @@ def predict(
             choice=tuple(choice or ()),
         )  # fmt: skip
         show.predictions(found, out)
+
+
+@app.command()
+def measure(
+    model: Model,
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="What is scored, as the task has it.")
+    ] = None,
+    task: MeasureTask = "likelihood",
+    shots: Shots = None, examples: Examples = None, template: Template = None,
+    draws: Annotated[int | None, typer.Option(help="prompt: of the examples, for each number.  [default: 5]")] = None,
+    most: Annotated[int | None, typer.Option(help="Score so many items (minimal pairs: of each paradigm).")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="likelihood: tokens that a window is moved by.  [default: half of one]")
+    ] = None,
+    text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
+    seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """What a language model knows: likelihood of text, minimal pairs, multiple choice, prompts; nothing is learnt."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.measuring import measure as run
+        from firth.report.html import write_measured
+
+        found = run(
+            model, data or [], task, shots=shots, examples=examples, template=template, draws=draws, most=most,
+            stride=stride, text=text, label=label, config=config, settings=settings or [], seed=seed, device=device,
+            dry_run=dry_run, show=show,
+        )  # fmt: skip
+        if out and not dry_run:
+            page = out.suffix == ".html"
+            show.line("Report", str(write_measured(found, out, typed()))) if page else show.keep(found.as_dict(), out)
+        emit(as_json, found)
 
 
 @app.command()
@@ -337,6 +403,27 @@ def export(
         if dry_run:
             show.note("Nothing was written.")
         emit(as_json, done)
+
+
+@app.command()
+def serve(
+    model: Model,
+    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="Where it listens; others reach only what is named here.")] = "127.0.0.1",
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """A model behind HTTP on this machine: /v1/completions and /v1/embeddings, as clients of OpenAI's API ask."""
+    with verb(as_json, debug, skips=False) as show:
+        from functools import partial
+
+        from firth.serving.server import serve as run
+
+        found = run(model, host, port, settings=settings or [], seed=seed, device=device or "auto", out=out,
+                    dry_run=dry_run, show=show, ready=partial(emit, as_json), debug=debug)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was served.")
+            emit(as_json, found)
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """Name → module by file name. There is no registry to edit: a new file is a new method."""
 
+import re
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -14,6 +15,13 @@ Base = TypeVar("Base")
 def names(kind: str) -> list[str]:
     """The methods of a kind ("objectives", "tasks", "signals", "starts", "data/synthetic"), dashed: `masked-tokens`."""
     return sorted(p.stem.replace("_", "-") for p in (HERE / kind).glob("[a-z]*.py"))
+
+
+def learnable() -> list[str]:
+    """The tasks that weights change for. Their files are read, not imported, as torch would come along."""
+    told = re.compile(r"^    learns: .*= False$", re.M)
+    files = {name: HERE / "tasks" / f"{name.replace('-', '_')}.py" for name in names("tasks")}
+    return [name for name, file in files.items() if not told.search(file.read_text(encoding="utf-8"))]
 
 
 def find(kind: str, name: str) -> ModuleType:

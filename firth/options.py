@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import typer
 
 from firth import write_report
-from firth.errors import FirthError
-from firth.find import names
+from firth.errors import FirthError, InputError
+from firth.find import learnable, names
 
 PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
 
@@ -22,14 +22,18 @@ Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run fo
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
 Objective = Annotated[str | None, typer.Option(help="Pretext tasks, joined by commas: next-sentence,masked-tokens.")]
-Task = Annotated[str, typer.Option(help=f"The labelled task: {', '.join(names('tasks'))}.")]
+Task = Annotated[str, typer.Option(help=f"The labelled task: {', '.join(learnable())}.")]
+MeasureTask = Annotated[
+    str, typer.Option("--task", help=f"What is asked of the model: {', '.join(names('evaluate/measures'))}.")
+]
+ScoreTask = Annotated[str, typer.Option("--task", help=f"The labelled task: {', '.join(names('tasks'))}.")]
 Size = Annotated[str | None, typer.Option(help="tiny, mini, small, medium, base, large, or layers x width: 4x256.")]
 Budget = Annotated[
     str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
 ]
 Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a model folder.")]
 AdaptTask = Annotated[
-    str | None, typer.Option("--task", help=f"The labelled task: {', '.join(names('tasks'))}.  [default: classify]")
+    str | None, typer.Option("--task", help=f"The labelled task: {', '.join(learnable())}.  [default: classify]")
 ]
 Start = Annotated[
     str | None,
@@ -41,6 +45,11 @@ Text = Annotated[str | None, typer.Option(help="Name of the text column.")]
 Label = Annotated[str | None, typer.Option(help="Name of the label column.")]
 Valid = Annotated[list[str] | None, typer.Option(help="Labelled validation file (repeatable).")]
 Test = Annotated[list[str] | None, typer.Option(help="Labelled test file, scored once at the end (repeatable).")]
+Shots = Annotated[str | None, typer.Option(help="prompt: how many examples; of measure several: 0,1,4,16.")]
+Examples = Annotated[
+    list[str] | None, typer.Option(help="prompt: a labelled file that examples are drawn from (repeatable).")
+]
+Template = Annotated[str | None, typer.Option(help="prompt: one example, as in 'Review: {text}\\nSentiment: {label}'.")]
 Document = Annotated[str | None, typer.Option(help="What one document is: file, block or line.")]
 SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop rows and files that cannot be read.")]
 Config = Annotated[Path | None, typer.Option(help="A recipe in TOML, such as a run's config.toml.")]
@@ -101,6 +110,20 @@ def finish(as_json: bool, result: Any, show: Any) -> None:
     if report := write_report(result):
         show.line("Report", str(report))
     emit(as_json, result)
+
+
+def refuse_task(task: str) -> None:
+    """Raises InputError for a task that predict does not take: a model says itself what it has learnt."""
+    if task != "prompt":
+        what = "is nothing to be chosen: a model answers with what it has learnt"
+        raise InputError(f"--task {task}", what, "Leave it out; --task prompt asks a language model by examples.")
+
+
+def refuse_without_task(options: dict[str, Any]) -> None:
+    """Raises InputError for an option of prompts where nobody asked for one."""
+    for name, value in options.items():
+        if value:
+            raise InputError(f"--{name}", "belongs to a prompt", "Add --task prompt, or leave it out.")
 
 
 def data_settings(**given) -> dict[str, Any]:

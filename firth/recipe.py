@@ -18,6 +18,7 @@ from firth.data.config import Data
 from firth.errors import InputError, did_you_mean
 from firth.find import find, names
 
+RECIPES = Path(__file__).parent / "recipes"
 Share = Annotated[float, Field(ge=0, lt=1)]
 ShapeName = Literal[
     "modernbert", "bert", "llama", "gpt2", "resnet", "vit", "frames", "causal-frames", "wav2vec2", "hubert"
@@ -71,6 +72,7 @@ class Train(Table):
     schedule: Literal["wsd", "cosine", "linear", "constant"] = "wsd"
     warmup: float = Field(0.05, ge=0, le=1)  # share of the steps
     decay: float = Field(0.3, ge=0, le=1)  # share of the steps at the end that fall to zero (wsd)
+    floor: Share = 0.0  # share of the learning rate that a falling schedule ends at
     precision: Literal["auto", "fp32", "bf16", "fp64"] = "auto"  # filled by the probe
     attention: Literal["auto", "plain", "sdpa"] = "auto"  # filled by the probe
     compile: Literal["auto", "on", "off"] = "auto"  # filled by the probe
@@ -104,8 +106,24 @@ TABLES: dict[str, type[BaseModel]] = {"data": Data, "model": Model, "optimizer":
 KINDS = ("objectives", "tasks", "signals")  # the folders whose files have a table of their own
 
 
+def named(given: str | Path) -> Path:
+    """A file, or one of recipes/ by its name alone. Raises InputError for a name that is neither."""
+    path = Path(given)
+    if path.exists() or path.suffix or path.name != str(given):
+        return path
+    known = sorted(one.stem for one in RECIPES.glob("*.toml"))
+    if path.name not in known:
+        do = f"{did_you_mean(path.name, known)}There is: {', '.join(known)}; or name a file, such as {given}.toml."
+        raise InputError(f"--config {given}", "is no file, and no recipe that comes with firth", do)
+    return RECIPES / f"{path.name}.toml"
+
+
 def load_toml(path) -> Recipe:
-    """The recipe in a .toml file. Raises InputError naming line and column, or every unknown key at once."""
+    """The recipe in a .toml file, or of that name in recipes/.
+
+    Raises InputError naming line and column, or every unknown key at once.
+    """
+    path = named(path)
     try:
         tree = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -1,6 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -50,10 +50,8 @@ class Batch(dict[str, Tensor]):
     not attended to; position (B, T) int64: the place of each step, where that is not its number in the row;
     Sound: wave (B, N) float32, samples in [-1, 1], with pad (B, N) bool; or frames (B, F, M) float32, log-mel, with
     frame_pad (B, F) bool; True where there is nothing, left out where all rows are full; hidden (B, T) bool: the steps
-    of the encoder that see a mask instead.
+    of the encoder that see a mask instead; seconds (B,) float32, how long each sample lasts.
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
-    Sound: wave (B, N) float32 with pad (B, N) bool, or frames (B, T, M) float32 with frame_pad (B, T) bool, True where there
-    is nothing; seconds (B,) float32, how long each sample lasts; key.
     Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
 
@@ -109,6 +107,8 @@ class Unit(NamedTuple):
     thing: str  # one of its samples or documents: "document", "image"
     steps: str  # what a run goes through: "tokens", "images"
     per: int = 1  # items of a batch (measure.items) that are one of `steps`
+    given: str = '"…"'  # what `predict` is given, and
+    labelled: str = "LABELS.tsv"  # what `adapt` is, in commands that are shown
 
 
 class Signal:
@@ -130,6 +130,10 @@ class Signal:
     @property
     def facts(self) -> Facts:
         raise NotImplementedError
+
+    def of_texts(self) -> "Signal":
+        """The same signal as tasks read it: what a sample has, and nothing of what stood beside it in the data."""
+        return self
 
     def stack(self, samples: list[Sample]) -> Batch:
         """Samples → one padded batch on the CPU, `key` and the samples' targets included."""
@@ -230,7 +234,7 @@ class Media(Signal):
         raise NotImplementedError
 
     @classmethod
-    def fit(cls, looks: list[Look], config: Any) -> Self:
+    def fit(cls, looks: Iterable[Look], config: Any) -> Self:
         """The signal that suits such files; what nobody set is chosen by them."""
         raise NotImplementedError
 
@@ -245,19 +249,18 @@ class Media(Signal):
         return None
 
     @property
+    def whole(self) -> int | None:
+        """Values up to which a file that somebody asks about, or has labelled, is not cut; None: none is."""
+        return None
+
+    def span(self, begin: int, end: int) -> str:
+        """Where a piece lies in its file, by values, as a person says it."""
+        return f"{begin:,}–{end:,}"
+
+    @property
     def decoding(self) -> dict[str, Any]:
         """The keys of the config on which the arrays hang: part of the name they are kept under."""
         raise NotImplementedError
-
-    @classmethod
-    def asked(cls, config: Any) -> dict[str, Any]:
-        """The same of a config that is not filled: keys on which it hangs what `fit` finds, and so the arrays."""
-        return config.model_dump(mode="json")
-
-    @classmethod
-    def again(cls, folder, config: Any) -> Self:
-        """What `fit` and `settled` once made for such files and such a config, as it was saved with the arrays."""
-        return cls.open(folder, config)
 
     def decode(self, data: Any) -> np.ndarray:
         """The bytes of a file → an array of `form`. Raises Unreadable."""
@@ -275,6 +278,10 @@ class Media(Signal):
         """The signal with what follows from the arrays themselves, such as means; arrays: some of them."""
         return self
 
+    def recalled(self, folder) -> Self:
+        """The signal with what `settled` once found, as it was saved with the arrays in `folder`."""
+        return self
+
     @classmethod
     def examiner(cls, config: Any) -> Examiner:
         """For the doctor."""
@@ -285,15 +292,17 @@ class Media(Signal):
         return []
 
 
-def answered(run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample]) -> list[Any]:
-    """What `run` makes of each sample, one item a row of its batch, in the order of the samples.
+def answered(
+    run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample], together: int = TOGETHER
+) -> list[Any]:
+    """What `run` makes of each sample, one item a row of its batch, in the order of the samples; `together` in a batch.
 
     Samples of like length share a batch; the longest go first, so that what does not fit memory shows at once.
     """
     order = sorted(range(len(samples)), key=lambda i: -signal.length(samples[i]))
     found: dict[int, Any] = {}
-    for begin in range(0, len(order), TOGETHER):
-        places = order[begin : begin + TOGETHER]
+    for begin in range(0, len(order), together):
+        places = order[begin : begin + together]
         found |= zip(places, run(signal.stack([samples[i] for i in places])), strict=True)
     return [found[i] for i in range(len(samples))]
 

@@ -21,6 +21,7 @@ ORDER = [
     {"train"},
     {"evaluate"},
     {"report"},
+    {"serving"},
     {"options"},
     {"cli", "play"},
 ]

@@ -42,6 +42,15 @@ def folder() -> Path:
 
 
 @cache
+def writer() -> Path:
+    """A finished run of next tokens over the same text, 60 steps, with a context that holds some examples."""
+    place = folder()
+    settings = [*QUICK, "text.context=384", "train.batch=4"]
+    pretrain([place / "corpus.txt"], "next-token", "2x32", "60steps", place / "writer", settings=settings)
+    return place / "writer"
+
+
+@cache
 def adapted() -> Path:
     """A finished adaptation of it, with a test part."""
     place = folder()

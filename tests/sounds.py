@@ -94,6 +94,7 @@ def nothing() -> list[Sample]:
     return [Sample((np.empty(0, np.int16),), key=key, targets=empty) for key in (1, 2)]
 
 
-def batch(front: Signal, chosen: list[Sample], config, draw: Draw = Draw(7)) -> Batch:
+def batch(front: Signal, chosen: list[Sample], config, draw: Draw | None = None) -> Batch:
     """As collate makes it, of one objective."""
+    draw = draw or Draw(7)
     return config.prepare(front.stack(config.arrange(chosen, draw)), draw)

@@ -10,7 +10,7 @@ from tests.test_bad_input import firth, refused
 
 CHECK = "Check the name."
 PLACE = "Choose another place with --out."
-TASKS = "There is: classify, pairs, prompt, span, tag."
+TASKS = "There is: classify, pairs, span, tag."
 ARMS = "There is: random, pretrained, co-occurrence, tf-idf."
 FOLDER = "Give a run folder, or a folder with config.json and model.safetensors."
 
@@ -54,7 +54,9 @@ COMPARE = {
     ("reviews.tsv", "--labels", "110"): "data.labels = 110: only 96 labelled examples are left beside a test part of "
     "24.\nUse fewer, or give a test file: data.test.",
     ("reviews.tsv", "--seeds", "0"): "seeds = 0: nothing would be trained.\nUse at least 3 for a verdict.",
-    ("reviews.tsv", "--task", "tags"): f"tasks `tags`: no such name.\nDid you mean `tag`? {TASKS}",
+    ("reviews.tsv", "--task", "tags"): f"--task tags: no such task.\nDid you mean `tag`? {TASKS}",
+    ("reviews.tsv", "--task", "prompt"): "--task prompt: learns nothing: its examples stand in the prompt.\n"
+    "Label with it: firth predict MODEL INPUT --task prompt; adapt to one of classify, pairs, span, tag.",
     ("reviews.tsv", "--arms", "pretraind,random"): "arm `pretraind`: no such arm.\n"
     f"Did you mean `pretrained`? {ARMS}",
     ("reviews.tsv", "--arms", "random,tf-idf"): "--arms random,tf-idf: leaves out `pretrained`, which the verdict is "

@@ -16,7 +16,20 @@ from firth.options import data_settings, merged
 from tests.house import ROOT
 from tests.material import write_corpus
 
-VERBS = ["adapt", "check", "company", "compare", "demo", "embed", "export", "predict", "pretrain", "runs", "score"]
+VERBS = [
+    "adapt",
+    "check",
+    "company",
+    "compare",
+    "demo",
+    "embed",
+    "export",
+    "predict",
+    "pretrain",
+    "runs",
+    "score",
+    "serve",
+]
 EVERYWHERE = {"--dry-run", "--json", "--config", "--set", "--out", "--seed", "--device"}
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from firth.data import arrays, media
+from firth.data import arrays, decoding, media
 from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.arrays import ArrayRows, open_corpus
 from firth.data.config import Data
@@ -118,10 +118,10 @@ def test_nothing_but_broken_files_is_the_first_of_them(tmp_path):
     assert refusal(tmp_path).startswith(f"{tmp_path}/a.png: is no picture that can be read.")
 
 
-def test_too_few_pictures_to_hold_one_out(tmp_path):
-    write_digits(tmp_path, 3, classes=False)
+def test_one_picture_cannot_be_held_out_and_learnt_from(tmp_path):
+    write_digits(tmp_path, 1, classes=False)
     assert refusal(tmp_path) == (
-        f"{tmp_path}: there are only 3 images, and none fell into the held-out part (2%). "
+        f"{tmp_path}: there is only 1 image, and none fell into the held-out part (2%). "
         "Give more images, or set data.held_out = 0.5."
     )
 
@@ -172,7 +172,7 @@ def test_a_path_that_is_not_there_is_named(tmp_path):
     )
     found = corpus(tmp_path / "list.csv", held_out=0.2)
     assert found.facts["broken"] == 1
-    assert [(one.where, one.what) for one in found.findings] == [(f"{tmp_path}/list.csv:22", "no such file")]
+    assert [(one.where, one.what) for one in found.findings] == [(f"{tmp_path}/list.csv:22:1", "no such file")]
 
 
 def test_a_table_that_names_other_files_is_read_anew(tmp_path):
@@ -264,7 +264,7 @@ def test_the_means_are_those_of_the_pictures(tmp_path):
 
 def test_the_order_is_that_of_the_files_however_threads_run(tmp_path, monkeypatch):
     write_digits(tmp_path, 60, classes=False)
-    plain, gate, real = corpus(tmp_path, held_out=0.2), threading.Lock(), arrays.decode
+    plain, gate, real = corpus(tmp_path, held_out=0.2), threading.Lock(), decoding.decode
 
     def slow(raw, signal):
         if raw.name.endswith("0.png"):
@@ -272,8 +272,8 @@ def test_the_order_is_that_of_the_files_however_threads_run(tmp_path, monkeypatc
                 threading.Event().wait(0.002)
         return real(raw, signal)
 
-    monkeypatch.setattr(arrays, "decode", slow)
-    monkeypatch.setattr(arrays, "cores", lambda: 4)
+    monkeypatch.setattr(decoding, "decode", slow)
+    monkeypatch.setattr(decoding, "cores", lambda: 4)
     monkeypatch.setattr(arrays, "VERSION", 0)
     other = corpus(tmp_path, held_out=0.2)
     assert other.folder != plain.folder
@@ -285,16 +285,16 @@ def test_few_files_are_held_at_a_time(tmp_path, monkeypatch):
     """What is decoded ahead of what is written is bounded."""
     write_digits(tmp_path, 100, classes=False)
     read, written_, most = [], [], []
-    real, append = arrays.decode, ArrayWriter.append
+    real, append = decoding.decode, ArrayWriter.append
 
     def counted(raw, signal):
         read.append(raw.name)
         most.append(len(read) - len(written_))
         return real(raw, signal)
 
-    monkeypatch.setattr(arrays, "decode", counted)
-    monkeypatch.setattr(arrays, "AHEAD", 4)
-    monkeypatch.setattr(arrays, "cores", lambda: 2)
+    monkeypatch.setattr(decoding, "decode", counted)
+    monkeypatch.setattr(decoding, "AHEAD", 4)
+    monkeypatch.setattr(decoding, "cores", lambda: 2)
     monkeypatch.setattr(ArrayWriter, "append", lambda self, *given: (written_.append(1), append(self, *given))[1])
     corpus(tmp_path, held_out=0.2)
     assert len(read) == 100 and max(most) <= 4 * 2 + 2

@@ -16,6 +16,7 @@ from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.signals import speech
 from firth.signals.speech import Config, Speech
+from firth.task import TaskConfig
 from tests.house import ROOT
 from tests.recordings import RATE, WORDS, folder_of_words, hiss, sweep, tone, word, write
 
@@ -141,7 +142,7 @@ def table_of(folder, archive: bool):
 def test_a_table_names_recordings_in_a_folder_or_an_archive_beside_it(tmp_path, archive):
     table = table_of(tmp_path, archive)
     assert signal_of([str(table)]) == "speech"
-    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), Problems(), None)
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), Problems(), TaskConfig())
     assert [one.label for one in records] == [list(WORDS)[number % 4] for number in range(8)]
     assert all(one.parts[0].dtype == np.int16 for one in records)
 
@@ -150,10 +151,47 @@ def test_a_recording_that_a_table_names_in_vain_is_named(tmp_path):
     table = table_of(tmp_path, False)
     (tmp_path / "clips" / "3.flac").unlink()
     problems = Problems(skip=True)
-    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), problems, None)
+    records = arrays.labelled_records([str(table)], Data(label="label"), Speech(Config()), problems, TaskConfig())
     assert len(records) == 7
     assert [(one.what, one.do) for one in problems.findings] == [("no such file", "Check the path in the table.")]
     assert problems.findings[0].where.startswith(f"{table}:4")
+
+
+# ------------------------------------------------------------------ long recordings that are labelled, or asked about
+
+
+@pytest.fixture
+def long(tmp_path, monkeypatch):
+    """Two recordings of 9 s, where 5 s are long."""
+    monkeypatch.setattr(speech, "WHOLE", 5.0)
+    for name in ("low", "high"):
+        write(tmp_path / name / f"{name}.wav", np.concatenate([word(name, n) for n in range(40)])[: 9 * RATE])
+    return tmp_path
+
+
+def test_pieces_of_a_long_recording_are_examples_of_its_class(long):
+    signal, problems = Speech(Config(segment=2.0)), Problems()
+    found = arrays.labelled_records([str(long)], Data(), signal, problems, TaskConfig())
+    assert len(found) > 8 and {one.label for one in found} == {"low", "high"}
+    assert {one.group for one in found} == {str(long / name / f"{name}.wav") for name in ("low", "high")}
+    assert len({one.content for one in found}) == len(found)
+    assert sum(len(one.parts[0]) for one in found) == 18 * RATE
+
+    class Whole(TaskConfig):
+        @property
+        def classed(self) -> bool:
+            return False
+
+    whole = arrays.labelled_records([str(long)], Data(), signal, problems, Whole())
+    assert [len(one.parts[0]) for one in whole] == [9 * RATE] * 2 and not whole[0].group
+
+
+def test_a_long_recording_is_asked_about_piece_by_piece(long):
+    found = list(arrays.inputs(str(long / "low"), Speech(Config(segment=2.0))))
+    assert len(found) > 4 and all(len(one.array) <= 2 * RATE for one in found)
+    assert found[0].name.endswith("low.wav 0:00:00–0:00:02") and str(found[-1]).endswith("–0:00:09")
+    short = list(arrays.inputs(str(long / "low"), Speech(Config(segment=20.0))))
+    assert [(one.name.endswith("low.wav"), len(one.array)) for one in short] == [(True, 9 * RATE)]
 
 
 # ------------------------------------------------------------------ the doctor
@@ -216,3 +254,33 @@ def test_the_verb_takes_recordings_for_what_they_are(words):
         [sys.executable, "-m", "firth", "check", str(words)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and "24 clips" in done.stdout + done.stderr
+
+
+CORPUS = """
+import resource, sys
+from firth.data import arrays
+from firth.data.config import Data
+from firth.signals import speech
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = arrays.open_corpus(Data(paths=(sys.argv[1],)), speech, speech.Config())
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(after - before, after, len(found.train()) + len(found.held_out()), found.facts["told"][1].replace(" ", ""))
+"""
+
+
+@pytest.mark.slow
+def test_eight_hours_become_a_corpus_in_less_than_a_gibibyte(tmp_path):
+    """One file of flac at 44,100 samples a second; memory of the whole process, torch included."""
+    import soundfile
+
+    minute = (8000 * np.concatenate([word("rise", n, 44_100) for n in range(130)])).astype(np.int16)[: 60 * 44_100]
+    with soundfile.SoundFile(tmp_path / "day.flac", "w", 44_100, 1, "PCM_16") as sound:
+        for _ in range(8 * 60):
+            sound.write(minute)
+    done = subprocess.run(
+        [sys.executable, "-c", CORPUS, tmp_path / "day.flac"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    grown, whole, samples, length = done.stdout.split()
+    assert int(whole) < 1024 * 1024 and int(grown) < 500 * 1024
+    assert int(samples) > 8 * 3600 / 20 and length == f"{480 * len(minute) / 44_100 / 3600:.1f}h"

@@ -65,7 +65,7 @@ def test_a_seed_decides_everything(batch):
 
 def test_the_first_centres_are_rows_and_all_different():
     first = plus_plus(MANY, 30, seed=5)
-    assert all((MANY == row).all(1).any() for row in first)
+    assert all((row == MANY).all(1).any() for row in first)
     assert len(np.unique(first, axis=0)) == 30
 
 

@@ -130,10 +130,11 @@ def test_patches_lie_in_their_pictures_and_are_drawn_from_the_seed():
 
 
 def test_pools_share_out_every_place_once():
-    values = torch.rand(2, 5, 7, 3)
+    values = torch.rand(3, 2, 5, 7)
     found = pooled(values, 2).view(2, 4, 3)
-    torch.testing.assert_close(found.sum(1), values.sum((1, 2)))
-    torch.testing.assert_close(found[:, 0], values[:, :3, :4].sum((1, 2)))
+    torch.testing.assert_close(found.sum(1), values.sum((2, 3)).T)
+    torch.testing.assert_close(found[:, 0], values[..., :3, :4].sum((2, 3)).T)
+    torch.testing.assert_close(found[:, 3], values[..., 3:, 4:].sum((2, 3)).T)
     assert pooled(values, 1).shape == (2, 3)
 
 

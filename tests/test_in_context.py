@@ -8,7 +8,7 @@ import pytest
 from firth.data.synthetic import icl
 from firth.data.synthetic.icl import Question
 from firth.errors import InputError
-from firth.evaluate.in_context import BASELINES, SHOTS, Emergence, answered, in_context, looks, points_of
+from firth.evaluate.in_context import BASELINES, SHOTS, answered, in_context, points_of
 from firth.functional.choices import Likelihood
 from tests.readers import guessing, reading
 
@@ -148,26 +148,3 @@ def test_more_examples_than_there_are_cannot_be_asked_for(shots):
         in_context(guessing, 4, shots=shots)
     asked = ", ".join(map(str, shots))
     assert str(caught.value) == f"shots = {asked}: a question has 16 examples. Ask for 0 to 16."
-
-
-# ------------------------------------------------------------------ emergence
-
-
-def test_emergence_is_where_the_interval_leaves_chance():
-    kinds = ["new-members"]
-    early, late = (in_context(score, 80, shots=(0, 16), kinds=kinds) for score in (guessing, reading))
-    found = Emergence([(0, early), (10, early), (100, late), (200, late)])
-    assert found.began == 100 and Emergence([(0, early)]).began is None
-    rows = found.rows()
-    assert [row["step"] for row in rows] == [0, 10, 100, 200] and rows[0] == {**rows[1], "step": 0}
-    assert rows[2]["low"] <= rows[2]["accuracy"] <= rows[2]["high"] and rows[2]["without"] < 0.5 < rows[2]["accuracy"]
-    tree = json.loads(json.dumps(found.as_dict()))
-    assert tree["began"] == 100 and [point["step"] for point in tree["points"]] == [0, 10, 100, 200]
-
-
-@pytest.mark.parametrize("steps", [1, 7, 100, 5000, 40_000])
-def test_looks_are_ascending_ever_further_apart_and_hold_both_ends(steps):
-    found = looks(steps)
-    assert found[0] == 0 and found[-1] == steps and len(found) <= 13
-    gaps = np.diff(found)
-    assert (gaps > 0).all() and (np.diff(gaps[1:-1]) >= -1).all()

@@ -23,7 +23,7 @@ from tests.house import (
 )  # fmt: skip
 
 ALL = sources()
-THREE_PARTS = {"InputError", "RunError", "Interrupted", "FirthError"}
+THREE_PARTS = {"InputError", "RunError", "Interrupted", "FirthError", "Refusal"}
 
 
 def shown(path: Path) -> str:

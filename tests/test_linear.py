@@ -43,21 +43,23 @@ def test_ridge_is_the_same_from_both_sides():
         np.testing.assert_array_equal(ridge(Part(x, part.labels))(strength)(y), expected)
 
 
+BOTH = [(slice(40), slice(40, None))]  # the training part, the validation part
+
+
 def test_the_strongest_of_equally_good_penalties_is_taken():
-    train, valid = drawn(60, noise=0.01), drawn(60, 1, noise=0.01)
-    assert linear.chosen(train, valid, ridge) == STRENGTHS[0]
+    assert linear.chosen(drawn(80, noise=0.01), BOTH, ridge) == STRENGTHS[0]
 
 
-def test_validation_alone_chooses():
-    """Two strengths, told apart by the validation labels only."""
-    train = drawn(40)
+def test_what_was_left_out_alone_chooses():
+    """Two strengths, told apart by the labels that were left out."""
 
     def learn(part):
+        assert set(part.labels.tolist()) == {7}
         return lambda strength: lambda vectors: np.full(len(vectors), int(strength < 1))
 
     for wanted, strength in ((0, STRENGTHS[0]), (1, 0.1)):
-        valid = Part(train.vectors, np.full(40, wanted))
-        assert linear.chosen(train, valid, learn) == pytest.approx(strength)
+        part = Part(drawn(80).vectors, np.repeat([7, wanted], 40))
+        assert linear.chosen(part, BOTH, learn) == pytest.approx(strength)
 
 
 def test_weak_penalties_are_not_tried_where_they_bring_nothing():
@@ -66,9 +68,17 @@ def test_weak_penalties_are_not_tried_where_they_bring_nothing():
     def learn(part):
         return lambda strength: tried.append(strength) or (lambda vectors: np.zeros(len(vectors)))
 
-    part = drawn(10)
-    linear.chosen(part, part, learn)
+    linear.chosen(drawn(80), BOTH, learn)
     assert len(tried) == 1 + linear.PATIENCE < len(STRENGTHS)
+
+
+def test_a_large_validation_part_chooses_alone_and_a_small_one_in_turn_with_all():
+    labels = drawn(1000).labels
+    assert linear.splits(labels, 400) == [(slice(400), slice(400, None))]
+    found = linear.splits(labels, 700)
+    assert len(found) == linear.FOLDS and sorted(i for _, rest in found for i in rest) == list(range(1000))
+    assert all(set(labels[some]) == set(labels[rest]) and not set(some) & set(rest) for some, rest in found)
+    assert linear.splits(np.array([0, 0, 0, 1]), 3) == [(slice(3), slice(3, None))]  # a class that is there once
 
 
 @pytest.mark.parametrize("learn", [logistic, ridge])

@@ -121,7 +121,8 @@ def test_a_file_keeps_units_by_key(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("length", "steps", "places"), [(6, 3, [0, 2, 4]), (7, 3, [0, 2, 4]), (3, 3, [0, 1, 2]), (3, 0, [])]
+    ("length", "steps", "places"),
+    [(6, 3, [0, 2, 4]), (5, 3, [0, 2, 4]), (4, 3, [0, 1, 2]), (2, 4, [0, 0, 1, 1]), (3, 3, [0, 1, 2]), (3, 0, [])],
 )
 def test_rows_are_taken_at_the_steps(length, steps, places):
     assert every(np.arange(length), steps).tolist() == places

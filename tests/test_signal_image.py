@@ -312,4 +312,4 @@ def test_a_person_is_shown_colours():
     ],
 )
 def test_what_files_are_like_is_told(looks, told):
-    assert signal().told(looks) == [told]
+    assert signal().told(looks, 0) == [told]

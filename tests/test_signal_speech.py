@@ -92,6 +92,13 @@ def test_labels_and_targets_come_along():
     assert batch["label"].tolist() == [2, 0]
 
 
+def test_a_clip_can_be_seen():
+    """A tone is a bright line, low tones below."""
+    low, high = (Speech(Config()).picture(sample(tone(hertz, 0.5))).sum(2) for hertz in (300, 3000))
+    assert low.shape[1] == 48 and low.shape[0] >= 80
+    assert low[:80].mean(1).argmax() > high[:80].mean(1).argmax() + 20
+
+
 # ------------------------------------------------------------------ files
 
 

@@ -85,14 +85,15 @@ def test_padding_changes_nothing():
 @pytest.mark.parametrize(("shape", "asked", "used"), [
     ("bert", "auto", "first"), ("bert", "first", "first"),
     ("modernbert", "auto", "mean"), ("modernbert", "first", "first"),
+    ("llama", "auto", "last"), ("gpt2", "last", "last"),
 ])  # fmt: skip
 def test_pooling_follows_the_shape_unless_told(shape, asked, used):
     part = model(shape, pooling=asked).eval().parts["classify"]
     assert part.pooling == used
     values = torch.randn(2, 4, 32)
     padding = torch.tensor([[False, False, True, True], [False] * 4])
-    vector = values[:, 0] if used == "first" else torch.stack([values[0, :2].mean(0), values[1].mean(0)])
-    expected = part.classifier(part.pool(vector))
+    mean, last = torch.stack([values[0, :2].mean(0), values[1].mean(0)]), torch.stack([values[0, 1], values[1, 3]])
+    expected = part.classifier(part.pool({"first": values[:, 0], "mean": mean, "last": last}[used]))
     torch.testing.assert_close(part.logits(Features(values, padding)), expected)
 
 

@@ -1,5 +1,7 @@
 """Schedules: pure, within (0, 1], rising first and falling last."""
 
+import math
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,21 @@ def test_cosine_is_at_half_in_the_middle():
 
 def test_linear_ends_one_step_before_zero():
     assert factor("linear", 99, 100, warmup=0) == pytest.approx(0.01)
+
+
+@given(st.sampled_from(NAMES), st.integers(2, 400), st.floats(0, 0.9))
+def test_a_floor_is_where_the_fall_would_end_at_nothing(name, steps, floor):
+    bare = [factor(name, step, steps, 0.0) for step in range(steps)]
+    raised = [factor(name, step, steps, 0.0, floor=floor) for step in range(steps)]
+    assert raised == pytest.approx([floor + (1 - floor) * value for value in bare])
+    assert min(raised) >= floor
+
+
+def test_the_warm_up_knows_no_floor_and_the_cosine_is_that_of_nanogpt():
+    """lr 1e-3 to 1e-4 over 2,000 steps, 100 of them warm-up, as its get_lr gives it."""
+    found = [1e-3 * factor("cosine", step, 2000, 0.05, floor=0.1) for step in (0, 99, 100, 1050, 1999)]
+    share = [0.5 * (1 + math.cos(math.pi * (step - 100) / 1900)) for step in (100, 1050, 1999)]
+    assert found == pytest.approx([1e-3 / 101, 1e-3 * 100 / 101, *(1e-4 + one * 9e-4 for one in share)])
 
 
 def test_one_step_is_a_whole_run():

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from firth.data import media
 from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
-from firth.data.decoding import Tally, arrays_of, decoded, head_of
+from firth.data.decoding import NOTHING, Tally, arrays_of, decode, decoded, head_of, joined
 from firth.data.media import Raw, Reading
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
@@ -127,13 +128,24 @@ class ArrayCorpus:
         path = self.folder / "findings.json"
         return [Finding(*one) for one in json.loads(path.read_text("utf-8"))] if path.is_file() else []
 
-    def records(self) -> Iterator[Record]:
-        """Every file as an example with its label; the array, of a recording all its pieces, is what a model reads."""
-        begins = np.flatnonzero(self.shard.pieces == 0)
-        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(self.shard)], strict=True):
-            name, label = self.shard.name(first), int(self.shard.labels[first])
-            yield Record(name, self.shard.classes[label] if label >= 0 else None, media.Where(name),
-                         parts=(self.shard.joined(first, end),), content=int(self.shard.hashes[first]))  # fmt: skip
+    def records(self, most: int | None = None) -> Iterator[Record]:
+        """Every file as an example with its label; the array, of a recording all its pieces, is what a model reads.
+
+        most: values beyond which each piece is an example of its own, all on one side of a split.
+        """
+        shard, begins = self.shard, np.flatnonzero(self.shard.pieces == 0)
+        for first, end in zip(begins.tolist(), [*begins[1:].tolist(), len(shard)], strict=True):
+            name, number = shard.name(first), int(shard.labels[first])
+            label = shard.classes[number] if number >= 0 else None
+            whole = Record(name, label, media.Where(name), parts=(shard.joined(first, end),),
+                           content=int(shard.hashes[first]))  # fmt: skip
+            if most is None or len(whole.parts[0]) <= most:
+                yield whole
+                continue
+            parts = pieces_of(name, (shard.array(number) for number in range(first, end)), self.signal)
+            for piece, part in enumerate(parts):
+                content = int(combine(shard.hashes[first], piece))
+                yield whole._replace(text=part.name, parts=(part.array,), content=content, group=name)
 
     def _histogram(self) -> dict[str, int]:
         counts = np.bincount(self.shard.labels[self.shard.labels >= 0], minlength=len(self.shard.classes))
@@ -169,20 +181,19 @@ def open_corpus(
     cls = find.main_class(signal_module, Media) if signal is None else type(signal)
     problems = Problems(True)
     with Reading.of(config.paths, cls, config.label, problems) as reading:
-        wanted = signal_config if signal is None else signal.config
-        key = _key(reading, cls.asked(wanted) if signal is None else signal.decoding, config.label)
+        fitted = cls.fit(looks(reading, cls), signal_config) if signal is None else signal
+        key = _key(reading, fitted.decoding, config.label)
 
         def build(folder: Path) -> None:
             if before is not None:
                 before(size_of(reading.files))
             if show is not None:
                 show.note(f"Decoding {count(len(reading.files), 'file')}; the next run on them starts at once.")
-            _build(folder, reading, cls, signal, wanted, named(config.paths))
+            _build(folder, reading, fitted, named(config.paths))
 
         folder = cache_of.get(cache_of.cache_folder(cache) / "corpora", key, build, whole)
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    fitted = signal if signal is not None else cls.again(folder / "signal", signal_config)
-    corpus = ArrayCorpus(folder, fitted, facts, key, config)
+    corpus = ArrayCorpus(folder, fitted.recalled(folder / "signal"), facts, key, config)
     if show is not None:
         for one in corpus.findings:
             show.note(f"{one.where}: {one.what}. {one.do}")
@@ -199,16 +210,15 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
     corpus = open_corpus(own, None, signal.config, signal=signal)
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
-    found = list(corpus.records())
+    found = list(corpus.records(signal.whole if task.classed else None))
     for record in found:
         if record.label is None:
             problems.bad(record.where, f"this {signal.unit.thing} has no label", LABELS.format(signal.unit.thing))
     return [record for record in found if record.label is not None]
 
 
-def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: Any, where: str) -> None:
+def _build(folder: Path, reading: Reading, fitted: Media, where: str) -> None:
     """Everything of one corpus into a folder."""
-    fitted = signal if signal is not None else cls.fit(list(looks(reading, cls)), config)
     writer = ArrayWriter(folder, fitted.dtype, fitted.form)
     tally = Tally()
     with closing(decoded(reading, fitted, tally)) as found:
@@ -218,10 +228,8 @@ def _build(folder: Path, reading: Reading, cls, signal: Media | None, config: An
     writer.close()
     _check_found(writer.count, tally, reading, where)
     shard = ArrayShard(folder)
-    if signal is None:
-        chosen = np.linspace(0, len(shard) - 1, min(SETTLED, len(shard))).astype(np.int64)
-        fitted = fitted.settled([shard.array(number) for number in chosen])
-        fitted.save(folder / "signal")
+    chosen = np.linspace(0, len(shard) - 1, min(SETTLED, len(shard))).astype(np.int64)
+    fitted.settled([shard.array(number) for number in chosen]).save(folder / "signal")
     write_findings(folder, reading.problems.all())
     facts = {
         "items": writer.count,
@@ -251,7 +259,7 @@ def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
 
 
 def inputs(given: str, signal: Media, reads: Callable[[Record], Sequence[str]] | None = None) -> Iterator[Any]:
-    """What `predict` and `embed` are given by a path: each of its files.
+    """What `predict` and `embed` are given by a path: each of its files, or each piece of one that is long.
 
     reads: for a task that reads several files together, the names of them in a row of a table; they may also stand in
     `given` itself, with a | between. Raises InputError for one that is broken.
@@ -262,23 +270,32 @@ def inputs(given: str, signal: Media, reads: Callable[[Record], Sequence[str]] |
         return
     with Reading.of([given], type(signal), None, Problems()) as reading:
         if reads is None:
-            yield from (read_one(raw, signal) for raw in reading)
+            for raw in reading:
+                yield from opened(raw, signal)
             return
         for raws in reading.named(reads):
-            yield tuple(read_one(raw, signal) for raw in raws)
+            yield tuple(next(opened(raw, signal)) for raw in raws)
 
 
-def read_one(raw: Raw, signal: Media) -> "Input":
-    """A file decoded. Raises InputError for one that is broken."""
+def opened(raw: Raw, signal: Media) -> Iterator["Input"]:
+    """A file decoded, in pieces where it is long. Raises InputError for one that is broken."""
     try:
-        return Input(raw.name, signal.decode(raw.read()))
-    except Unreadable as error:
-        raise InputError(raw.where, error.what, error.do) from None
+        yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
     except Exception as error:
         told = media.trouble(error, raw)
         if told is None:
             raise
         raise InputError(raw.where, *told) from None
+
+
+def pieces_of(name: str, arrays: Iterator[np.ndarray], signal: Media) -> Iterator["Input"]:
+    """Under the name of the file; where there are several, with the place of each. Raises Unreadable for none."""
+    several, begin = list(islice(arrays, 2)), 0
+    if not several:
+        raise Unreadable(*NOTHING)
+    for array in chain(several, arrays):
+        yield Input(f"{name} {signal.span(begin, begin + len(array))}" if len(several) > 1 else name, array)
+        begin += len(array)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Files → arrays, in order: decoded in threads, a few at a time; what is large in blocks, so that it is never held."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import chain
@@ -47,7 +47,7 @@ class Tally:
             self.looks.append(look)
 
 
-def decoded(reading: Reading, signal: Media, tally: Tally) -> Iterator[Decoded]:
+def decoded(reading: Reading, signal: Media, tally: Tally) -> Generator[Decoded, None, None]:
     """The files in order; broken ones are named and left out."""
     threads, waiting, held = cores(), deque[tuple[Raw, Future]](), 0
     with ThreadPoolExecutor(threads) as pool:
@@ -129,6 +129,19 @@ def arrays_of(one: Decoded, problems: Problems) -> Iterator[np.ndarray]:
         return
     for what, do in one.said or ([NOTHING] if none else []):
         problems.note("warning", one.raw.where, what, do)
+
+
+def joined(arrays: Iterable[np.ndarray], most: int | None) -> Iterator[np.ndarray]:
+    """The arrays of a file, as one where together they have at most so many values; None: never."""
+    held, size = list[np.ndarray](), 0
+    for array in arrays:
+        held.append(array)
+        size += array.size
+        if most is None or size > most:
+            yield from held
+            held = []
+    if held:
+        yield held[0] if len(held) == 1 else np.concatenate(held)
 
 
 def note(error: Exception, raw: Raw, problems: Problems) -> None:

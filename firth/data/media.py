@@ -108,8 +108,8 @@ class Reading:
         return next((name for name in names if name in first), None)
 
     def named(self, reads: Callable[[Record], Sequence[str]]) -> Iterator[tuple[Raw, ...]]:
-        """The files that each row of the tables names, by what `reads` makes of the row; of a file that is no table that
-        file alone. Raises InputError."""
+        """The files that each row of the tables names, by what `reads` makes of the row; of a file that is no table
+        that file alone. Raises InputError."""
         for file in self.files:
             if file.format == MEDIUM:
                 yield (self.archives.raw(file),)

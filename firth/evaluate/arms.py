@@ -17,10 +17,11 @@ from firth.errors import InputError, did_you_mean
 from firth.evaluate import baselines, closed, front_end
 from firth.evaluate.baselines import BASELINES, Learn
 from firth.evaluate.comparison import OPENING, Point, Trial
+from firth.interop.folder import open_shape
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
 from firth.task import Outcome
-from firth.train import adaptation
+from firth.train import adaptation, build
 from firth.train.adaptation import PRETRAINED, RANDOM, Adaptation
 from firth.train.log import Show, Silent
 
@@ -93,7 +94,8 @@ class Arm(Protocol):
     def __call__(self, drawn: Drawn) -> Trial: ...
 
     def told(self) -> dict[str, Any]:
-        """What the report tells of it besides its trials: {"settings": …, "cost": seconds by name}, or less."""
+        """What the report tells of it besides its trials: {"settings": …, "cost": seconds by name, "models": …}, or
+        less."""
 
 
 @dataclass
@@ -157,7 +159,9 @@ class Neural:
         if self.last is None:
             return {}
         cost = {f"{self.name} start": self.start_seconds} if self.start_seconds else {}
-        return {"settings": settings_of(self.last.recipe), "cost": cost}
+        backbone: Any = self.last.objective.backbone
+        models = {self.arm or self.name: build.describe_model(backbone.shape, self.last.objective)}
+        return {"settings": settings_of(self.last.recipe), "cost": cost, "models": models}
 
     def _each(self, began: float, opening: list[float]):
         """Keeps the first losses; shows steps of a training that takes long, short ones are told by their result."""
@@ -289,6 +293,15 @@ def title(name: str) -> str:
     if name in TITLES:
         return TITLES[name]
     return f"{name.capitalize()} start alone" if name in find.names("starts") else name
+
+
+def titles(arms: Mapping[str, Arm], main: str | None = None) -> dict[str, str]:
+    """How people call each; where models of several shapes are compared, with the shape. main: of the pre-trained."""
+    found = {name: title(name) for name in arms} | ({PRETRAINED: main} if main else {})
+    shapes = {name: open_shape(arm.recipe.model.source).name for name, arm in arms.items() if isinstance(arm, Neural)}
+    if len({*shapes.values()}) < 2:
+        return found
+    return found | {name: f"{found[name]} ({build.TITLES[shape]})" for name, shape in shapes.items()}
 
 
 def point(step: int, means: dict[str, float]) -> Point:

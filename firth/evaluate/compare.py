@@ -85,8 +85,7 @@ def compare(
             with written(request, begun or {}) as whole:
                 trials, told = in_processes(whole, keys, jobs, work.recipe.train.threads, last, show, kept)
     facts = {**facts_of(told, last, time.perf_counter() - began), **(facts or {})}
-    titles = {name: ways.title(name) for name in work.arms} | ({adaptation.PRETRAINED: title} if title else {})
-    found = comparison_of(titles, trials, last, facts)
+    found = comparison_of(ways.titles(work.arms, title), trials, last, facts, work.whole)
     if out:
         found.save(Path(out) / "comparison.json")
     return found
@@ -170,14 +169,19 @@ def encoder_of(recipe: Recipe) -> dict[str, Any]:
 
 
 def comparison_of(
-    titles: Mapping[str, str], trials: Sequence[Trial], drawn: Drawn, facts: Mapping[str, Any]
+    titles: Mapping[str, str],
+    trials: Sequence[Trial],
+    drawn: Drawn,
+    facts: Mapping[str, Any],
+    whole: int | None = None,
 ) -> Comparison:
-    """The trials on their common test part."""
+    """The trials on their common test part. whole: the number of labels that stands for all."""
     task, texts = drawn.labelled.task, [record.text for record in drawn.test]
     main = ways.main_of(titles)
     rivals = sorted((name for name in titles if name != main), key=lambda name: name != f"{main}-random")
     return Comparison(titles, drawn.classes, drawn.gold, trials, main, rivals=rivals, inputs=texts, facts=facts,
-                      metric=task.metric, count=drawn.counts, judge=None if task.classed else drawn.judged)  # fmt: skip
+                      metric=task.metric, count=drawn.counts, by_class=drawn.labelled.by_class, whole=whole,
+                      judge=None if task.classed else drawn.judged)  # fmt: skip
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:
@@ -214,7 +218,7 @@ def open_part(recipe: Recipe, signal: Signal, labels: int | None, seed: int) -> 
 
 def refuse_fewer(labelled: Labelled, labels: int) -> None:
     """Raises InputError where fewer labels are left beside the test part than were asked for."""
-    have = len({id(one) for part in ("train", "valid") for one in labelled.records[part]})
+    have = len(labelled.records["train"]) + len(labelled.records["valid"])
     if have < labels:
         what = f"only {have:,} labelled examples are left beside a test part of {len(labelled.records['test']):,}"
         raise InputError(f"data.labels = {labels}", what, "Use fewer, or give a test file: data.test.")
@@ -241,7 +245,8 @@ def described(trial: Trial, drawn: Drawn) -> str:
     """Pre-trained · 200 labels · seed 1 · test accuracy 81.2 % · 4.3 s"""
     score, metric = trial.items(drawn.gold, drawn.counts).mean(), drawn.labelled.task.metric.replace("_", " ")
     tested = f"test {metric} {100 * score:.1f} %"
-    return f"{ways.title(trial.arm)} · {trial.labels:,} labels · seed {trial.seed} · {tested} · {trial.seconds:.1f} s"
+    labels = f"{trial.labels:,} labels" + " a class" * drawn.labelled.by_class
+    return f"{ways.title(trial.arm)} · {labels} · seed {trial.seed} · {tested} · {trial.seconds:.1f} s"
 
 
 def in_processes(
@@ -287,12 +292,15 @@ def facts_of(told: Iterable[Mapping[str, Any]], drawn: Drawn, seconds: float) ->
     """Data, settings, cost, versions: what the report tells besides the result. told: by the arms."""
     settings: dict[str, Any] = {}
     begun: dict[str, float] = {}
+    models: dict[str, str] = {}
     for one in told:
         settings = settings or one.get("settings", {})
         begun |= one.get("cost", {})
+        models |= one.get("models", {})
     return {
         "data": {"test items": len(drawn.test), **drawn.labelled.facts},
         "settings": settings,
+        "models": models if len({*models.values()}) > 1 else {},
         "cost": begun | {"comparing": seconds - sum(begun.values())},
         "cores": machine.cores(),
         **machine.facts(),

@@ -26,6 +26,7 @@ from firth.interop.gguf_read import Read
 from firth.interop.gguf_vocabulary import cut_otherwise, vocabulary_of
 from firth.interop.tensors import read_json, write_json
 from firth.model.encoder import Backbone
+from firth.model.shape import Shape
 from firth.objective import Composed
 from firth.signal import Batch, Features
 from firth.train.build import describe_model
@@ -135,6 +136,7 @@ class Onnx:
             raise InputError(model, what, "Say --to gguf, or --to hf.")
         self.config = read_json(model_folder(model) / "config.json")
         subject = self.subject = subject_of(model, options.vectors, options.settings)
+        assert isinstance(shape, Shape)  # as those of onnx.ENCODERS are
         given, self.outputs = ", ".join(onnx.names_of(shape)), subject.outputs()
         shown = ", ".join(f"{name} ({size})" for name, size in self.outputs.items())
         self.model, self.plan = str(subject), f"ONNX · {given} (batch × steps) → {shown}"
@@ -224,6 +226,8 @@ def writer_of(folder: Path) -> Subject:
     subject = subject_of(folder, False)
     if subject.name == VECTORS:
         raise InputError(folder, "is the encoder alone, and nothing in it writes on", "Say --to hf.")
+    if subject.name in find.names("tasks"):
+        raise InputError(folder, f"answers with {subject.name}, and does not write on", "Say --to hf.")
     return subject
 
 

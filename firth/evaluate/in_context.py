@@ -94,36 +94,6 @@ def in_context(
     return InContext(curves, count, len(scorers))
 
 
-@dataclass(frozen=True)
-class Emergence:
-    """How learning in context came about in training: the curves at some steps. Abrupt, not gradual, where induction
-    heads form (Olsson et al. 2022, arXiv 2209.11895)."""
-
-    points: list[tuple[int, InContext]]  # (step, curves), ascending
-
-    def rows(self, kind: Kind = "new-members", shots: int = SHOTS[-1]) -> list[dict[str, float]]:
-        """For each step the accuracy with and without examples, and its interval."""
-        found = []
-        for step, at in self.points:
-            one, zero = at.curves[kind].accuracy(shots), at.curves[kind].accuracy(0)
-            found.append({"step": step, "accuracy": one.mean, "low": one.low, "high": one.high, "without": zero.mean})
-        return found
-
-    @property
-    def began(self) -> int | None:
-        """The first step at which examples help on new members: the interval lies above chance."""
-        return next((int(row["step"]) for row in self.rows() if row["low"] > CHANCE), None)
-
-    def as_dict(self) -> dict[str, Any]:
-        return {"began": self.began, "points": [{"step": step} | at.as_dict() for step, at in self.points]}
-
-
-def looks(steps: int, count: int = 12) -> list[int]:
-    """Steps at which a run is looked at: 0, then ever further apart, as most happens early, and the last."""
-    apart = np.geomspace(max(steps / 100, 1), max(steps, 1), max(count - 1, 1)).round().astype(int).tolist()
-    return sorted({0, *apart, steps})
-
-
 def curve(
     questions: Sequence[Question], scorers: Sequence[Scorer], shots: tuple[int, ...], write: Writer | None
 ) -> Curve:

@@ -43,6 +43,11 @@ class MinimalPairs:
     paradigms: dict[str, float]
     pairs: int
     ties: int
+    belongs: dict[str, str]  # paradigm → its phenomenon
+
+    def dots(self, phenomenon: str) -> list[float]:
+        """The shares of its paradigms."""
+        return [share for name, share in self.paradigms.items() if self.belongs[name] == phenomenon]
 
     def as_dict(self) -> dict[str, Any]:
         return {"average": self.average, "interval": self.interval._asdict(), "phenomena": self.phenomena,
@@ -122,4 +127,4 @@ def summary(pairs: Sequence[Pair], right: np.ndarray, tied: np.ndarray) -> Minim
               for term in dict.fromkeys(phenomenon.values())}  # fmt: skip
     phenomena = {term: float(np.mean(values)) for term, values in groups.items()}
     average = float(np.mean(list(paradigms.values())))
-    return MinimalPairs(average, proportion(right), phenomena, paradigms, len(pairs), int(tied.sum()))
+    return MinimalPairs(average, proportion(right), phenomena, paradigms, len(pairs), int(tied.sum()), phenomenon)

@@ -57,6 +57,15 @@ class MultipleChoice:
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"accuracy": self.accuracy._asdict()}
 
+    def lines(self) -> list[str]:
+        one = self.accuracy
+        return [
+            f"accuracy {100 * one.mean:.1f} % ({100 * one.low:.1f} to {100 * one.high:.1f}) of {self.items:,} items · "
+            f"guessing {100 * self.chance:.1f} % · {self.ties:,} ties, counted as wrong",
+            f"per character {100 * self.per_character:.1f} % · per token {100 * self.per_token:.1f} % · per byte "
+            f"{100 * self.per_byte:.1f} %",
+        ]
+
 
 @dataclass(frozen=True)
 class LastWord:
@@ -68,6 +77,11 @@ class LastWord:
 
     def as_dict(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self.__dataclass_fields__} | {"accuracy": self.accuracy._asdict()}
+
+    def lines(self) -> list[str]:
+        one = self.accuracy
+        ends = f"({100 * one.low:.1f} to {100 * one.high:.1f})"
+        return [f"accuracy {100 * one.mean:.1f} % {ends} of {self.items:,} texts · perplexity {self.perplexity:,.1f}"]
 
 
 # ------------------------------------------------------------------ multiple choice

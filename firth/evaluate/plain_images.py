@@ -39,7 +39,8 @@ def patch_vectors(source: Source, seed: int, centroids: int | None = None) -> Ve
     places = np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(np.int64)
     images = torch.from_numpy(np.stack([one.parts[0] for one in source.get(places, Draw(seed))]))
     size = min(PATCH, *(side // 2 for side in images.shape[2:]))
-    learnt = patches.learn(images, min(centroids or CENTROIDS, 10 * len(images)), size, min(PATCHES, 100 * len(images)), seed)
+    wanted, count = min(centroids or CENTROIDS, 10 * len(images)), min(PATCHES, 100 * len(images))
+    learnt = patches.learn(images, wanted, size, count, seed)
 
     def vectors(samples: Sequence[Sample]) -> np.ndarray:
         return patches.features(torch.from_numpy(np.stack([one.parts[0] for one in samples])), learnt).numpy()

@@ -115,6 +115,7 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     recipe = Recipe(device=device, signal=opened.signal, model=Model(source=str(folder)))
     recipe = apply_settings(recipe, settings)
     signal, module = open_signal(recipe), find.find(kind, name)
+    signal = signal.of_texts() if kind == "tasks" else signal
     objective = compose(opened, name, module, signal, recipe.tables.get(name.replace("-", "_"), {}))
     fill(objective, opened, folder)
     objective.eval().to(build.device_of(recipe))

@@ -54,6 +54,11 @@ def likelihoods(part: MaskedTokens, signal: Signal, texts: Sequence[tuple[str, s
     begins = [len(one.ids) for one in encode([beginning for beginning, _ in texts])]
     ids = [one.ids for one in encode([text for _, text in texts])]
     refuse_long(ids, texts, signal.config.context)  # type: ignore[attr-defined]
+    return of_rows(part, signal, ids, begins)
+
+
+def of_rows(part: MaskedTokens, signal: Signal, ids: Sequence[np.ndarray], begins: Sequence[int]) -> list[Likelihood]:
+    """Token ids of each text, without special ones, and its first place that counts."""
     nats, right, counts = np.zeros(len(ids)), np.ones(len(ids), bool), np.zeros(len(ids), np.int64)
     hidden = [Hidden(n, place, row) for n, row in enumerate(ids) for place in range(begins[n], len(row))]
     for rows in batches(hidden):

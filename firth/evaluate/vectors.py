@@ -6,7 +6,7 @@ is little padding; vectors leave in the order of the texts. Mean pooling is the 
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import chain
 from pathlib import Path
@@ -116,13 +116,19 @@ def stream(
 ) -> Iterator[tuple[list[str], np.ndarray]]:
     """(texts, float32 (n, D)) window by window, in order."""
     for window in windows(texts):
-        ids = encoder.read(window)
-        vectors = np.empty((len(ids), encoder.shape.width), np.float32)
-        for places in batches([encoder.steps(one) for one in ids], encoder.budget):
-            with torch.inference_mode():
-                pooled = pool(encoder.features([ids[i] for i in places])).float()
-                vectors[places] = (F.normalize(pooled, dim=-1) if normalise else pooled).cpu().numpy()
-        yield window, vectors
+        yield window, vectors_of(encoder, encoder.read(window), pool, normalise)
+
+
+@torch.inference_mode()
+def vectors_of(
+    encoder: Encoder, given: Sequence[np.ndarray], pool: Callable[[Features], Tensor], normalise: bool
+) -> np.ndarray:
+    """float32 (n, D) for what the encoder has read: tokens, special ones left out, or arrays."""
+    vectors = np.empty((len(given), encoder.shape.width), np.float32)
+    for places in batches([encoder.steps(one) for one in given], encoder.budget):
+        pooled = pool(encoder.features([given[i] for i in places])).float()
+        vectors[places] = (F.normalize(pooled, dim=-1) if normalise else pooled).cpu().numpy()
+    return vectors
 
 
 def windows(texts: Iterable[str]) -> Iterator[list[str]]:

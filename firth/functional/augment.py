@@ -34,7 +34,7 @@ PLACE = {name: number for number, name in enumerate(NAMES)}
 CHANCES = ("flip_x", "flip_y", "transpose", "jitter", "grey", "blur", "solarise", "cut")  # fields of Policy
 TRIES = 10  # crops drawn until one fits into the picture, as in torchvision
 NEVER = 2.0  # a threshold that no value reaches
-PIECE = 2**18  # numbers of a piece of the batch on a CPU: what is made of them on the way stays near
+PIECE = 2**19  # numbers of a piece of the batch on a CPU: what is made of them on the way stays near
 
 
 class Policy(NamedTuple):
@@ -132,13 +132,13 @@ def cropped(pixels: Tensor, parameters: Tensor, size: int) -> Tensor:
 
 
 def _where(chosen: Tensor, pixels: Tensor, operation, *numbers: Tensor) -> Tensor:
-    """The operation on the chosen pictures with their numbers; the others as they are."""
+    """The operation on the chosen pictures with their numbers, in place; the others stay as they are."""
     rows = chosen.nonzero()[:, 0]
     if len(rows) == len(pixels):
         return operation(pixels, *numbers)
     if len(rows):
         changed = operation(pixels.index_select(0, rows), *(one.index_select(0, rows) for one in numbers))
-        pixels = pixels.index_copy(0, rows, changed)
+        pixels.index_copy_(0, rows, changed)
     return pixels
 
 

@@ -25,65 +25,59 @@ def jittered(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     order: the operations in turn, by number, each cut to [0, 1] before the next. Saturation and hue are left out where
     there are other than three channels. hue: share of the circle.
     """
-    coloured = pixels.shape[1] == 3
-    for turn in order.unbind(1):
-        pixels = blended(pixels, factors, turn) if coloured else brightened(pixels, factors, turn)
-        rows = ((turn == HUE) & (factors[:, HUE] != 0)).nonzero()[:, 0] if coloured else turn[:0]
+    grey, coloured = weights(pixels), pixels.shape[1] == 3
+    linear = (CONTRAST + 1, SATURATION + 1)[coloured]  # operations below this number are blends
+    own = torch.where(order < linear, factors.gather(1, order), 1)  # (B, 4) in turn: share of the picture
+    mixed = torch.where(order == SATURATION, 1 - own, 0)  # share of its grey
+    moving = (order == HUE) & (factors[:, HUE:] != 0) & coloured
+    for turn in range(order.shape[1]):
+        shift = _towards_mean(pixels, grey, own[:, turn], order[:, turn] == CONTRAST)
+        pixels = _blended(pixels, grey, own[:, turn], mixed[:, turn] if coloured else None, shift)
+        rows = moving[:, turn].nonzero()[:, 0]
         if len(rows):
-            moved = hue_moved(pixels.index_select(0, rows), factors[rows, HUE])
-            pixels = pixels.index_copy_(0, rows, moved)
+            pixels.index_copy_(0, rows, hue_moved(pixels.index_select(0, rows), factors[rows, HUE]))
     return pixels
 
 
-def blended(pixels: Tensor, factors: Tensor, turn: Tensor) -> Tensor:
-    """(B, 3, H, W), (B, 4), (B,) the operation of each -> the same shape, in [0, 1]: one matrix and one shift each."""
-    grey = weights(pixels)
-    own, shift = _own_and_shift(pixels, grey, factors, turn)
-    mixed = torch.where(turn == SATURATION, 1 - own, 0)[:, None, None] * grey  # (B, 1, 3)
-    matrix = torch.diag_embed(own[:, None].expand(-1, 3)) + mixed  # (B, 3, 3)
-    out = torch.baddbmm(shift[:, None, None], matrix, pixels.flatten(2))  # (B, 3, H·W)
-    return out.clamp_(0, 1).view_as(pixels)
-
-
-def brightened(pixels: Tensor, factors: Tensor, turn: Tensor) -> Tensor:
-    """(B, C, H, W), (B, 4), (B,) -> the same shape, in [0, 1]: brightness and contrast, for any number of channels."""
-    within = torch.where(turn == SATURATION, HUE, turn)  # neither of the two is anything here
-    own, shift = _own_and_shift(pixels, weights(pixels), factors, within)
-    return (pixels * own[:, None, None, None]).add_(shift[:, None, None, None]).clamp_(0, 1)
-
-
-def _own_and_shift(pixels: Tensor, grey: Tensor, factors: Tensor, turn: Tensor) -> tuple[Tensor, Tensor]:
-    """What each picture is multiplied by and what is added to it, (B,) and (B,)."""
-    factor = factors.gather(1, turn[:, None])[:, 0]
-    own = torch.where(turn == HUE, 1, factor)
-    shift, rows = torch.zeros_like(own), (turn == CONTRAST).nonzero()[:, 0]
+def _towards_mean(pixels: Tensor, grey: Tensor, own: Tensor, chosen: Tensor) -> Tensor:
+    """What contrast adds to the chosen pictures, (B,): the rest of their mean grey."""
+    shift, rows = torch.zeros_like(own), chosen.nonzero()[:, 0]
     if len(rows):
         mean = pixels.index_select(0, rows).mean((2, 3)) @ grey
-        shift = shift.index_copy_(0, rows, (1 - own[rows]) * mean)
-    return own, shift
+        shift.index_copy_(0, rows, (1 - own[rows]) * mean)
+    return shift
+
+
+def _blended(pixels: Tensor, grey: Tensor, own: Tensor, mixed: Tensor | None, shift: Tensor) -> Tensor:
+    """own × picture + mixed × its grey + shift, cut to [0, 1]; (B,) each. One matrix for each picture."""
+    if mixed is None:
+        return torch.addcmul(shift[:, None, None, None], own[:, None, None, None], pixels).clamp_(0, 1)
+    matrix = own[:, None, None] * torch.eye(3, device=own.device) + mixed[:, None, None] * grey  # (B, 3, 3)
+    return torch.baddbmm(shift[:, None, None], matrix, pixels.flatten(2)).clamp_(0, 1).view_as(pixels)
 
 
 def hue_moved(pixels: Tensor, shift: Tensor) -> Tensor:
     """(B, 3, H, W), (B,) share of the circle -> the same shape; value and saturation of HSV stay.
 
-    With V the largest channel and C the largest less the smallest, the channels of hue h (in sixths of the circle) are
-    V - C · max(0, min(k, 4 - k, 1)), k = (n + h) mod 6, n = 5, 3, 1 for red, green, blue.
+    With L the smallest channel and C the largest less L, the hue in sixths of the circle is
+    1 ± ((L + B - R - G) / C + 2) mod 6, plus where G ≥ R: red 0, yellow 1, green 2, cyan 3, blue 4, magenta 5. The
+    channels of hue h are L + C times |h - 3| - 1, 2 - |h - 2| and 2 - |h - 4|, each cut to [0, 1].
     """
     red, green, blue = pixels.unbind(1)
-    top = pixels.amax(1)
-    chroma = top - pixels.amin(1)
-    least = chroma.clamp(min=1e-12)
-    of_blue, of_green = (red - green).div_(least).add_(4), (blue - red).div_(least).add_(2)
-    hue = torch.where(top == red, (green - blue).div_(least), torch.where(top == green, of_green, of_blue))
-    hue.add_(6 * shift[:, None, None])
-    sixths = hue[:, None] + hue.new_tensor([5.0, 3.0, 1.0])[:, None, None]  # (B, 3, H, W)
-    sixths = sixths.remainder_(6).sub_(2).abs_().neg_().add_(2).clamp_(0, 1)  # max(0, min(k, 4 - k, 1))
-    return torch.addcmul(top[:, None], chroma[:, None], sixths, value=-1)
+    low = pixels.amin(1)
+    chroma = pixels.amax(1).sub_(low)
+    away = (low + blue).sub_(red).sub_(green).div_(chroma.clamp(min=1e-12)).add_(2)  # (B, H, W) sixths from yellow
+    hue = away.copysign_(green - red).add_((1 + 6 * shift)[:, None, None])
+    hue.sub_((hue / 6).floor_().mul_(6))
+    middle, slope, offset = hue.new_tensor([[3, 2, 4], [1, -1, -1], [-1, 2, 2]])[..., None, None]  # (3, 1, 1) each
+    parts = (hue[:, None] - middle).abs_().mul_(slope).add_(offset).clamp_(0, 1)  # (B, 3, H, W)
+    return parts.mul_(chroma[:, None]).add_(low[:, None])
 
 
 def greyed(pixels: Tensor) -> Tensor:
     """(B, 3, H, W) -> the same shape: all channels as bright as the pixel is."""
-    return torch.einsum("bchw,c->bhw", pixels, weights(pixels))[:, None].repeat(1, 3, 1, 1)
+    rows = weights(pixels).expand(len(pixels), 3, 3)
+    return torch.bmm(rows, pixels.flatten(2)).view_as(pixels)
 
 
 def solarised(pixels: Tensor, threshold: Tensor) -> Tensor:

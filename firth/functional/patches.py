@@ -60,9 +60,9 @@ def drawn_patches(images: Tensor, size: int, each: int, seed: int = 0) -> Tensor
     return found.movedim(-1, 2).reshape(len(images) * each, -1).float()
 
 
-def normalised(patches: Tensor) -> Tensor:
-    """(…, P) -> (…, P): each patch less its mean, by its standard deviation; flat ones stay near 0."""
-    variance, mean = torch.var_mean(patches, -1, keepdim=True)
+def normalised(patches: Tensor, axis: int = -1) -> Tensor:
+    """(…, P) -> the same, P along the axis: each patch less its mean, by its standard deviation; flat ones give 0."""
+    variance, mean = torch.var_mean(patches, axis, keepdim=True)
     return (patches - mean) * (variance + CONTRAST).rsqrt()
 
 
@@ -108,32 +108,28 @@ def features(images: Tensor, dictionary: Dictionary, pools: int = POOLS) -> Tens
 
 
 def _features(images: Tensor, dictionary: Dictionary, pools: int) -> Tensor:
-    size = dictionary.size
+    size, count = dictionary.size, len(images)
     rows, columns = images.shape[2] - size + 1, images.shape[3] - size + 1
-    patches = normalised(F.unfold(images.float(), size).mT)  # (N, L, P)
-    active = triangle((patches - dictionary.mean) @ dictionary.whiten, dictionary.centroids)
-    return pooled(active.unflatten(1, (rows, columns)), pools)
+    patches = normalised(F.unfold(images.float(), size).transpose(0, 1).flatten(1), 0)  # (P, N·L)
+    active = triangle(dictionary.whiten @ (patches - dictionary.mean[:, None]), dictionary.centroids)
+    return pooled(active.view(-1, count, rows, columns), pools)
 
 
 def triangle(points: Tensor, centroids: Tensor) -> Tensor:
-    """(N, L, P), (K, P) -> (N, L, K): max(0, μ - z), z the distance to each centroid, μ their mean.
+    """(P, M), (K, P) -> (K, M): max(0, μ - z), z the distance to each centroid, μ their mean.
 
     Coates, Lee & Ng 2011, section 3.2.1, equation 4.
     """
-    ones = points.new_ones(*points.shape[:-1], 1)
-    left = torch.cat([points, points.square().sum(-1, keepdim=True), ones], -1)
-    right = torch.cat([-2 * centroids, torch.ones_like(centroids[:, :1]), centroids.square().sum(1, keepdim=True)], 1)
-    distances = (left @ right.T).clamp_(min=0).sqrt_()  # |x - c|² = |x|² - 2 x·c + |c|² in one product
-    mean = distances.mean(-1, keepdim=True)
+    right = torch.cat([points, points.square().sum(0, keepdim=True), torch.ones_like(points[:1])])  # (P + 2, M)
+    left = torch.cat([-2 * centroids, torch.ones_like(centroids[:, :1]), centroids.square().sum(1, keepdim=True)], 1)
+    distances = (left @ right).clamp_(min=0).sqrt_()  # |x - c|² = |x|² - 2 x·c + |c|² in one product
+    mean = distances.mean(0, keepdim=True)
     return distances.neg_().add_(mean).clamp_(min=0)
 
 
 def pooled(values: Tensor, pools: int = POOLS) -> Tensor:
-    """(N, R, R', K) -> (N, pools² × K): sums over parts; where a side does not divide, the first are larger."""
-    sides = [[-(-size * i // pools) for i in range(pools + 1)] for size in values.shape[1:3]]
-    parts = [
-        values[:, top:bottom, left:right].sum((1, 2))
-        for top, bottom in zip(sides[0], sides[0][1:], strict=False)
-        for left, right in zip(sides[1], sides[1][1:], strict=False)
-    ]
-    return torch.cat(parts, 1)
+    """(K, N, R, R') -> (N, pools² × K): sums over parts; where a side does not divide, the first are larger."""
+    part = [torch.arange(size, device=values.device) * pools // size for size in values.shape[2:]]
+    place = (pools * part[0][:, None] + part[1]).flatten()  # (L,)
+    sums = values.flatten(2) @ F.one_hot(place, pools**2).to(values)  # (K, N, pools²)
+    return sums.permute(1, 2, 0).flatten(1)

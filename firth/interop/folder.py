@@ -16,6 +16,7 @@ from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
 from firth.model.backbones import backbone_of
 from firth.model.shape import AnyShape, Shape
+from firth.model.sizes import TRANSFORMERS
 
 TYPES: dict[str, ModuleType] = {
     "bert": bert,
@@ -88,7 +89,8 @@ def save_folder(
     names = classes or numbered(state, task) if task and task != "span" else ()
     told = {key: value for key, value in facts.items() if key != "heads"}
     write_json(folder / "config.json", config | form.config_of(shape, facts) | labels(names) | {"firth": told})
-    write_ends(folder, shape, facts)
+    if task is None:
+        write_ends(folder, shape, facts)
 
 
 def parts_in(state: Mapping[str, Tensor], shape: AnyShape) -> set[str]:
@@ -219,8 +221,10 @@ def model_folder(folder) -> Path:
 
 
 def head_facts(config: Mapping[str, Any]) -> dict[str, str]:
-    """Which vector a classifier looks at, BERT's has no choice; and whether several labels may hold."""
+    """Which vector a classifier looks at, where its shape leaves a choice; and whether several labels may hold."""
     several = {"separator": "list"} if config.get("problem_type") == SEVERAL else {}
+    if TRANSFORMERS.get(config["model_type"], {}).get("causal"):
+        return several
     return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first", **several}
 
 

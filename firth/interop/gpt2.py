@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from firth.interop import llama
-from firth.interop.bert import ACTIVATIONS
-from firth.interop.llama import OUTPUT, ends
+from firth.interop.bert import ACTIVATIONS, CLASSES
+from firth.interop.llama import ends
 from firth.interop.places import Place, whole
 from firth.model.shape import Shape
 from firth.model.sizes import GPT2
@@ -20,7 +20,7 @@ NAMES = {
 }
 PREFIX = "transformer."
 TIED = llama.TIED
-TASKS: dict[str, dict[str, str]] = {}
+TASKS = llama.TASKS
 BUFFER = re.compile(r".*\.attn\.(bias|masked_bias)")  # the triangle, in old checkpoints
 
 EMBED = {"wte": "backbone.embed.word", "wpe": "backbone.embed.position", "ln_f": "backbone.encoder.norm"}
@@ -40,7 +40,7 @@ def modules(shape: Shape, task: str | None) -> dict[str, Place]:
         theirs, ours = f"{PREFIX}h.{layer}", f"backbone.encoder.blocks.{layer}"
         places |= whole({f"{theirs}.{one}": f"{ours}.{other}" for one, other in NORMS.items()})
         places |= {f"{theirs}.{one}": Place(f"{ours}.{other}", transposed=True) for one, other in MAPS.items()}
-    return places if shape.tied else places | {OUTPUT: Place("parts.next-token.head")}
+    return places | llama.heads(shape, task)
 
 
 def theirs_of(name: str) -> str:
@@ -55,6 +55,8 @@ def constant(name: str) -> bool:
 
 def architecture(parts: set[str], task: str | None) -> str:
     """The transformers class that holds these parts."""
+    if task:
+        return f"GPT2{CLASSES[task]}"
     return "GPT2LMHeadModel" if "next-token" in parts else "GPT2Model"
 
 

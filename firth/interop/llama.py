@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from firth.interop.bert import ACTIVATIONS
+from firth.interop.bert import ACTIVATIONS, CLASSES
 from firth.interop.places import SHARED, Place, whole
 from firth.model.shape import Shape
 from firth.model.sizes import LLAMA
@@ -13,7 +13,8 @@ NAMES = SHARED
 PREFIX = "model."
 OUTPUT = "lm_head"
 TIED = ("lm_head.weight",)
-TASKS: dict[str, dict[str, str]] = {}
+SCORE = {"score": "classifier"}
+TASKS = {"classify": SCORE, "pairs": SCORE}  # part → its modules, in the class of transformers that holds it
 BUFFER = re.compile(r".*\.rotary_emb\.inv_freq")  # in old checkpoints
 
 BLOCK = {
@@ -35,7 +36,14 @@ def modules(shape: Shape, task: str | None) -> dict[str, Place]:
             places[f"{theirs}.self_attn.{name}"] = Place(f"{ours}.attention.qkv", part, rows)
         for part, name in enumerate(("gate_proj", "up_proj")):
             places[f"{theirs}.mlp.{name}"] = Place(f"{ours}.mlp.inner", part, (1, 1))
-    return places if shape.tied else places | {OUTPUT: Place("parts.next-token.head")}
+    return places | heads(shape, task)
+
+
+def heads(shape: Shape, task: str | None) -> dict[str, Place]:
+    """That of a task, and an output map that is not the embedding."""
+    output = {} if shape.tied else {OUTPUT: Place("parts.next-token.head")}
+    own = {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else {}
+    return output | whole(own)
 
 
 def theirs_of(name: str) -> str:
@@ -50,6 +58,8 @@ def constant(name: str) -> bool:
 
 def architecture(parts: set[str], task: str | None) -> str:
     """The transformers class that holds these parts."""
+    if task:
+        return f"Llama{CLASSES[task]}"
     return "LlamaForCausalLM" if "next-token" in parts else "LlamaModel"
 
 
@@ -73,8 +83,9 @@ def config_of(shape: Shape, facts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def ends(facts: Mapping[str, Any]) -> dict[str, Any]:
-    """The tokens that begin and end a text. None is padding: a model must learn the vector of the one that ends."""
-    return {"bos_token_id": facts.get("bos_token_id"), "eos_token_id": facts.get("eos_token_id"), "pad_token_id": None}
+    """The tokens that begin and end a text. None is padding, as a model must learn the vector of the one that ends; but
+    a classifier has one, by which transformers finds the last step of each text."""
+    return {name: facts.get(name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
 
 
 def fields_of(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,11 @@ from torch import Tensor
 ROOM = 64  # steps; what there is room for doubles from here
 
 
+def room_for(steps: int) -> int:
+    """Steps that there is room for once there are so many."""
+    return max(ROOM, 1 << (steps - 1).bit_length())
+
+
 class Past:
     """Of one layer."""
 
@@ -25,7 +30,7 @@ class Past:
 
     def _room(self, like: Tensor) -> Tensor:
         if self.held is None or self.held.shape[3] < self.steps:
-            room = max(ROOM, 1 << (self.steps - 1).bit_length())
+            room = room_for(self.steps)
             grown = like.new_empty(2, *like.shape[:2], room, like.shape[3])
             if self.held is not None:
                 grown[:, :, :, : self.held.shape[3]] = self.held

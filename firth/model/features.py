@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 # B samples, T steps, K kept steps, D width
@@ -34,6 +35,15 @@ class Features:
     def pooled(self) -> Tensor:
         """(B, D), one vector a sample: the first step, which is [CLS] in text and is always kept; or `vector`."""
         return self.values[:, 0] if self.vector is None else self.vector
+
+    @property
+    def last(self) -> Tensor:
+        """(B, D): the last step that is no padding, whichever side that is on."""
+        if self.padding is None:
+            return self.values[:, -1]
+        steps = torch.arange(self.padding.shape[1], device=self.padding.device)
+        place = steps.masked_fill(self.padding, 0).amax(1)  # (B,)
+        return pick(self.values, place[:, None])[:, 0]
 
     @property
     def mean(self) -> Tensor:

@@ -18,6 +18,9 @@ HALF = 0.5  # mean and standard deviation where none are known: [0, 1] becomes [
 class Normalise(nn.Module):
     """uint8, or float in [0, 1] → mean 0 and variance 1 by channel, in the memory order that convolutions like."""
 
+    mean: Tensor  # (1, C, 1, 1)
+    std: Tensor
+
     def __init__(self, channels: int, mean: Sequence[float] = (), std: Sequence[float] = ()):
         super().__init__()
         self.register_buffer("mean", _column(mean, channels), persistent=False)
@@ -71,7 +74,8 @@ class PatchEmbedding(nn.Module):
         first, grid = self.position_embeddings[:, :1], self.position_embeddings[:, 1:]
         if (height, width) == (self.side, self.side):
             return first, grid
-        square = grid.reshape(1, self.side, self.side, -1).permute(0, 3, 1, 2).float()  # (1, D, side, side)
+        exact = torch.promote_types(grid.dtype, torch.float32)
+        square = grid.reshape(1, self.side, self.side, -1).permute(0, 3, 1, 2).to(exact)  # (1, D, side, side)
         fitting = F.interpolate(square, size=(height, width), mode="bicubic", align_corners=False)
         return first, fitting.flatten(2).transpose(1, 2).to(grid.dtype)
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from firth.errors import InputError
@@ -41,7 +42,7 @@ def read_units(path: str) -> Units:
     try:
         held = load_file(path)
         return Units(held["keys"].view(np.uint64), held["begins"], held["units"], held["centres"])
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, SafetensorError) as error:
         what = f"is no file of units ({type(error).__name__})"
         raise InputError(path, what, "Leave out hubert.units; they are made anew.") from None
 
@@ -88,5 +89,10 @@ def all_units(source: Any, describe: Describe, centres: np.ndarray) -> Iterator[
 
 
 def every(values: np.ndarray, steps: int) -> np.ndarray:
-    """(F, …) -> (steps, …): those that stand nearest to where each step begins."""
-    return values[np.arange(steps) * len(values) // max(steps, 1)]
+    """(F, …) -> (steps, …): one for each step, of a row whose rate is a whole multiple of theirs, or lower.
+
+    A row may lack its last vectors, or have some more: of 2 a step, 2 steps may have 3.
+    """
+    ratio = round(len(values) / max(steps, 1))
+    places = np.arange(steps) * ratio if ratio else np.arange(steps) * len(values) // max(steps, 1)
+    return values[np.minimum(places, len(values) - 1)]

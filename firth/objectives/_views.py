@@ -60,8 +60,8 @@ class ViewsConfig(ObjectiveConfig):
         """How a view is drawn."""
         preset, own = augment.PRESETS[self.augment], self.amounts()
         colours = {name: self.colour * getattr(preset, name) for name in ("brightness", "contrast", "saturation")}
-        colours["hue"] = min(self.colour * preset.hue, 0.5)
-        return preset._replace(**own | {"crop": (own["crop"], max(own["crop"], preset.crop[1]))}, **colours)
+        crop, hue = own.pop("crop"), min(self.colour * preset.hue, 0.5)
+        return preset._replace(crop=(crop, max(crop, preset.crop[1])), hue=hue, **own, **colours)  # type: ignore[arg-type]
 
     @property
     def policies(self) -> list[Policy]:

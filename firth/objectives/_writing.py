@@ -38,6 +38,7 @@ class Piece(NamedTuple):
     prompt: int
     text: str
     last: Written | None = None
+    ids: tuple[int, ...] = ()  # of the last piece: all tokens that were written
 
 
 class Choices:
@@ -103,7 +104,7 @@ class Tail:
 def write_on(
     part: Any,
     signal: Any,
-    texts: Sequence[str],
+    texts: Sequence[str | Sequence[int]],
     writing: Writing,
     stops: Sequence[str] = (),
     choices: Sequence[str] = (),
@@ -112,10 +113,11 @@ def write_on(
 ) -> Iterator[Piece]:
     """The texts written on, piece by piece, each as if it were alone.
 
-    part: a NextToken; signal: that of its text. stops: what is written ends before one of these. choices: what is
-    written is one of these. numbers: the texts' places in a longer stream, on which their luck depends.
+    part: a NextToken; signal: that of its text. texts: or their tokens, at least one. stops: what is written
+    ends before one of these. choices: what is written is one of these. numbers: the texts' places in a
+    longer stream, on which their luck depends.
     """
-    prompts = [signal.prompt(text) for text in texts]
+    prompts = [signal.prompt(text) if isinstance(text, str) else text for text in texts]
     facts, allowed = signal.facts, chosen_from(signal, choices)
     writing = replace(writing, tokens=allowed.longest + 1) if allowed else writing
     banned = [] if choices else sorted(set(facts.special_ids) - {facts.end_id})
@@ -131,9 +133,15 @@ def write_on(
             if how := ending(writer, row, found, tails[row], allowed):
                 writer.stop(row)
                 text += tails[row].finish()
-                yield Piece(row, text, Written(texts[row], tails[row].text, len(writer.written[row]), how, unread[row]))
+                given = text_of(signal, texts[row])
+                done = Written(given, tails[row].text, len(writer.written[row]), how, unread[row])
+                yield Piece(row, text, done, tuple(writer.written[row]))
             elif text:
                 yield Piece(row, text)
+
+
+def text_of(signal: Any, given: str | Sequence[int]) -> str:
+    return given if isinstance(given, str) else signal.decode(given)
 
 
 def ending(writer: Writer, row: int, found: dict[int, int], tail: Tail, allowed: Choices | None) -> str:

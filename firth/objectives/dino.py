@@ -92,6 +92,7 @@ class DINO(ComparingViews):
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
+        self.patch = backbone.shape.patch or 1  # pixels; small views are of whole patches
         self.head = Head(backbone.shape.width, config.hidden, config.bottleneck, config.prototypes)
         self.teacher = Teacher(backbone, self.head)
         self.register_buffer("centre", torch.zeros(config.prototypes))
@@ -126,8 +127,8 @@ class DINO(ComparingViews):
         """(local·B, K), in a list that is empty where there are no small views."""
         if not self.config.local:
             return []
-        patch, side = self.backbone.shape.patch or 1, batch["pixels"].shape[2]
-        size = patch * max(1, round(SIDE * side / patch))  # whole patches
+        patch, side = self.patch, batch["pixels"].shape[2]
+        size = patch * max(1, round(SIDE * side / patch))
         return [self.head(look(self.backbone, augment.views(batch["pixels"], batch["views"][:, LARGE:], size)))]
 
     def sharpened(self, outputs: Tensor) -> Tensor:

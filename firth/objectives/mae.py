@@ -73,6 +73,8 @@ Settings = Config  # the type, where the class below has its own name `Config`
 class Decoder(nn.Module):
     """(B, 1 + K, D) of the class token and the visible patches -> (B, N, p·p·C): the pixels of every patch."""
 
+    positions: Tensor  # (1 + N, W)
+
     def __init__(self, shape: AnyShape, layers: int, width: int):
         super().__init__()
         own = shape_of("vit", f"{layers}x{width}", image=shape.image, patch=shape.patch, channels=shape.channels)
@@ -81,7 +83,7 @@ class Decoder(nn.Module):
         self.mask = nn.Parameter(torch.zeros(1, 1, width))
         self.encoder = Encoder(own)  # type: ignore[arg-type]
         self.outward = nn.Linear(width, shape.patch**2 * shape.channels)
-        self.register_buffer("positions", places(self.side, width), persistent=False)  # (1 + N, W)
+        self.register_buffer("positions", places(self.side, width), persistent=False)
 
     def forward(self, values: Tensor, visible: Tensor) -> Tensor:
         x = self.inward(values)

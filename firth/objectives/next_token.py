@@ -15,10 +15,12 @@ import torch
 from pydantic import Field
 
 from firth.errors import InputError
+from firth.functional.choices import Scorer
 from firth.functional.losses import IGNORE, linear_cross_entropy_sum
 from firth.functional.random import Draw
 from firth.model.heads import OutputMap
 from firth.objective import Loss, Objective, ObjectiveConfig, Term, quiet
+from firth.objectives._likelihood import scorer as scorer_of
 from firth.objectives._writing import Piece, Written, asked, write_on, written
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
@@ -149,8 +151,15 @@ def exported(part: NextToken, features: Features) -> dict[str, torch.Tensor]:
     return {"logits": part.head(features.values)}
 
 
-def stream(objective, signal, texts: Sequence[str], numbers: Sequence[int] = (), **options) -> Iterator[Piece]:
-    """The texts written on, in pieces as they come; options as of `predict`."""
+def scorer(objective, signal) -> Scorer:
+    """Options after prompts, by their likelihood: see `functional.choices`."""
+    return scorer_of(part_of(objective), signal)
+
+
+def stream(
+    objective, signal, texts: Sequence[str | Sequence[int]], numbers: Sequence[int] = (), **options
+) -> Iterator[Piece]:
+    """The texts, or tokens, written on, in pieces as they come; options as of `predict`."""
     part = part_of(objective)
     with quiet(part.backbone, part):
         yield from write_on(part, signal, texts, *asked(options), numbers=numbers)

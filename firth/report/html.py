@@ -1,4 +1,4 @@
-"""report.html: one file that opens offline, of a run or of a comparison. The templates escape all that is shown."""
+"""report.html, one file that opens offline: of a run, a comparison, a measure. The templates escape what is shown."""
 
 import time
 from functools import cache
@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from firth import __version__
-from firth.report import comparison_page, run_page
+from firth.report import comparison_page, measure_page, run_page
 
 
 def write_comparison(comparison, path) -> Path:
@@ -21,6 +21,11 @@ def write_comparison(comparison, path) -> Path:
 def write_run(folder, path=None) -> Path:
     """The report of a run folder, written to its report.html unless `path` says otherwise."""
     return _write(path or Path(folder) / "report.html", render("run.html", run_page.content(Path(folder))))
+
+
+def write_measured(measured, path, command: str | None = None) -> Path:
+    """The page of an evaluate.measuring.Measured, written to `path`. command: what was typed."""
+    return _write(path, render("measure.html", measure_page.content(measured, command)))
 
 
 def render(template: str, content: dict[str, Any]) -> str:

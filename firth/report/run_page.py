@@ -17,7 +17,7 @@ from firth.train.watch import said
 
 POINTS = 300  # of a curve that is drawn; longer ones are averaged
 MISTAKES = 12  # that are shown
-NO_CURVES = {"step", "tokens", "elapsed", "seconds", "loss", "held_out", "lr", "gradient_norm"}
+NO_CURVES = {"step", "tokens", "elapsed", "seconds", "loss", "held_out", "answers", "lr", "gradient_norm"}
 LIKE = {"new": "open", "unfinished": "open", "finished": "good"}
 
 
@@ -89,7 +89,17 @@ def charts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     names = ["loss", *_names(rows)]
     names = [name for name in names if name != "loss" or len([n for n in names if unit(n) == "nats"]) != 2]
     found = [chart(rows, name, words(name).capitalize(), unit(name)) for name in names]
-    return [one for one in [*found, chart(rows, "lr", "Learning rate", "per step")] if one]
+    return [one for one in [*found, answered(rows), chart(rows, "lr", "Learning rate", "per step")] if one]
+
+
+def answered(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """How many questions were answered right along the way: a line for each kind of question."""
+    asked = [row for row in rows if row.get("answers")]
+    lines = [
+        Line(name, style, *zip(*((row["step"], row["answers"][name]) for row in asked), strict=True))
+        for style, name in enumerate(asked[0]["answers"] if asked else ())
+    ]
+    return line_chart(lines, "Questions answered right", "step", "share right", percent=True) if asked else None
 
 
 def chart(rows: list[dict[str, Any]], name: str, title: str, unit: str) -> dict[str, Any] | None:

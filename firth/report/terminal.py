@@ -144,9 +144,8 @@ class Terminal:
         curves = [plot.Curve(escape(t), [p.step for p in ps], [getattr(p, name) for p in ps]) for t, ps in drawn]
         if not curves:
             return
-        title = (
-            f"validation {name}{' (nats)' if name == 'loss' else ''} against steps, {labels:,} labels, mean of seeds"
-        )
+        unit = " (nats)" if name == "loss" else ""
+        title = f"validation {name}{unit} against steps, {comparison.amount(labels)}, mean of seeds"
         width = max(20, min(64, self._width - 14))
         for text in plot.lines(curves, title, "steps", width, coloured=True):
             self.console.print(text, soft_wrap=True)
@@ -220,7 +219,8 @@ def comparison_table(comparison, labels: int, width: int = PLAIN_WIDTH) -> Table
     ]
     rows = [comparison_row(comparison, arm, labels) for arm in comparison.titles if comparison.of(arm, labels)]
     seeds = len(comparison.seeds)
-    title = f"{labels:,} labels in all, {seeds} seed{'s' * (seeds != 1)}, {len(comparison.gold):,} test items"
+    amount = comparison.amount(labels, in_all=True)
+    title = f"{amount}, {seeds} seed{'s' * (seeds != 1)}, {len(comparison.gold):,} test items"
     return table(title, columns, rows, width)
 
 

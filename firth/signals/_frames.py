@@ -1,8 +1,10 @@
-"""How a row is framed: [CLS] first part [SEP] second part [SEP], or texts one after the other, an end token after each.
+"""How a row is framed: [CLS] first part [SEP] second part [SEP]; texts one after the other, an end token after each; or
+of such a stream one text, with what its tokenizer puts before it, as tasks read it.
 
 An objective says what it needs ("stream"), the text signal which frame and which tokenizer go with it.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -52,6 +54,14 @@ FRAMES = {
         frozenset({"tokens", "stream", "words"}),
     ),
 }
+FRAMES["texts"] = FRAMES["stream"]._replace(offers=frozenset({"tokens", "words"}))  # of tasks, by the same tokenizer
+
+
+class Ends(NamedTuple):
+    """Ids that stand before the first text of a row, and between two texts."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
 
 
 def frame_of(tokenizer: Tokenizer, stored: dict) -> str:
@@ -76,6 +86,42 @@ def check_roles(roles: dict[str, str], frame: Frame, folder) -> dict[str, str]:
     if missing:
         raise InputError(folder, f"its tokenizer has no {', '.join(missing)}", "Give the folder of a BERT-like model.")
     return roles
+
+
+def ends_of(tokenizer: Tokenizer, end_id: int) -> Ends:
+    """As the tokenizer's own rule has it; texts that it would only join are parted by the token that ends a text."""
+    one, two = tokenizer.encode("a"), tokenizer.encode("a", "b")
+    before = one.ids[: first(one.sequence_ids, 0)]
+    parted = two.ids[: first(two.sequence_ids, 1)]
+    added = [number for number, text in zip(parted, two.sequence_ids, strict=False) if text is None]
+    return Ends(tuple(before), tuple(added[first(two.sequence_ids, 0) :]) or (end_id,))
+
+
+def first(texts: Sequence[int | None], text: int) -> int:
+    """The place of the first token of a text; the number of all where it has none."""
+    return texts.index(text) if text in texts else len(texts)
+
+
+def joined(parts: Sequence[np.ndarray], ends: Ends, context: int) -> np.ndarray:
+    """int32 (n,): the texts as one row of at most `context` tokens."""
+    room = context - len(ends.before) - (len(parts) - 1) * len(ends.between)
+    start, *others = shortened(tuple(parts), room)
+    between = np.array(ends.between, np.int32)
+    return np.concatenate(
+        [np.array(ends.before, np.int32), start, *(one for part in others for one in (between, part))]
+    )
+
+
+def shortened(parts: tuple[np.ndarray, ...], room: int) -> tuple[np.ndarray, ...]:
+    """Parts of at most `room` tokens together: the longest is cut at its end until it is no longer the longest."""
+    if sum(map(len, parts)) <= room:
+        return parts
+    lengths = [len(part) for part in parts]
+    while sum(lengths) > room:
+        longest = lengths.index(max(lengths))
+        others = max([n for i, n in enumerate(lengths) if i != longest], default=0)
+        lengths[longest] = max(min(others, lengths[longest] - 1), lengths[longest] - (sum(lengths) - room))
+    return tuple(part[:length] for part, length in zip(parts, lengths, strict=True))
 
 
 def stack_stream(samples: list[Sample], most: int, pad_id: int, sizes: np.ndarray) -> Batch:

@@ -10,7 +10,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from firth.signal import Look, Unreadable
 
-FORMS = ("JPEG", "PNG", "WEBP", "TIFF", "BMP", "GIF", "PPM")  # what is opened (MPO as a JPEG); of several pages the first
+FORMS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "TIFF",
+    "BMP",
+    "GIF",
+    "PPM",
+)  # what is opened (MPO as a JPEG); of several pages the first
 PIXELS = 89_478_485  # of a picture that is decoded whole, 256 MiB in colour: Pillow's own limit
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # modes of more than 8 bits
 OWN = 2**16 - 1  # the largest number of 16 bits

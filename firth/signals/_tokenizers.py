@@ -179,13 +179,13 @@ def _byte_normalizer(lowercase: bool):
 
 
 def _finished(tokenizer: Tokenizer, frame: Frame) -> Tokenizer:
-    """Special tokens, and for other tools [CLS] a [SEP] b [SEP], or of a stream an end token before the text."""
+    """Special tokens, and for other tools [CLS] a [SEP] b [SEP], or of a stream an end token before each text."""
     known = [token for token in (*frame.specials, frame.unknown) if tokenizer.token_to_id(token) is not None]
     tokenizer.add_special_tokens(known)
     if frame is not PAIR:
         end = [(END, tokenizer.token_to_id(END))]
         tokenizer.post_processor = processors.TemplateProcessing(
-            single=f"{END} $A", pair=f"{END} $A $B:1", special_tokens=end
+            single=f"{END} $A", pair=f"{END} $A {END} $B:1", special_tokens=end
         )
         return tokenizer
     ends = [("[CLS]", tokenizer.token_to_id("[CLS]")), ("[SEP]", tokenizer.token_to_id("[SEP]"))]

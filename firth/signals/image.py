@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -12,7 +12,20 @@ from pydantic import Field
 from torch import nn
 
 from firth.errors import InputError
-from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, Unreadable, stack_targets
+from firth.signal import (
+    Batch,
+    Encoded,
+    Examiner,
+    Facts,
+    Look,
+    Media,
+    Sample,
+    SignalConfig,
+    Unit,
+    Unreadable,
+    stack_targets,
+)
+from firth.signals._albums import Albums, shown
 
 SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224)  # of which the training size is chosen
 MOST = 64  # chosen at most: two cores see hundreds of such pictures in a second; larger ones are asked for
@@ -52,7 +65,7 @@ class Image(Media):
     shape: ClassVar[str] = "resnet"
     defaults: ClassVar[Mapping[str, Any]] = {"train.batch": 256, "optimizer.lr": 2e-3, "optimizer.embedding_lr": 1.0}
     ladder: ClassVar[tuple[tuple[float, str], ...]] = ((120, "tiny"), (3600, "mini"), (12 * 3600, "small"))
-    unit: ClassVar[Unit] = Unit("image", "images")
+    unit: ClassVar[Unit] = Unit("image", "images", given="PICTURE.jpg", labelled="LABELLED/")
     config: ImageConfig
 
     def __init__(self, config: ImageConfig):
@@ -65,8 +78,8 @@ class Image(Media):
         return _pictures.look(data)
 
     @classmethod
-    def fit(cls, looks: list[Look], config: ImageConfig) -> Self:
-        return cls(config if config.size else config.model_copy(update={"size": size_for(looks)}))
+    def fit(cls, looks: Iterable[Look], config: ImageConfig) -> Self:
+        return cls(config if config.size else config.model_copy(update={"size": size_for(list(looks))}))
 
     def settled(self, arrays: list[np.ndarray]) -> Self:
         """With mean and standard deviation of each channel."""
@@ -74,6 +87,12 @@ class Image(Media):
         mean, std = values.mean((0, 2, 3)), values.std((0, 2, 3)).clip(min=1 / 255)
         found = {"mean": tuple(np.round(mean, 4).tolist()), "std": tuple(np.round(std, 4).tolist())}
         return type(self)(self.config.model_copy(update=found))
+
+    def recalled(self, folder) -> Self:
+        if self.config.mean:
+            return self
+        found = type(self).open(folder).config
+        return type(self)(self.config.model_copy(update={"mean": found.mean, "std": found.std}))
 
     @property
     def side(self) -> int:
@@ -97,6 +116,10 @@ class Image(Media):
     def sizes(self) -> dict[str, Any]:
         return {"image": self.side, "channels": self.config.channels}
 
+    @classmethod
+    def examiner(cls, config: ImageConfig) -> Examiner:
+        return Albums()
+
     def told(self, looks: list[Look], values: int) -> list[str]:
         """8 × 8 PNG; or 64 × 64 of JPEG from 120 × 90 to 4,000 × 3,000"""
         forms = Counter(look.form for look in looks).most_common(3)
@@ -108,8 +131,8 @@ class Image(Media):
         if sizes in ([], [(self.side, self.side)]):
             return [f"{here} {named}".strip()]
         if len(sizes) == 1:
-            return [f"{here} of {named}, {_shown(sizes[0])}"]
-        return [f"{here} of {named}, {_shown(sizes[0])} to {_shown(sizes[-1])}"]
+            return [f"{here} of {named}, {shown(sizes[0])}"]
+        return [f"{here} of {named}, {shown(sizes[0])} to {shown(sizes[-1])}"]
 
     def decode(self, data: bytes) -> np.ndarray:
         """uint8 (C, S, S)"""
@@ -186,7 +209,7 @@ def foreign(stored: Mapping[str, Any]) -> Config:
     size = stored["size"]
     crop = stored.get("crop_size") if stored.get("do_center_crop") else None
     side = crop or size
-    side = side if isinstance(side, int) else side.get("height") or side.get("shortest_edge")
+    side = side if isinstance(side, int) else side.get("height") or side["shortest_edge"]
     means = (tuple(stored.get(key) or ()) for key in ("image_mean", "image_std"))
     mean, std = means if stored.get("do_normalize", True) else ((0.0,) * 3, (1.0,) * 3)
     square = isinstance(size, Mapping) and "height" in size and crop is None
@@ -203,7 +226,3 @@ def size_for(looks: list[Look]) -> int:
         return shorter[0]
     median = float(np.median(shorter))
     return max([side for side in SIDES if side <= min(median, MOST)], default=SIDES[0])
-
-
-def _shown(size: tuple[int, ...]) -> str:
-    return f"{size[0]:,} × {size[1]:,}"

@@ -6,7 +6,8 @@ Log-mel frames as Kaldi's (functional/mel.py), for encoders that are light; wave
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from firth.errors import InputError
 from firth.functional import mel, segments
 from firth.functional.mel import Grid, frame_count
+from firth.functional.picture import spectrograms
 from firth.functional.sound import padded, standardised
 from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
 from firth.signals import _audio
@@ -28,6 +30,8 @@ from firth.signals._recordings import Recordings, amount, channel_words
 
 Note = Callable[[str, str], None]  # what was found in a file, what to do about it
 
+WHOLE = 60.0  # seconds of a recording that somebody asks about: it is cut beyond
+SHOWN = 1.5  # seconds of a clip that a person sees
 MANY_CLIPPED = 0.001  # share of samples at the end of their range, from which a recording is named
 OPENS = {  # what transformers must know to read waves as they were read here
     "feature_extractor_type": "Wav2Vec2FeatureExtractor",
@@ -82,7 +86,7 @@ class Speech(Media):
     streams: ClassVar[bool] = True
     objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
     shape: ClassVar[str] = "frames"
-    unit: ClassVar[Unit] = Unit("clip", "audio-seconds")
+    unit: ClassVar[Unit] = Unit("clip", "audio-seconds", given="SOUND.wav", labelled="LABELLED/")
     config: SpeechConfig
 
     def __init__(self, config: SpeechConfig):
@@ -102,7 +106,7 @@ class Speech(Media):
         return Look(head.form, (head.samples,), {"rate": head.rate, "channels": head.channels})
 
     @classmethod
-    def fit(cls, looks: list[Look], config: SpeechConfig) -> Self:
+    def fit(cls, looks: Iterable[Look], config: SpeechConfig) -> Self:
         return cls(config)
 
     def pieces(self, source: Source, note: Note | None = None) -> Iterator[np.ndarray]:
@@ -134,16 +138,16 @@ class Speech(Media):
         return max(1, round(self.config.longest * self.config.rate))
 
     @property
+    def whole(self) -> int:
+        return round(max(WHOLE, self.config.segment) * self.config.rate)
+
+    def span(self, begin: int, end: int) -> str:
+        """0:12:20–0:12:38"""
+        return "–".join(str(timedelta(seconds=round(place / self.config.rate))) for place in (begin, end))
+
+    @property
     def decoding(self) -> dict[str, Any]:
-        return self.asked(self.config)
-
-    @classmethod
-    def asked(cls, config: SpeechConfig) -> dict[str, Any]:
-        return config.model_dump(include={"rate", "segment", "trim", "loudness"})
-
-    @classmethod
-    def again(cls, folder, config: SpeechConfig) -> Self:
-        return cls(config)
+        return self.config.model_dump(include={"rate", "segment", "trim", "loudness"})
 
     def told(self, looks: list[Look], values: int) -> list[str]:
         """["2.6 h", "16,000 Hz", "mono"]"""
@@ -190,6 +194,11 @@ class Speech(Media):
         from firth.model.sound import embedding_of
 
         return embedding_of(shape)
+
+    def picture(self, sample: Sample) -> np.ndarray:
+        """(M, T, 3) uint8: the log-mel frames of the beginning."""
+        wave, _ = padded([sample.parts[0][: round(SHOWN * self.config.rate)]])
+        return spectrograms([mel.log_mel(wave, grid=self.config.grid)[0].numpy()], scale=1)
 
     # ------------------------------------------------------------------ beside a model
 

@@ -2,11 +2,12 @@
 
 WordPiece: Devlin et al. 2019, arXiv 1810.04805, section 3 (vocabulary as in Schuster & Nakajima 2012).
 Byte-level BPE: Radford et al. 2019, section 2.2. Input form, as the objective needs it: [CLS] first part [SEP], [CLS]
-first [SEP] second [SEP], or a stream of texts with <|endoftext|> after each.
+first [SEP] second [SEP], a stream of texts with <|endoftext|> after each, or for tasks one text of such a stream.
 """
 
 import json
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self
@@ -21,7 +22,19 @@ from firth.errors import InputError
 from firth.signal import Batch, Encoded, Facts, Sample, Signal, SignalConfig, stack_targets
 from firth.signals import _tokenizers
 from firth.signals._chunks import BATCH, ChunkEncoder, Flat, batches_by_length
-from firth.signals._frames import FRAMES, INFILL, check_roles, frame_of, roles_of, sizes_of, stack_stream
+from firth.signals._frames import (
+    FRAMES,
+    INFILL,
+    Ends,
+    check_roles,
+    ends_of,
+    frame_of,
+    joined,
+    roles_of,
+    shortened,
+    sizes_of,
+    stack_stream,
+)
 
 LARGE = 8192  # a vocabulary asked for beyond this must be reached, at least by half
 
@@ -30,7 +43,8 @@ class Config(SignalConfig):
     """The table `text`."""
 
     tokenizer: Literal["wordpiece", "bpe", "characters", "bytes", "source"] = "wordpiece"  # source: of --from MODEL
-    frame: Literal["pair", "stream"] = "pair"  # [CLS] a [SEP] b [SEP], or texts one after the other; by the objective
+    frame: Literal["pair", "stream", "texts"] = "pair"  # by the objective: [CLS] a [SEP] b [SEP]; texts one after the
+    # other; or, for tasks, one text of these a row
     vocabulary: int = Field(8192, ge=16, le=1_000_000, description="entries, special tokens included; at most")
     lowercase: bool = True  # upper case and (WordPiece) accents are dropped, as in BERT uncased
     min_frequency: int = Field(2, ge=1, description="times a pair of pieces must occur to be joined (training)")
@@ -73,7 +87,9 @@ class Text(Signal):
         self.roles = roles or roles_of(tokenizer, {}, self.frame)
         self.pad_id, self.unk_id, self.cls_id, self.mask_id = map(self._id, ("pad_token", "unk_token", "cls_token",
                                                                               "mask_token"))  # fmt: skip
-        self.sep_id = self._id("eos_token" if config.frame == "stream" else "sep_token")  # what ends a text
+        self.flows = config.frame != "pair"  # its texts come from a stream
+        self.sep_id = self._id("eos_token" if self.flows else "sep_token")  # what ends a text
+        self.pad_id = self.sep_id if self.flows and self.pad_id < 0 else self.pad_id
         self.encoder = ChunkEncoder(tokenizer)
         self.vocabulary = tokenizer.get_vocab_size(with_added_tokens=True)
         self._never_hidden = self._table({self.pad_id, self.cls_id, self.sep_id})
@@ -99,6 +115,14 @@ class Text(Signal):
         """The same tokenizer under another config, e.g. but(context=64)."""
         return type(self)(self.tokenizer, self.config.model_copy(update=changes), self.roles)  # type: ignore[arg-type]
 
+    def of_texts(self) -> "Text":
+        return self.but(frame="texts") if self.config.frame == "stream" else self
+
+    @cached_property
+    def ends(self) -> Ends:
+        """What stands before a text, and between two, where they come from a stream."""
+        return ends_of(self.tokenizer, self.sep_id)
+
     @property
     def facts(self) -> Facts:
         infill = tuple(number for name in INFILL if (number := self.tokenizer.token_to_id(name)) is not None)
@@ -109,7 +133,7 @@ class Text(Signal):
             mask_id=self.mask_id,
             pad_id=self.pad_id,
             special_ids=tuple(sorted(special)),
-            end_id=self.sep_id if self.config.frame == "stream" else -1,
+            end_id=self.sep_id if self.flows else -1,
             infill_ids=infill if len(infill) == len(INFILL) else (),
         )
 
@@ -165,21 +189,31 @@ class Text(Signal):
 
     def length(self, sample: Sample) -> int:
         added = 0 if self.config.frame == "stream" else len(sample.parts) + 1
+        if self.config.frame == "texts":
+            added = len(self.ends.before) + (len(sample.parts) - 1) * len(self.ends.between)
         return min(self.config.context, sum(map(len, sample.parts)) + added)
 
     @property
     def lead(self) -> int:
         """Tokens before the first part of a row."""
-        return 0 if self.config.frame == "stream" else 1
+        return len(self.ends.before) if self.config.frame == "texts" else int(not self.flows)
 
     def stack(self, samples: list[Sample]) -> Batch:
         """[CLS] p0 [SEP] (p1 [SEP]), the longest part cut first; `pad` and `segments` only where there are any.
 
-        Of a stream: the tokens as they are, one more than the context, as the last is guessed and not read.
+        Of a stream: the tokens as they are, one more than the context, as the last is guessed and not read. Of its
+        texts: with what their tokenizer puts before and between them, padded on the right.
         """
+        if self.config.frame == "texts":
+            context = self.config.context
+            rows = [sample.but(parts=(joined(sample.parts, self.ends, context),)) for sample in samples]
+            return stack_stream(rows, context, self.pad_id, self._sizes)
         if self.config.frame == "stream":
             return stack_stream(samples, self.config.context + 1, self.pad_id, self._sizes)
-        rows = [_shortened(sample.parts, self.config.context) for sample in samples]
+        return self._pairs(samples)
+
+    def _pairs(self, samples: list[Sample]) -> Batch:
+        rows = [shortened(sample.parts, self.config.context - 1 - len(sample.parts)) for sample in samples]
         tokens = np.full((len(rows), max(sum(map(len, row)) + len(row) + 1 for row in rows)), self.pad_id, np.int64)
         segments = np.zeros_like(tokens)
         lengths = [self._fill(tokens[i], segments[i], row) for i, row in enumerate(rows)]
@@ -210,7 +244,7 @@ class Text(Signal):
             "model_input_names": ["input_ids", *(["token_type_ids"] if segments else []), "attention_mask"],
             "clean_up_tokenization_spaces": False,
             **{role: token for role, token in self.roles.items() if token},
-            "firth": self.config.model_dump(mode="json"),
+            "firth": self.config.model_dump(mode="json") | ({"frame": "stream"} if self.flows else {}),
         }
         (folder / "tokenizer_config.json").write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", "utf-8")
 
@@ -254,19 +288,6 @@ class Text(Signal):
         begins[:, 1:] |= special[:, :-1] | self._closes[tokens[:, :-1]]
         begins &= ~special
         return np.where(special, -1, begins.cumsum(1) - 1)
-
-
-def _shortened(parts: tuple[np.ndarray, ...], context: int) -> tuple[np.ndarray, ...]:
-    """Parts that fit with [CLS] and a [SEP] each: the longest is cut at its end until it is no longer the longest."""
-    room = context - 1 - len(parts)
-    if sum(map(len, parts)) <= room:
-        return parts
-    lengths = [len(part) for part in parts]
-    while sum(lengths) > room:
-        longest = lengths.index(max(lengths))
-        others = max([n for i, n in enumerate(lengths) if i != longest], default=0)
-        lengths[longest] = max(min(others, lengths[longest] - 1), lengths[longest] - (sum(lengths) - room))
-    return tuple(part[:length] for part, length in zip(parts, lengths, strict=True))
 
 
 def _word_tables(tokenizer: Tokenizer, vocabulary: int) -> tuple[np.ndarray, np.ndarray]:

@@ -23,18 +23,27 @@ from firth.task import Example, TaskConfig
 
 # B samples, T steps, D width, L classes
 
-POOLING = {"bert": "first", "vit": "first", "resnet": "mean"}  # shapes whose Hugging Face form pools one way only
+LAST = "last"
+POOLING = {  # the ways in which the Hugging Face form of a shape can pool, the usual one first; else mean, or first
+    "bert": ("first",),
+    "llama": (LAST,),
+    "gpt2": (LAST,),
+    "vit": ("first",),
+    "resnet": ("mean",),
+}
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class Config(TaskConfig):
+    needs: ClassVar[frozenset[str]] = frozenset({"tokens"})
     reads: ClassVar[frozenset[str]] = frozenset({"label"})
     adds: ClassVar[frozenset[str]] = frozenset()
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    pooling: Literal["auto", "mean", "first"] = Field(
+    pooling: Literal["auto", "mean", "first", "last"] = Field(
         "auto",
-        description="vector of a sample: mean of its steps, or the first step; auto: first for bert and vit, else mean",
+        description="vector of a sample: mean of its steps, the first step, or the last; auto: first for bert and vit, "
+        "last for llama and gpt2, else mean",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the pooled vector dropped while training")
     class_weights: Literal["none", "balanced"] | dict[str, Factor] = Field(
@@ -100,7 +109,11 @@ def refuse_strangers(where: str, weights: Mapping[str, float], classes: Sequence
 
 
 class ClassHead(Objective):
-    """The shape's own pooling head, dropout, Linear(D, L): as *ForSequenceClassification of the shape has it."""
+    """The shape's own pooling head, dropout, Linear(D, L): as *ForSequenceClassification of the shape has it.
+
+    Where a step sees only earlier ones, the last one alone has seen the whole sample: it takes that one's vector, and
+    a map without bias (GPT, Radford et al. 2018, section 3.2).
+    """
 
     Config = Config
     config: Settings
@@ -117,9 +130,9 @@ class ClassHead(Objective):
             )
         shape = backbone.shape
         self.pooling = self._pooling(config, shape.name)
-        self.pool = pool_head(shape)
+        self.pool = nn.Identity() if self.pooling == LAST else pool_head(shape)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(shape.width, self.outputs(config))
+        self.classifier = nn.Linear(shape.width, self.outputs(config), bias=self.pooling != LAST)
         self.temperature: float | None = None  # by which the last map was divided after training
 
     @classmethod
@@ -141,16 +154,16 @@ class ClassHead(Objective):
 
     @staticmethod
     def _pooling(config: Settings, shape: str) -> str:
-        only = POOLING.get(shape)
-        if only and config.pooling not in ("auto", only):
+        ways = POOLING.get(shape, ("mean", "first"))
+        if config.pooling not in ("auto", *ways):
             where = f"{config.terms[0]}.pooling"
             what = f"the shape `{shape}` cannot hold `{config.pooling}`"
-            raise InputError(where, what, f"Leave {where} out, or set it to {only}.")
-        return only or ("mean" if config.pooling == "auto" else config.pooling)
+            raise InputError(where, what, f"Leave {where} out, or set it to {' or '.join(ways)}.")
+        return ways[0] if config.pooling == "auto" else config.pooling
 
     def vector(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, D): what the head is given of each sample."""
-        return features.mean if self.pooling == "mean" else features.pooled
+        return features.pooled if self.pooling == "first" else getattr(features, self.pooling)
 
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, L), at least fp32."""

@@ -192,7 +192,7 @@ def refuse_long(prompts: Sequence[str], answers: Sequence[str], examples: Sequen
     """Raises InputError at the first example whose prompt and longest answer do not fit the context."""
     if room is None:
         return
-    longest = max((room.length(one) for one in answers), default=0)
+    longest = max((room.length(one) for one in answers), default=0) - room.length("")
     for text, example in zip(prompts, examples, strict=True):
         size = room.length(text) + longest
         if size > room.context:

@@ -179,6 +179,7 @@ class Span(Objective):
     Config = Config
     config: Settings
     all_steps = True
+    causal = False  # the first step stands for "no answer", and must see the document
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)

@@ -139,6 +139,7 @@ class Tag(Objective):
     Config = Config
     config: Settings
     all_steps = True
+    causal = False  # the first piece of a word must see the others, and what comes after the word
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)

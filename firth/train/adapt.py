@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from firth.errors import FirthError, InputError
-from firth.find import find, names
+from firth.errors import FirthError, InputError, did_you_mean
+from firth.find import learnable, names
 from firth.recipe import Model, Optimizer, Recipe, Train, apply_settings, load_toml
 from firth.train import checks
 from firth.train import folder as folders
@@ -87,10 +87,13 @@ def request(model, paths, settings, config, **given) -> Recipe:
 
 def refuse_unteachable(task: str) -> None:
     """Raises InputError for a task that does not exist, and for one that changes no weights."""
-    if not find("tasks", task).Config.learns:
-        others = ", ".join(name for name in names("tasks") if find("tasks", name).Config.learns)
-        what = "learns nothing: its examples stand in the prompt"
-        raise InputError(f"--task {task}", what, f"Adapt to one of {others}.")
+    name, known = task.replace("_", "-"), learnable()
+    if name in known:
+        return
+    if name in names("tasks"):
+        do = f"Label with it: firth predict MODEL INPUT --task {name}; adapt to one of {', '.join(known)}."
+        raise InputError(f"--task {task}", "learns nothing: its examples stand in the prompt", do)
+    raise InputError(f"--task {task}", "no such task", f"{did_you_mean(name, known)}There is: {', '.join(known)}.")
 
 
 def default_place(recipe: Recipe) -> Path:

@@ -19,11 +19,11 @@ from firth.data.source import Source
 from firth.errors import FirthError, InputError, did_you_mean
 from firth.functional.random import Draw, combine, hash_bytes
 from firth.interop import peft
-from firth.interop.folder import model_folder
+from firth.interop.folder import model_folder, open_shape
 from firth.model import low_rank
 from firth.model.shape import Shape
 from firth.model.store import Store
-from firth.objective import Composed
+from firth.objective import Composed, Objective
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Sample, Signal
 from firth.task import Outcome, TaskConfig
@@ -214,11 +214,28 @@ def check_start(start: str) -> None:
 
 
 def open_signal(recipe: Recipe) -> Signal:
-    """The signal of the model folder; keys of the recipe's own table win over what the folder says."""
+    """The signal of the model folder, to adapt as tasks read it; keys of the recipe's own table win over the folder's.
+
+    Raises InputError for a task that the model's shape cannot learn.
+    """
     cls = find.main_class(find.find("signals", recipe.signal), Signal)
     folder = model_folder(recipe.model.source)
     signal, table = cls.open(folder), recipe.tables.get(recipe.signal)
-    return cls.open(folder, signal.config.model_copy(update=table)) if table else signal
+    signal = cls.open(folder, signal.config.model_copy(update=table)) if table else signal
+    if recipe.verb != "adapt":
+        return signal
+    refuse_left_to_right(recipe)
+    return signal.of_texts()
+
+
+def refuse_left_to_right(recipe: Recipe) -> None:
+    """Raises InputError for a task whose steps must see later ones, where the shape lets none see them."""
+    task = recipe.objective[0]
+    sees = {name: find.main_class(find.find("tasks", name), Objective).causal is False for name in find.learnable()}
+    if sees.get(task) and open_shape(recipe.model.source).causal:
+        able = " or ".join(f"--task {name}" for name, both in sees.items() if not both)
+        what = f"must see what comes after a step, and {recipe.model.source} reads from left to right"
+        raise InputError(f"--task {task}", what, f"Take a model that sees both sides (masked tokens), or {able}.")
 
 
 def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
@@ -230,7 +247,8 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
         recipe = with_table(recipe, name, config.fill(facts))
     refuse_long(recipe, signal)
     device = build.device_of(recipe).type
-    choice = probe.rule(probe.recipe_context(recipe), machine.native_bf16(), machine.cores(), device)
+    causal = build.shape_for(recipe, signal).causal
+    choice = probe.rule(probe.recipe_context(recipe), machine.native_bf16(), machine.cores(), device, causal)
     if recipe.optimizer.lr is None:
         recipe = filled(recipe, optimizer={"lr": default_rate(recipe)})
     return probe.with_choice(recipe, choice)
@@ -239,7 +257,7 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
 def refuse_long(recipe: Recipe, signal: Signal) -> None:
     """Raises InputError for a context beyond learned positions."""
     shape, context = build.shape_for(recipe, signal), probe.recipe_context(recipe)
-    if not hasattr(signal.config, "context") or not isinstance(shape, Shape):
+    if "context" not in recipe.tables.get(recipe.signal, {}) or not isinstance(shape, Shape):
         return
     if shape.position_kind == "learned" and context > shape.positions:
         raise InputError(

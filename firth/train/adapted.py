@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.signal import Facts, Signal
 from firth.train.budget import Clock
 from firth.train.describe import count, duration, percent
 from firth.train.folder import RunFolder, write_atomically
@@ -109,7 +110,7 @@ def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapte
     kept = result.as_dict() | {"folder": folder.path.name}
     folder.update(status="finished", error=None, result=kept, seconds=clock.parts)
     write_atomically(folder.card, card(work, folder, result))
-    show_result(folder, result, show)
+    show_result(folder, result, show, work.signal.unit.given)
     return result
 
 
@@ -126,14 +127,20 @@ def save_model(work, place: Path, job) -> None:
     partial = place.with_name(".model-partial")
     shutil.rmtree(partial, ignore_errors=True)
     own = [getattr(part, "facts", {}) for part in work.objective.parts.values()]
-    facts = {"task": work.task, "signal": work.recipe.signal, "classes": list(work.labelled.classes)} | {
-        k: v for part in own for k, v in part.items()
-    }
+    facts = {"task": work.task, "signal": work.recipe.signal, "classes": list(work.labelled.classes)}
+    facts |= ends(work.signal.facts) | {k: v for part in own for k, v in part.items()}
     state = apart(work, place.with_name("adapter"), job.state_dict())
     save_folder(partial, work.objective.backbone.shape, state, tuple(work.labelled.classes), facts)
     work.signal.save(partial)
     shutil.rmtree(place, ignore_errors=True)
     os.replace(partial, place)
+
+
+def ends(facts: Facts) -> dict[str, int]:
+    """Of texts from a stream: the token that begins and ends one, and what fills up a batch."""
+    if facts.end_id < 0:
+        return {}
+    return {"bos_token_id": facts.end_id, "eos_token_id": facts.end_id, "pad_token_id": facts.pad_id}
 
 
 def described_hold(model) -> str:
@@ -167,7 +174,7 @@ def write_wrong(folder: RunFolder, wrong: list[dict[str, Any]]) -> None:
     write_atomically(folder.samples / "wrong.jsonl", lines)
 
 
-def show_result(folder: RunFolder, result: Adapted, show: Show) -> None:
+def show_result(folder: RunFolder, result: Adapted, show: Show, given: str = Signal.unit.given) -> None:
     if result.settled:
         show.line("Settled", describe_settled(result))
     if result.layers:
@@ -175,8 +182,11 @@ def show_result(folder: RunFolder, result: Adapted, show: Show) -> None:
     show.line("Result", describe_result(result))
     for line in confusion(result.score):
         show.line("", line)
-    show.line("Saved", f"{folder.model} (opens with transformers) · {folder.card}")
-    show.line("Next", f'firth predict {folder} "…"')
+    from firth.interop.folder import opens_elsewhere  # torch comes with it
+
+    opens = "opens with transformers" if opens_elsewhere(folder.model) else "opens with firth"
+    show.line("Saved", f"{folder.model} ({opens}) · {folder.card}")
+    show.line("Next", f"firth predict {folder} {given}")
     show.result(result)
 
 
@@ -234,7 +244,7 @@ def confusion(score: dict[str, Any]) -> list[str]:
 CARD = """\
 ---
 tags: [firth, {task}]
-library_name: transformers
+library_name: {library}
 ---
 
 # {title}
@@ -249,9 +259,9 @@ library_name: transformers
 
 ## Use
 
-    firth predict {path} "…"
+    firth predict {path} {given}
 
-`model/` is a Hugging Face folder: `transformers.{loader}.from_pretrained("{path}/model")`.
+{folder}
 
 ## Repeat
 
@@ -271,8 +281,11 @@ def loader(folder: RunFolder) -> str:
 
 def card(work, folder: RunFolder, result: Adapted) -> str:
     """README.md: the model card."""
+    from firth.interop.folder import opens_elsewhere
     from firth.train import build
+    from firth.train.card import ALONE, ELSEWHERE
 
+    elsewhere = opens_elsewhere(folder.model)
     rows = [f"| {key.replace('_', ' ')} | {figure(key, value)} |" for key, value in result.score.items()
             if isinstance(value, float)]  # fmt: skip
     matrix = "\n".join(f"    {line}" for line in confusion(result.score))
@@ -285,7 +298,9 @@ def card(work, folder: RunFolder, result: Adapted) -> str:
         labels=count(sum(n for part, n in result.labels.items() if part != "test")),
         parts=", ".join(f"{number:,} {part}" for part, number in result.labels.items()),
         classes=f"Classes: {', '.join(work.labelled.classes)}.\n" if work.labelled.classes else "",
-        loader=loader(folder),
+        given=work.signal.unit.given,
+        folder=(ELSEWHERE if elsewhere else ALONE).format(opens=loader(folder), path=folder.path.name),
+        library="transformers" if elsewhere else "firth",
         scored=result.scored,
         rows="\n".join(rows),
         layers=described_layers(result.layers),

@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from firth import find
 from firth.recipe import Recipe, config_of
 from firth.signal import Signal, Unit
 from firth.train.describe import count, duration, name, percent, size
@@ -93,7 +94,9 @@ def configs(recipe: Recipe) -> list[Any]:
 
 def uses(recipe: Recipe) -> list[str]:
     """What a run of these objectives is good for, as commands with {} for its folder; the next one first."""
-    return list(dict.fromkeys(use for config in configs(recipe) for use in config.uses))
+    labelled = find.main_class(find.find("signals", recipe.signal), Signal).unit.labelled
+    found = dict.fromkeys(use for config in configs(recipe) for use in config.uses)
+    return [use.replace(Signal.unit.labelled, labelled) for use in found]
 
 
 def figure(key: str, value: float) -> str:
@@ -110,8 +113,9 @@ def perplexity(loss: float) -> float:
 
 def describe_metrics(metrics: dict[str, float]) -> str:
     """masked tokens loss 4.12 (perplexity 61.6) · 24.1 % right at first guess"""
-    own = {key for key in metrics if not key.endswith(("_accuracy", "_perplexity")) and key not in ("loss", BITS)}
-    parts = [_one(term, metrics) for term in metrics if term in own]
+    parts = [
+        _one(term, metrics) for term in metrics if term not in ("loss", BITS) and not _is_of_another(term, metrics)
+    ]
     parts += [f"{metrics[BITS]:.3f} {name(BITS)}"] if BITS in metrics else []
     return " · ".join(parts) or f"loss {metrics.get('loss', math.nan):.2f}"
 
@@ -122,4 +126,10 @@ def _one(term: str, metrics: dict[str, float]) -> str:
         text += f" (perplexity {ambiguity:,.0f})"
     if (right := metrics.get(f"{term}_accuracy")) is not None:
         text += f" · {percent(right)} right"
-    return text
+    beside = [key for key in metrics if key.startswith(f"{term}_") and not key.endswith(("_accuracy", "_perplexity"))]
+    return text + "".join(f" · {name(key)} {metrics[key]:.2f}" for key in beside)
+
+
+def _is_of_another(key: str, metrics: dict[str, float]) -> bool:
+    """Whether it is said beside a loss term: masked_tokens_accuracy beside masked_tokens."""
+    return any(key.startswith(f"{term}_") for term in metrics)

@@ -98,7 +98,11 @@ def refuse_adapters(recipe: Recipe) -> None:
         return
     from firth.interop.folder import open_shape  # torch comes with it
 
-    where, width = f"model.lora = {rank}", open_shape(recipe.model.source).width
+    where, shape = f"model.lora = {rank}", open_shape(recipe.model.source)
+    width = shape.width
+    if shape.causal:
+        what = f"adapters are made for bert and modernbert, and {recipe.model.source} is a {shape.name}"
+        raise InputError(where, what, "Leave it out.")
     if recipe.model.frozen:
         raise InputError(where, "in a frozen encoder nothing learns, adapters neither", "Leave out one of the two.")
     if rank > width:

@@ -59,7 +59,7 @@ def update(run: Run, state: State, source: Iterator[list[Batch]]) -> Step:
     run.objective.train()
     means, norm = _gradient(run, state, batches, counts)
     loss = weighted(means, run.objective.weights)
-    rate = factor(run.recipe.train.schedule, state.index, run.steps, run.recipe.train.warmup, run.recipe.train.decay)
+    rate = rate_of(run, state.index)
     if not is_number(loss, norm):
         lr = rate * state.optimizer.lr
         raise not_a_number(run.where, state.index + 1, loss, norm, run.objective, lr, state.saved())
@@ -68,6 +68,12 @@ def update(run: Run, state: State, source: Iterator[list[Batch]]) -> Step:
     run.objective.after_step(state.index / run.steps)
     seconds, seen = perf_counter() - began, max(round(counts["items"]), 1)  # 0 stands for an evaluation
     return Step(state.index, run.steps, loss, means, lr, seconds, seen, norm)
+
+
+def rate_of(run: Run, step: int) -> float:
+    """What the learning rate of this update is multiplied by."""
+    settings = run.recipe.train
+    return factor(settings.schedule, step, run.steps, settings.warmup, settings.decay, settings.floor)
 
 
 def _gradient(run: Run, state: State, batches: list[Batch], counts: dict[str, float]) -> tuple[dict[str, float], float]:

@@ -12,7 +12,7 @@ from firth.errors import FirthError, InputError, Interrupted
 from firth.interop.folder import opens_elsewhere, save_folder
 from firth.recipe import Recipe
 from firth.signal import Facts, Finding
-from firth.train import card, gallery, machine, prepare
+from firth.train import along, card, gallery, machine, prepare
 from firth.train.budget import Budget, Clock
 from firth.train.describe import size
 from firth.train.folder import RunFolder, locked, refuse_taken, writing
@@ -132,6 +132,7 @@ class Diary:
         self.samples = Samples(work.recipe, work.signal, work.held_out, folder.samples)
         self.pictures = Pictures(work.recipe, work.signal, work.held_out, folder.samples)
         self.watch = Watch(job.objective, work.signal, work.source, work.held_out, work.recipe.seed, work.device)
+        self.along = along.Along(work.recipe, work.signal, job.steps or 1)
         self.log: Log | None = None
         self.tokens = 0
         self.before = 0.0  # seconds of earlier sittings
@@ -148,6 +149,9 @@ class Diary:
             log.metrics(step.index, **self.row(step))
         if step.evaluation:
             self.evaluated(log, step)
+        if step.index not in self.asked and (found := self.answers(step)):
+            log.metrics(step.index, answers=found, elapsed=self.elapsed)
+            log.text(f"step {step.index:,} of {step.steps:,}: {along.described(found)}")
 
     def open(self) -> Log:
         """Drop what was logged after the step the run goes on from; take up the counts."""
@@ -160,13 +164,16 @@ class Diary:
             self.log.text(text)
         for note in self.job.notes:
             self.work.show.note(note)
-        self.seen = {row["step"] for row in rows if "held_out" in row}
+        self.seen, self.asked = ({row["step"] for row in rows if key in row} for key in ("held_out", "answers"))
         self.watch.history = [(row["step"], row["vectors"]) for row in rows if "vectors" in row]
         return self.log
 
     def row(self, step: Step) -> dict[str, Any]:
         numbers = {"loss": step.loss, **step.metrics, "lr": step.lr, "gradient_norm": step.gradient_norm}
         return numbers | {"seconds": step.seconds, "tokens": self.tokens, "elapsed": self.elapsed}
+
+    def answers(self, step: Step) -> dict[str, float]:
+        return self.along.answers(step.index, step.index == step.steps, self.job.objective)
 
     @property
     def elapsed(self) -> float:

@@ -34,6 +34,8 @@ LINE = 2 * LENGTH + 2  # characters: a word, the sign >, a word, the end of the 
 
 Kind = Literal["trained", "new-members", "new-families"]
 KINDS: dict[Kind, tuple[Family, ...]] = {"trained": TRAINED, "new-members": TRAINED, "new-families": UNTRAINED}
+ALONG: dict[Kind, tuple[int, ...]] = {"new-members": (0, 1, 4, 16), "new-families": (16,)}  # examples, in training
+ASKED = 84  # questions of each kind in training: equal parts of four, and of three families
 
 
 class Config(BaseModel):
@@ -168,6 +170,17 @@ def _rivals(
         return None
     order = draw.uniform(key, "order", OPTIONS)[0].argsort()
     return able[different][order], query, key
+
+
+def along() -> dict[str, list[tuple[str, tuple[str, ...], int]]]:
+    """What a model in training is asked, by name: prompts, their options, the place of the right one."""
+    found = {}
+    for kind, numbers in ALONG.items():
+        some = questions(kind, ASKED)
+        for shots in numbers:
+            name = f"{kind.replace('-', ' ')}, {shots} example{'s' * (shots != 1)}"
+            found[name] = [(one.prompt(shots), one.options, one.answer) for one in some]
+    return found
 
 
 def overlap(one: str, other: str) -> int:

@@ -1,0 +1,102 @@
+"""`firth predict --task prompt`: a language model labels inputs in words, after examples in its context."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain, islice
+from pathlib import Path
+from typing import Any
+
+from firth.data.files import expand
+from firth.data.labelled import open_labelled
+from firth.data.readers import read
+from firth.errors import InputError
+from firth.evaluate.judge import Judge, open_judge
+from firth.evaluate.measuring import listed, numbers, recipe_of, signal_keys
+from firth.evaluate.predict import AHEAD, looks_like_a_file, refuse_input, source_of
+from firth.recipe import Data, config_of
+from firth.task import Example, Where
+from firth.tasks import prompt
+from firth.tasks._one_label import Prediction
+from firth.tasks.prompt import Config
+
+SEVERAL = "firth measure MODEL LABELLED --task prompt --shots {} shows accuracy against their number."
+
+
+def prompted(
+    model: str | Path,
+    inputs: str | Iterable[str],
+    shots: str | int | None = None,
+    examples: str | Path | Iterable[str | Path] | None = None,
+    template: str | None = None,
+    classes: Iterable[str] = (),
+    top: int | None = None,
+    text: str | None = None,
+    label: str | None = None,
+    config: str | Path | None = None,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    seed: int | None = None,
+    device: str | None = None,
+    dry_run: bool = False,
+) -> Iterator[Prediction]:
+    """The label of each input, in order, streamed; shares of the scores over the classes.
+
+    shots: how many examples, drawn from the labelled files `examples`, stand in the prompt; None: prompt.shots.
+    classes: what may be said, where there are no examples; else their labels are. template: of one example, with
+    {label}. Raises InputError at once for what cannot be, and for an input whose prompt does not fit when it comes.
+    """
+    given = [inputs] if isinstance(inputs, str) else list(inputs)
+    for one in given or [""]:
+        refuse_input(one)
+    recipe = recipe_of(config, settings, template, seed)
+    config_ = with_shots(config_of(recipe, "tasks", "prompt"), shots)
+    chosen, config_ = examples_of(config_, listed(examples), tuple(classes), text, label, recipe.seed)
+    prompt.options(config_, prompt.parse(config_.template))
+    judge = open_judge(model, signal_keys(recipe), device or recipe.device)
+    rows = chain.from_iterable([rows_of(one, text) for one in given])
+    return iter(()) if dry_run else answers(judge, config_, chosen, rows, top)
+
+
+def rows_of(given: str, column: str | None) -> Iterable[Example]:
+    """What one input stands for: the rows of a table with all their fields, or texts."""
+    if given != "-" and looks_like_a_file(given):
+        return read(expand([given]), text=column, document="line")
+    return (Example(text, None, Where(f"input `{text[:40]}`")) for text in source_of(given))
+
+
+def answers(judge: Judge, config: Config, shots: list[Example], rows: Iterator[Example], top: int | None):
+    """One Prediction for each row, while they are still being read."""
+    while chunk := list(islice(rows, AHEAD)):
+        yield from prompt.predict(judge.score, config, shots, chunk, judge.fits, top)
+
+
+def with_shots(config: Config, shots: str | int | None) -> Config:
+    """Raises InputError for several numbers: each input has one prompt."""
+    if shots is None:
+        return config
+    found = numbers(str(shots)) or ()
+    if len(found) > 1:
+        raise InputError(f"--shots {shots}", "asks for several prompts of each input",
+                         f"Choose one number. {SEVERAL.format(shots)}")  # fmt: skip
+    return config.model_copy(update={"shots": found[0]})
+
+
+def examples_of(
+    config: Config, files: tuple[str, ...] | None, classes: tuple[str, ...], text: str | None, label: str | None,
+    seed: int,
+) -> tuple[list[Example], Config]:  # fmt: skip
+    """The examples of the prompt, and the settings with the classes. Raises InputError where nothing names these."""
+    if files is None:
+        refuse_unknown(config, classes)
+        return [], config.model_copy(update={"classes": classes})
+    found = open_labelled(Data(paths=files, text=text, label=label), None, seed, task=config)
+    known: Any = found.task
+    return prompt.drawn([*found.records["train"], *found.records["valid"]], known, seed), known
+
+
+def refuse_unknown(config: Config, classes: tuple[str, ...]) -> None:
+    """Raises InputError for examples out of nowhere, and for nothing to choose from."""
+    if config.shots:
+        do = "Name labelled files that they are drawn from: --examples labels.tsv."
+        raise InputError(f"--shots {config.shots}", "there are no examples", do)
+    if len(set(classes)) < 2:
+        do = "Name labelled files, --examples labels.tsv, or the labels: --choice good --choice bad."
+        raise InputError("--task prompt", "nothing says what the labels are", do)
