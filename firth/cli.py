@@ -139,7 +139,11 @@ def adapt(
 
 @app.command()
 def compare(
-    model: Model, data: Data, task: Task = "classify",
+    model: Model,
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="Labelled files; with --suite further runs.")
+    ] = None,
+    task: Task = "classify",
     labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500,all.")] = "200",
     seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
     arms: Annotated[
@@ -151,6 +155,9 @@ def compare(
     ] = None,
     budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
     control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A suite of tasks, such as speech or speech:digits,phones, or a TOML file.")
+    ] = None,
     jobs: Annotated[int, typer.Option(help="Processes that share the trials, and the cores.")] = 1,
     frozen: Frozen = False,
     text: Text = None, label: Label = None, test: Test = None, skip_bad: SkipBad = False,
@@ -159,13 +166,19 @@ def compare(
 ) -> None:  # fmt: skip
     """Does pre-training pay? Random initialisation, this model, others, baselines; seeds, intervals, a verdict."""
     with verb(as_json, debug) as show:
+        if suite:
+            from firth.evaluate.standings import run_suite
+
+            standings = run_suite([model, *(data or [])], suite, seeds, seed or 0, out, settings or [], device, jobs,
+                                  dry_run, show)  # fmt: skip
+            return emit(as_json, standings)
         from firth.evaluate.versus import versus as run
         from firth.report.html import write_comparison
 
         options = data_settings(text=text, label=label, test=test, skip_bad=skip_bad)
         options |= encoder_settings(frozen)
-        found = run(
-            model, data, task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
+        found: Any = run(
+            model, data or [], task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
             budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
             device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
         )  # fmt: skip
@@ -217,6 +230,32 @@ def embed(
         if dry_run:
             show.note("Nothing was written.")
             found = {"status": "planned", "out": str(out or "vectors.npy"), "width": found.shape[1]}
+        emit(as_json, found)
+
+
+@app.command()
+def units(
+    model: Model, data: Data,
+    number: Annotated[int, typer.Option("--units", help="Kinds of sound that are looked for.")] = 100,
+    layer: Annotated[int | None, typer.Option(help="Whose output: 0 the embedding.  [default: the middle]")] = None,
+    label: Label = None,
+    speaker: Annotated[str | None, typer.Option(help="Name of the column of speakers.")] = None,
+    aligner: Annotated[
+        str | None, typer.Option("--align", metavar="MODEL", help="A run of transcribe: hold units against phones.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 2000,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """What an encoder of sound found without labels: units through time, who sounds alike; a file of units."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.units import units as run
+
+        found = run(model, data, count=number, layer=layer, label=label, speaker=speaker, aligner=aligner, most=most,
+                    seed=seed or 0, settings=settings or [], device=device or "auto", out=None if dry_run else out,
+                    show=show)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was written.")
         emit(as_json, found)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.functional.random import Draw
+from firth.model.layer_sum import LayerSum
 from firth.model.shape import AnyShape
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
@@ -107,6 +108,7 @@ class Objective(nn.Module):
         super().__init__()
         self.config = config
         self._backbone = (backbone,)  # a tuple: used, but registered only once, in Composed
+        self.layer_sum: LayerSum | None = None  # over the layers of the encoder, where a task reads them all
 
     @property
     def backbone(self) -> nn.Module:
@@ -126,7 +128,9 @@ class Objective(nn.Module):
         return self.loss(self.encode(batch), batch)
 
     def encode(self, batch: Batch, layers: bool = False) -> Features:
-        return _encode(self.backbone, batch, self.all_steps, layers, self.causal)
+        if self.layer_sum is None:
+            return _encode(self.backbone, batch, self.all_steps, layers, self.causal)
+        return self.layer_sum.applied(_encode(self.backbone, batch, True, True, self.causal))
 
     def compared(self, features: Features) -> Tensor | None:
         """(B, K) what the loss compares of each sample, where that is not the pooled vector; for the alarm."""

@@ -45,6 +45,7 @@ class Model(Table):
     start: str = "co-occurrence"  # a file of starts/, or "random"
     frozen: bool = False  # adapt: the encoder stays as it begins, in evaluation mode; only the head learns
     reinitialise: int = Field(0, ge=0)  # adapt: blocks at the top that begin anew, and all that stands on them
+    layer_sum: bool = False  # adapt: the task reads a learnt weighted sum of all layers instead of the last one
     lora: int = Field(0, ge=0)  # adapt: rank of adapters on the attention, which learn alone with the head; 0: none
 
 

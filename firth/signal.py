@@ -50,10 +50,8 @@ class Batch(dict[str, Tensor]):
     not attended to; position (B, T) int64: the place of each step, where that is not its number in the row;
     Sound: wave (B, N) float32, samples in [-1, 1], with pad (B, N) bool; or frames (B, F, M) float32, log-mel, with
     frame_pad (B, F) bool; True where there is nothing, left out where all rows are full; hidden (B, T) bool: the steps
-    of the encoder that see a mask instead.
+    of the encoder that see a mask instead; seconds (B,) float32, how long each sample lasts.
     keep (B, K) int64, ascending or 0-filled: the steps whose vectors somebody needs, step 0 always first.
-    Sound: wave (B, N) float32 with pad (B, N) bool, or frames (B, T, M) float32 with frame_pad (B, T) bool, True where there
-    is nothing; seconds (B,) float32, how long each sample lasts; key.
     Images: pixels (B, C, H, W) uint8, or float in [0, 1] where an objective has changed them; key.
     """
 
@@ -109,6 +107,8 @@ class Unit(NamedTuple):
     thing: str  # one of its samples or documents: "document", "image"
     steps: str  # what a run goes through: "tokens", "images"
     per: int = 1  # items of a batch (measure.items) that are one of `steps`
+    given: str = '"…"'  # what `predict` is given, and
+    labelled: str = "LABELS.tsv"  # what `adapt` is, in commands that are shown
 
 
 class Signal:
@@ -279,15 +279,17 @@ class Media(Signal):
         return []
 
 
-def answered(run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample]) -> list[Any]:
-    """What `run` makes of each sample, one item a row of its batch, in the order of the samples.
+def answered(
+    run: Callable[[Batch], Sequence[Any]], signal: Signal, samples: Sequence[Sample], together: int = TOGETHER
+) -> list[Any]:
+    """What `run` makes of each sample, one item a row of its batch, in the order of the samples; `together` in a batch.
 
     Samples of like length share a batch; the longest go first, so that what does not fit memory shows at once.
     """
     order = sorted(range(len(samples)), key=lambda i: -signal.length(samples[i]))
     found: dict[int, Any] = {}
-    for begin in range(0, len(order), TOGETHER):
-        places = order[begin : begin + TOGETHER]
+    for begin in range(0, len(order), together):
+        places = order[begin : begin + together]
         found |= zip(places, run(signal.stack([samples[i] for i in places])), strict=True)
     return [found[i] for i in range(len(samples))]
 

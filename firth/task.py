@@ -57,6 +57,7 @@ class TaskConfig(ObjectiveConfig):
     learns: ClassVar[bool] = True  # weights change for it; False: there is `predict` and a score, and no objective
     rows: ClassVar[bool] = False  # whole rows are read, not a text and a label
     fielded: ClassVar[bool] = False  # `predict` reads fields of a row, not its text alone
+    columns: ClassVar[tuple[str, ...]] = ()  # usual names of the column of labels, where content does not tell it
     classes: tuple[str, ...] = ()  # filled: names of the classes, in index order
 
     def fill(self, facts: Facts) -> Self:

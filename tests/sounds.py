@@ -81,15 +81,16 @@ def clips(count: int, seed: int, shortest: int, longest: int, field: int, stride
 
 
 def clip(source: np.random.Generator, size: int, key: int, field: int = FIELD, stride: int = STRIDE) -> Sample:
-    """Noise of so many samples, with a unit for each step."""
+    """Noise of so many samples, with a unit for each step, and a transcript."""
     wave = source.normal(0, 2**12, size).clip(-(2**15), 2**15 - 1).astype(np.int16)
     units = source.integers(0, UNITS, steps_of(size, field, stride))
-    return Sample((wave,), key=key, label=int(source.integers(3)), targets={"units": units})
+    said = np.random.default_rng(key).integers(1, 4, max(1, len(units) // 3))  # classes of a transcript
+    return Sample((wave,), key=key, label=int(source.integers(3)), targets={"units": units, "transcript": said})
 
 
 def nothing() -> list[Sample]:
     """Two clips without a sample."""
-    empty = {"units": np.empty(0, np.int64)}
+    empty = {name: np.empty(0, np.int64) for name in ("units", "transcript")}
     return [Sample((np.empty(0, np.int16),), key=key, targets=empty) for key in (1, 2)]
 
 

@@ -101,7 +101,8 @@ def test_an_objective_without_its_needs_is_refused(signal):
         build.refuse_missing("masked-frames", needy, signal)
     assert str(caught.value) == (
         "objective `masked-frames`: needs frames, waveforms, which the signal `toy` does not offer. "
-        "Choose another --objective; toy offers labels, partner, sentences, tokens, words."
+        "Choose another --objective; toy offers class token, labels, partner, pooled, sentences, "
+        "tokens, words."
     )
 
 

@@ -216,3 +216,33 @@ def test_the_verb_takes_recordings_for_what_they_are(words):
         [sys.executable, "-m", "firth", "check", str(words)], cwd=ROOT, capture_output=True, text=True
     )
     assert done.returncode == 0 and "24 clips" in done.stdout + done.stderr
+
+
+CORPUS = """
+import resource, sys
+from firth.data import arrays
+from firth.data.config import Data
+from firth.signals import speech
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = arrays.open_corpus(Data(paths=(sys.argv[1],)), speech, speech.Config())
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(after - before, after, len(found.train()) + len(found.held_out()), found.facts["told"][1].replace(" ", ""))
+"""
+
+
+@pytest.mark.slow
+def test_eight_hours_become_a_corpus_in_less_than_a_gibibyte(tmp_path):
+    """One file of flac at 44,100 samples a second; memory of the whole process, torch included."""
+    import soundfile
+
+    minute = (8000 * np.concatenate([word("rise", n, 44_100) for n in range(130)])).astype(np.int16)[: 60 * 44_100]
+    with soundfile.SoundFile(tmp_path / "day.flac", "w", 44_100, 1, "PCM_16") as sound:
+        for _ in range(8 * 60):
+            sound.write(minute)
+    done = subprocess.run(
+        [sys.executable, "-c", CORPUS, tmp_path / "day.flac"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    grown, whole, samples, length = done.stdout.split()
+    assert int(whole) < 1024 * 1024 and int(grown) < 500 * 1024
+    assert int(samples) > 8 * 3600 / 20 and length == f"{480 * len(minute) / 44_100 / 3600:.1f}h"

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from firth.errors import InputError, RunError
-from firth.interop.folder import open_folder, save_folder
+from firth.interop.folder import TYPES, open_folder, save_folder
 from firth.interop.tensors import write_file, write_json
 from tests.models import SHAPES, Whole
 
@@ -104,8 +104,8 @@ def test_no_config(tmp_path):
 def test_unsupported_type(saved, kind):
     edit(saved, model_type=kind)
     assert refused(saved) == (
-        f"M/config.json: model_type `{kind}` is not supported. firth opens bert, modernbert, llama, gpt2, vit, "
-        "resnet and firth-resnet models."
+        f"M/config.json: model_type `{kind}` is not supported. "
+        f"firth opens {', '.join([*TYPES][:-1])} and {[*TYPES][-1]} models."
     )
 
 

@@ -7,7 +7,7 @@ from firth.errors import InputError
 from firth.model.embedding import TokenEmbedding
 from firth.model.encoder import Backbone
 from firth.model.shape import Shape
-from firth.model.sizes import SIZES, heads_for, intermediate_for, parse_size, shape_of
+from firth.model.sizes import READS, SIZES, heads_for, intermediate_for, parse_size, shape_of
 
 
 def refusal(*arguments, **own) -> str:
@@ -80,7 +80,7 @@ def test_heads_must_divide_the_width():
 
 def test_messages():
     assert refusal("brt", "mini", 100) == (
-        "model.shape `brt`: no such shape. Did you mean `bert`? There is: bert, modernbert, llama, gpt2, vit, resnet."
+        f"model.shape `brt`: no such shape. Did you mean `bert`? There is: {', '.join(READS)}."
     )
     assert refusal("bert", "4y256", 100) == (
         "size `4y256`: is neither a name nor layers x width. "

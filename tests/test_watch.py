@@ -8,12 +8,14 @@ from torch import nn
 from firth.data.source import ListSource
 from firth.functional import collapse
 from firth.functional.neighbours import neighbour_accuracy
+from firth.model.batch_norm import statistics_of_the_batch
 from firth.objective import Objective, ObjectiveConfig
 from firth.train import watch as watching
 from firth.train.watch import Alarm, Watch, fallen, said
 from tests.digit_pictures import Pictures, composed, source
 
-BEFORE = {"rank": 30.0, "spread": 0.6, "uniformity": -3.0, "compared_rank": 12.0, "compared_spread": 0.5}
+BEFORE = {"rank": 30.0, "spread": 0.6, "deviation": 0.3, "uniformity": -3.0}
+BEFORE |= {"compared_rank": 12.0, "compared_spread": 0.5, "compared_deviation": 0.2}
 
 
 class Config(ObjectiveConfig):
@@ -37,6 +39,14 @@ class Pooling(Objective):
     vectors = True
 
 
+class Seeing(Pooling):
+    """Whose second view is another vector."""
+
+    def twins(self, batch):
+        vectors = self.encode(batch).pooled
+        return vectors, 1 - vectors
+
+
 class Blind(Objective):
     pass
 
@@ -50,26 +60,37 @@ def opened(objective=Comparing, labelled=True, held_out=64):
 # ------------------------------------------------------------------ what is read
 
 
-def test_a_reading_is_of_the_held_out_samples_and_of_what_the_loss_compares():
-    found = opened()
-    reading = found.read(0)
+def by_hand(found):
+    """Vectors of the held-out samples and of the bank in evaluation mode, and with statistics of the batch."""
     found.objective.eval()
     with torch.no_grad():
-        vectors, known = (
-            found.objective.encode(Pictures().stack(part)).pooled for part in (found.held_out, found.bank)
-        )
-        compared = found.objective.objectives[0].projector(vectors)
+        tested, known = (found.objective.encode(Pictures().stack(part)).pooled for part in (found.held_out, found.bank))
+        with statistics_of_the_batch(found.objective):
+            vectors = found.objective.encode(Pictures().stack(found.held_out)).pooled
+    found.objective.train()
+    return tested, known, vectors
+
+
+def test_a_reading_is_of_the_held_out_samples_and_of_what_the_loss_compares():
+    found = opened()
+    reading, (tested, known, vectors) = found.read(0), by_hand(found)
+    compared = found.objective.objectives[0].projector(vectors).detach()
     gold, labels = (torch.tensor([one.label for one in part]) for part in (found.held_out, found.bank))
-    assert reading == {
-        "rank": pytest.approx(collapse.effective_rank(vectors), rel=1e-4),
-        "spread": pytest.approx(collapse.spread(vectors), rel=1e-4),
-        "uniformity": pytest.approx(collapse.uniformity(vectors), rel=1e-4),
-        "compared_rank": pytest.approx(collapse.effective_rank(compared), rel=1e-4),
-        "compared_spread": pytest.approx(collapse.spread(compared), rel=1e-4),
-        "compared_uniformity": pytest.approx(collapse.uniformity(compared), rel=1e-4),
-        "neighbour_accuracy": neighbour_accuracy(known, labels, vectors, gold),
-    }
+    expected = {}
+    for prefix, some in (("", vectors), ("compared_", compared)):
+        expected[f"{prefix}rank"] = pytest.approx(collapse.effective_rank(some), rel=1e-4)
+        expected[f"{prefix}spread"] = pytest.approx(collapse.spread(some), rel=1e-4)
+        expected[f"{prefix}deviation"] = pytest.approx(some.numpy().std(0).mean(), rel=1e-4)
+        expected[f"{prefix}uniformity"] = pytest.approx(collapse.uniformity(some), rel=1e-4)
+    assert reading == expected | {"neighbour_accuracy": neighbour_accuracy(known, labels, tested, gold)}
     assert found.history == [(0, reading)]
+
+
+def test_views_are_aligned_by_the_vectors_of_two_of_each_sample():
+    found = opened(Seeing)
+    vectors = by_hand(found)[2]
+    assert found.read(0)["alignment"] == pytest.approx(collapse.alignment(vectors, 1 - vectors), rel=1e-4)
+    assert "alignment" not in opened().read(0)
 
 
 def test_without_labels_no_neighbours_vote():
@@ -87,7 +108,7 @@ def test_samples_without_a_label_neither_vote_nor_are_asked():
 
 def test_an_objective_that_is_after_vectors_is_read_and_never_raises_an_alarm():
     found = opened(Pooling)
-    assert set(found.read(0)) == {"rank", "spread", "uniformity", "neighbour_accuracy"}
+    assert set(found.read(0)) == {"rank", "spread", "deviation", "uniformity", "neighbour_accuracy"}
     found.history.append((5, {"rank": 1.0, "spread": 0.0}))
     assert found.alarm is None and not found.collapsed
 
@@ -105,9 +126,16 @@ def test_reading_changes_nothing():
     found = opened()
     found.objective.train()
     before, state = {k: v.clone() for k, v in found.objective.state_dict().items()}, torch.get_rng_state()
+    assert any("running_mean" in name for name in before)
     assert found.read(0) == found.read(0)
     assert all(found.objective.state_dict()[name].equal(value) for name, value in before.items())
     assert torch.get_rng_state().equal(state) and all(module.training for module in found.objective.modules())
+
+
+def test_several_ranks_are_not_watched(monkeypatch):
+    """A batch norm would wait for sums of ranks that do not read."""
+    monkeypatch.setattr(watching.distributed, "world", lambda: 2)
+    assert opened().read(0) == {}
 
 
 def test_large_samples_are_taken_in_smaller_numbers(monkeypatch):
@@ -125,8 +153,9 @@ def test_large_samples_are_taken_in_smaller_numbers(monkeypatch):
     [
         ({}, []),
         ({"rank": 300.0, "spread": 0.99}, []),
-        ({"rank": 10.0, "spread": 0.2, "compared_rank": 5.0}, []),
+        ({"rank": 5.0, "spread": 0.1, "compared_rank": 2.5, "compared_deviation": 0.03}, []),
         ({"rank": 1.5}, ["rank"]),
+        ({"compared_deviation": 0.01}, ["compared_deviation"]),
         ({"spread": 0.01}, ["spread"]),
         ({"compared_spread": 0.001, "compared_rank": 1.01}, ["compared_rank", "compared_spread"]),
         ({"uniformity": -0.01}, []),

@@ -6,7 +6,7 @@ beside: pre-training never reads them; watching it and `adapt` do.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -22,7 +22,7 @@ from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
 from firth.data.decoding import Tally, arrays_of, decoded, head_of
-from firth.data.media import Reading
+from firth.data.media import Raw, Reading
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
 from firth.errors import FirthError, InputError, count
@@ -193,7 +193,8 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
 
     Raises InputError for files that cannot be used.
     """
-    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE})
+    label = config.label or Reading.of(paths, type(signal), None, Problems(skip=True)).column(task.columns)
+    own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE, "label": label})
     corpus = open_corpus(own, None, signal.config, signal=signal)
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
@@ -245,20 +246,35 @@ def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
                 raise
 
 
-def inputs(given: str, signal: Media) -> Iterator["Input"]:
-    """What `predict` and `embed` are given by a path: each of its files. Raises InputError for one that is broken."""
+def inputs(given: str, signal: Media, reads: Callable[[Record], Sequence[str]] | None = None) -> Iterator[Any]:
+    """What `predict` and `embed` are given by a path: each of its files.
+
+    reads: for a task that reads several files together, the names of them in a row of a table; they may also stand in
+    `given` itself, with a | between. Raises InputError for one that is broken.
+    """
+    together = [name.strip() for name in given.split("|")] if reads else [given]
+    if len(together) > 1:
+        yield tuple(one for name in together for one in inputs(name, signal))
+        return
     with Reading.of([given], type(signal), None, Problems()) as reading:
-        for raw in reading:
-            try:
-                data = raw.read()
-                yield Input(raw.name, signal.decode(data))
-            except Unreadable as error:
-                raise InputError(raw.where, error.what, error.do) from None
-            except Exception as error:
-                told = media.trouble(error, raw)
-                if told is None:
-                    raise
-                raise InputError(raw.where, *told) from None
+        if reads is None:
+            yield from (read_one(raw, signal) for raw in reading)
+            return
+        for raws in reading.named(reads):
+            yield tuple(read_one(raw, signal) for raw in raws)
+
+
+def read_one(raw: Raw, signal: Media) -> "Input":
+    """A file decoded. Raises InputError for one that is broken."""
+    try:
+        return Input(raw.name, signal.decode(raw.read()))
+    except Unreadable as error:
+        raise InputError(raw.where, error.what, error.do) from None
+    except Exception as error:
+        told = media.trouble(error, raw)
+        if told is None:
+            raise
+        raise InputError(raw.where, *told) from None
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Files → arrays, in order: decoded in threads, a few at a time; what is large in blocks, so that it is never held."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import chain
@@ -47,7 +47,7 @@ class Tally:
             self.looks.append(look)
 
 
-def decoded(reading: Reading, signal: Media, tally: Tally) -> Iterator[Decoded]:
+def decoded(reading: Reading, signal: Media, tally: Tally) -> Generator[Decoded, None, None]:
     """The files in order; broken ones are named and left out."""
     threads, waiting, held = cores(), deque[tuple[Raw, Future]](), 0
     with ThreadPoolExecutor(threads) as pool:

@@ -32,6 +32,7 @@ class Labelled:
     records: dict[str, list[Record]]  # by part, in the order of the sources
     facts: dict[str, Any]
     findings: list[Finding]
+    by_class: bool = False  # a number of labels is that of each class
     task: TaskConfig = field(default_factory=TaskConfig)  # what its rows say of it, classes included
 
 
@@ -61,7 +62,8 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
     task = task.model_copy(update={"classes": classes}).learnt_from(done.parts["train"])
     sources = {part: _source(done.parts[part], signal, task) for part in PARTS}
     told = facts(done, classes if task.classed else (), task.classes_of)
-    return Labelled(**sources, classes=classes, records=done.parts, facts=told, findings=problems.all(), task=task)
+    return Labelled(**sources, classes=classes, records=done.parts, facts=told, findings=problems.all(),
+                    by_class=by_class, task=task)  # fmt: skip
 
 
 def read_parts(config, problems: Problems, task: TaskConfig, signal=None) -> dict[str, list[Record]]:

@@ -6,7 +6,7 @@ What holds them: folders (sub-folders are labels), globs, archives, parquet whos
 import shutil
 import warnings
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -17,7 +17,7 @@ from firth.data import archives
 from firth.data.columns import SAMPLE, find_columns
 from firth.data.files import RIGHTS, File, Kinds, expand
 from firth.data.readers import table
-from firth.data.records import Problems, Where
+from firth.data.records import Problems, Record, Where
 from firth.errors import InputError
 from firth.functional.cells import label_of
 from firth.signal import Media, Unreadable
@@ -100,6 +100,18 @@ class Reading:
         tables = [file for file in self.files if file.format in NAMING and not file.member]
         found = (raw.path for file in tables for raw in self._rows(file, Problems(skip=True)))
         return [path for path in dict.fromkeys(found) if path is not None and path.is_file()]
+
+    def column(self, names: Iterable[str]) -> str | None:
+        """The first of these names that is a column of the first table; None where there is none."""
+        tables = (file for file in self.files if file.format != MEDIUM)
+        first = next((row for file in tables for _, row in table(file, Problems(skip=True), media=True)), {})
+        return next((name for name in names if name in first), None)
+
+    def named(self, reads: Callable[[Record], Sequence[str]]) -> Iterator[tuple[Raw, ...]]:
+        """The files that each row of the tables names, by what `reads` makes of the row. Raises InputError."""
+        for file in self.files:
+            for where, row in table(file, self.problems):
+                yield tuple(self.archives.raw(self._named(file, name)) for name in reads(Record("", None, where, row)))
 
     def _rows(self, file: File, problems: Problems | None = None) -> Iterator[Raw]:
         """The rows of a table: cells of bytes, or paths as seen from where the table lies."""

@@ -308,5 +308,6 @@ def fine_tuning(recipe: Recipe) -> dict[str, Any]:
         "encoder": "frozen" if recipe.model.frozen else None,
         "blocks drawn anew": recipe.model.reinitialise or None,
         "rank of the adapters": recipe.model.lora or None,
+        "layers read": "all, in a learnt weighted sum" if recipe.model.layer_sum else None,
     }
     return {name: value for name, value in told.items() if value is not None}

@@ -86,7 +86,7 @@ def compare(
                 trials, told = in_processes(whole, keys, jobs, work.recipe.train.threads, last, show, kept)
     facts = {**facts_of(told, last, time.perf_counter() - began), **(facts or {})}
     titles = {name: ways.title(name) for name in work.arms} | ({adaptation.PRETRAINED: title} if title else {})
-    found = comparison_of(titles, trials, last, facts)
+    found = comparison_of(titles, trials, last, facts, work.whole)
     if out:
         found.save(Path(out) / "comparison.json")
     return found
@@ -165,19 +165,24 @@ def asked(recipe: Recipe, models: Sequence[str | Path], control: bool) -> dict[s
 
 def encoder_of(recipe: Recipe) -> dict[str, Any]:
     """How the encoder is fine-tuned, where it is not as usual."""
-    keys = ("dropout", "frozen", "reinitialise", "lora")
+    keys = ("dropout", "frozen", "reinitialise", "lora", "layer_sum")
     return {key: value for key in keys if (value := getattr(recipe.model, key)) != getattr(DEFAULTS.model, key)}
 
 
 def comparison_of(
-    titles: Mapping[str, str], trials: Sequence[Trial], drawn: Drawn, facts: Mapping[str, Any]
+    titles: Mapping[str, str],
+    trials: Sequence[Trial],
+    drawn: Drawn,
+    facts: Mapping[str, Any],
+    whole: int | None = None,
 ) -> Comparison:
-    """The trials on their common test part."""
+    """The trials on their common test part. whole: the number of labels that stands for all."""
     task, texts = drawn.labelled.task, [record.text for record in drawn.test]
     main = ways.main_of(titles)
     rivals = sorted((name for name in titles if name != main), key=lambda name: name != f"{main}-random")
     return Comparison(titles, drawn.classes, drawn.gold, trials, main, rivals=rivals, inputs=texts, facts=facts,
-                      metric=task.metric, count=drawn.counts, judge=None if task.classed else drawn.judged)  # fmt: skip
+                      metric=task.metric, count=drawn.counts, by_class=drawn.labelled.by_class, whole=whole,
+                      judge=None if task.classed else drawn.judged)  # fmt: skip
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:
@@ -241,7 +246,8 @@ def described(trial: Trial, drawn: Drawn) -> str:
     """Pre-trained · 200 labels · seed 1 · test accuracy 81.2 % · 4.3 s"""
     score, metric = trial.items(drawn.gold, drawn.counts).mean(), drawn.labelled.task.metric.replace("_", " ")
     tested = f"test {metric} {100 * score:.1f} %"
-    return f"{ways.title(trial.arm)} · {trial.labels:,} labels · seed {trial.seed} · {tested} · {trial.seconds:.1f} s"
+    labels = f"{trial.labels:,} labels" + " a class" * drawn.labelled.by_class
+    return f"{ways.title(trial.arm)} · {labels} · seed {trial.seed} · {tested} · {trial.seconds:.1f} s"
 
 
 def in_processes(

@@ -74,11 +74,19 @@ class Comparison:
     facts: Mapping[str, Any] = field(default_factory=dict)
     metric: str = "accuracy"
     count: np.ndarray | None = None  # (N,) over how many each item's `right` is; None: one each
+    by_class: bool = False  # numbers of labels are those of each class
+    whole: int | None = None  # the number that stands for all labels there are
     judge: Callable[[Any], Outcome] | None = None  # what a trial's plain values make of the items, mistakes named
 
     @property
     def budgets(self) -> list[int]:
         return sorted({trial.labels for trial in self.trials})
+
+    def amount(self, labels: int, in_all: bool = False) -> str:
+        """200 labels (in all); or, where they are counted so, 5 labels a class."""
+        if not self.by_class:
+            return f"{labels:,} labels" + " in all" * in_all
+        return f"all {labels:,} labels" if labels == self.whole else f"{labels:,} label{'s' * (labels != 1)} a class"
 
     @property
     def seeds(self) -> list[int]:
@@ -186,7 +194,9 @@ class Comparison:
         found, title = self.difference(self.main, rival, labels), self.titles[rival]
         pays = title != rival  # another model is called by its name: it, too, was pre-trained
         headline = (
-            verdict(found, labels, within(title)) if pays else against(found, labels, self.titles[self.main], title)
+            verdict(found, self.amount(labels), within(title))
+            if pays
+            else against(found, self.amount(labels), self.titles[self.main], title)
         )
         others = {self.titles[name]: self.difference(self.main, name, labels) for name in self.compared[1:]}
         return " ".join([headline, *but(others)])
@@ -197,7 +207,7 @@ class Comparison:
         pairs = [(rival, labels) for labels in self.budgets for rival in self.compared]
         title = self.titles[self.main]
         return [
-            against(self.difference(self.main, rival, labels), labels, title, self.titles[rival])
+            against(self.difference(self.main, rival, labels), self.amount(labels), title, self.titles[rival])
             for rival, labels in pairs[1:]
         ]
 

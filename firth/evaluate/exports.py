@@ -26,6 +26,7 @@ from firth.interop.gguf_read import Read
 from firth.interop.gguf_vocabulary import cut_otherwise, vocabulary_of
 from firth.interop.tensors import read_json, write_json
 from firth.model.encoder import Backbone
+from firth.model.shape import Shape
 from firth.objective import Composed
 from firth.signal import Batch, Features
 from firth.train.build import describe_model
@@ -102,6 +103,9 @@ def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mappi
         what = f"`{name}` has nothing that another tool could be given"
         raise InputError(model, what, "Say --vectors, for what the encoder gives.")
     found = load(model, settings, "cpu")
+    if found.objective.parts[name].layer_sum is not None:
+        what = "its head reads all layers, and other tools are given the last one"
+        raise InputError(model, what, "Say --vectors, or adapt without model.layer_sum.")
     return Subject(opened, name, found.objective, found.signal, partial(exported, found.objective.parts[name]))
 
 
@@ -132,6 +136,7 @@ class Onnx:
             raise InputError(model, what, "Say --to gguf, or --to hf.")
         self.config = read_json(model_folder(model) / "config.json")
         subject = self.subject = subject_of(model, options.vectors, options.settings)
+        assert isinstance(shape, Shape)  # as those of onnx.ENCODERS are
         given, self.outputs = ", ".join(onnx.names_of(shape)), subject.outputs()
         shown = ", ".join(f"{name} ({size})" for name, size in self.outputs.items())
         self.model, self.plan = str(subject), f"ONNX · {given} (batch × steps) → {shown}"

@@ -19,6 +19,7 @@ from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
 from firth.interop.folder import Opened, open_folder
 from firth.model.backbones import backbone_of
+from firth.model.layer_sum import LayerSum
 from firth.objective import Composed, Objective
 from firth.recipe import Model, Recipe, apply_settings
 from firth.signal import Signal
@@ -97,14 +98,16 @@ class Loaded:
 
 def length(text: Text) -> int:
     """In characters; all files of another signal count alike."""
-    return len(text) if isinstance(text, str) else sum(map(len, text)) if isinstance(text, list | tuple) else 1
+    if isinstance(text, str):
+        return len(text)
+    return sum(map(length, text)) if isinstance(text, list | tuple) else 1
 
 
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Loaded:
     """A run folder, or a model folder of firth or of transformers, ready to predict.
 
-    settings: dotted keys of the signal, such as text.context=256. Raises InputError for a folder without a model, and
-    for a model without a head that predicts.
+    settings: dotted keys of the signal, such as text.context=256, and of the method, such as transcribe.beam=16.
+    Raises InputError for a folder without a model, and for a model without a head that predicts.
     """
     refuse_unfinished(folder)
     opened = open_folder(folder)
@@ -112,7 +115,7 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     recipe = Recipe(device=device, signal=opened.signal, model=Model(source=str(folder)))
     recipe = apply_settings(recipe, settings)
     signal, module = open_signal(recipe), find.find(kind, name)
-    objective = compose(opened, name, module, signal)
+    objective = compose(opened, name, module, signal, recipe.tables.get(name.replace("-", "_"), {}))
     fill(objective, opened, folder)
     objective.eval().to(build.device_of(recipe))
     return Loaded(name, objective, signal, opened.classes, module.predict, getattr(module, "stream", None))
@@ -129,12 +132,15 @@ def head_of(opened: Opened, folder) -> tuple[str, str]:
     )
 
 
-def compose(opened: Opened, name: str, module, signal: Signal) -> Composed:
-    """The encoder of the folder with the one part; its Config from what the folder says of it."""
+def compose(opened: Opened, name: str, module, signal: Signal, table: Mapping[str, Any]) -> Composed:
+    """The encoder of the folder with the one part; its Config from what the folder says of it, and then the table."""
     backbone = backbone_of(opened.shape, signal.embed(opened.shape))
     known = {key: value for key, value in opened.facts.items() if key in module.Config.model_fields}
-    config = module.Config(**known).fill(signal.facts._replace(classes=tuple(opened.classes)))
-    return Composed(backbone, {name: find.main_class(module, Objective)(config, backbone)})
+    config = module.Config(**known | dict(table)).fill(signal.facts._replace(classes=tuple(opened.classes)))
+    part = find.main_class(module, Objective)(config, backbone)
+    weights = opened.state.get(f"parts.{name}.layer_sum.weights")
+    part.layer_sum = None if weights is None else LayerSum(len(weights))
+    return Composed(backbone, {name: part})
 
 
 def fill(objective: Composed, opened: Opened, folder) -> None:
@@ -185,10 +191,18 @@ def predict(
     return loaded.stream(texts, **how) if pieces and writes else loaded.predict(texts, top, **how)
 
 
-def inputs_of(signal: Signal, given: str, *how, **more) -> Iterable[Any]:
+def inputs_of(
+    signal: Signal,
+    given: str,
+    column: str | None = None,
+    reads: Callable[[Record], Any] | None = None,
+    empty: bool = False,
+) -> Iterable[Any]:
     """What one input stands for: texts, or the files of another signal. Raises InputError at once for what is none."""
     store = build.store_of(type(signal))
-    return store.inputs(given, signal) if hasattr(store, "inputs") else source_of(given, *how, **more)
+    if hasattr(store, "inputs"):
+        return store.inputs(given, signal, reads)
+    return source_of(given, column, reads, empty)
 
 
 def source_of(

@@ -25,6 +25,17 @@ class Row(NamedTuple):
     fields: Mapping[str, Any]
 
 
+class Options(NamedTuple):
+    """What a person may say about the two files."""
+
+    label: str | None  # column of the gold answers
+    predicted: str | None  # column of the predictions
+    classes: tuple[str, ...]  # that may be predicted though the gold file has none of them
+    numbers: bool | None  # pairs: the labels are numbers, not classes; None: by content
+    separator: str | None = None  # between several labels in a cell; None: by content
+    tables: Mapping[str, Any] = {}  # settings of tasks
+
+
 class Given(NamedTuple):
     """The rows of what a person gave, and its name."""
 

@@ -3,19 +3,20 @@
 classify, pairs: accuracy, macro-F1, Matthews (scikit-learn's); several labels: micro- and macro-F1, exact match;
 numbers: Pearson and Spearman (scipy's). tag: accuracy over words, and span F1 (seqeval's default) where the tags are
 BIO. span: exact match and F1 (SQuAD's evaluation scripts). prompt: exact match of what was written, and the share that
-is a label at all.
+is a label at all. transcribe, verify: `scoring_sound.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from firth.errors import InputError, count, did_you_mean
 from firth.evaluate.prediction_files import (
     Given,
+    Options,
     Row,
     align,
     by_id,
@@ -27,6 +28,7 @@ from firth.evaluate.prediction_files import (
     open_rows,
     refuse_unknown,
 )
+from firth.evaluate.scoring_sound import score_transcripts, score_trials
 from firth.functional import answers, metrics, spans
 from firth.functional.cells import ONE, SEPARATORS, label_of, labels_in, separator_of
 from firth.recipe import Recipe, apply_settings
@@ -38,16 +40,6 @@ PREDICTED = ("prediction", "predicted", "predictions", "label", "labels", "numbe
 ANSWER = ("answer", "prediction", "prediction_text", "text", "label")
 UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
         "SYM", "VERB", "X")  # fmt: skip
-
-
-class Options(NamedTuple):
-    """What a person may say about the two files."""
-
-    label: str | None  # column of the gold answers
-    predicted: str | None  # column of the predictions
-    classes: tuple[str, ...]  # that may be predicted though the gold file has none of them
-    numbers: bool | None  # pairs: the labels are numbers, not classes; None: by content
-    separator: str | None = None  # between several labels in a cell; None: by content
 
 
 def score(
@@ -70,15 +62,20 @@ def score(
     if task not in TASKS:
         hint = f"{did_you_mean(task, TASKS)}There is: {', '.join(TASKS)}."
         raise InputError(f"--task {task}", "has no score", hint)
-    options = Options(label, predicted, tuple(classes), numbers, separator_in(settings))
+    tables = tables_in(task, settings)
+    options = Options(label, predicted, tuple(classes), numbers, separator_in(tables), tables)
     figures = TASKS[task](gold, predictions, options)
     return {"task": task, "gold": str(gold), "predictions": str(predictions)} | figures
 
 
-def separator_in(settings: Iterable[str] | Mapping[str, Any]) -> str | None:
-    """classify.separator, where it is set. Raises InputError for keys that there are not."""
-    recipe = apply_settings(Recipe(verb="adapt", objective=("classify",)), settings)
-    found = recipe.tables.get("classify", {}).get("separator", "auto")
+def tables_in(task: str, settings: Iterable[str] | Mapping[str, Any]) -> dict[str, Any]:
+    """The tables of methods that are set. Raises InputError for keys that there are not."""
+    return apply_settings(Recipe(verb="adapt", objective=(task,)), settings).tables
+
+
+def separator_in(tables: Mapping[str, Any]) -> str | None:
+    """classify.separator, where it is set."""
+    found = tables.get("classify", {}).get("separator", "auto")
     return None if found == "auto" else found
 
 
@@ -301,4 +298,6 @@ TASKS: dict[str, Callable[[str | Path, str | Path, Options], dict[str, Any]]] = 
     "prompt": score_written,
     "tag": score_tags,
     "span": score_answers,
+    "transcribe": score_transcripts,
+    "verify": score_trials,
 }

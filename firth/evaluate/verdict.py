@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from firth.evaluate.statistics import FEWEST_SEEDS, Interval
 
 
-def verdict(difference: Interval, labels: int, rival: str = "random initialisation") -> str:
-    """The headline. difference: accuracy of the pre-trained arm less the rival's, as shares (0.071 = 7.1 points).
+def verdict(difference: Interval, labels: int | str, rival: str = "random initialisation") -> str:
+    """The headline. labels: how many, or that in words. difference: accuracy of the pre-trained arm less the rival's,
+    as shares (0.071 = 7.1 points).
 
     'Pre-training pays here: +7.1 points over random initialisation at 200 labels (95 % interval +4.0 to +10.2, 3
     seeds).'
     """
-    measured = f"{points(difference.mean)} over {rival} at {labels:,} labels"
+    measured = f"{points(difference.mean)} over {rival} at {amount(labels)}"
     if difference.seeds < FEWEST_SEEDS:
         return f"No verdict: {_seeds(difference)} too few, {FEWEST_SEEDS} are needed; measured {measured}."
     if difference.above_zero:
@@ -19,6 +20,11 @@ def verdict(difference: Interval, labels: int, rival: str = "random initialisati
     if difference.below_zero:
         return f"Pre-training does not pay here: {measured} ({interval(difference)})."
     return f"Not shown that pre-training pays here: {measured} ({interval(difference)})."
+
+
+def amount(labels: int | str) -> str:
+    """200 labels; words as they are."""
+    return labels if isinstance(labels, str) else f"{labels:,} labels"
 
 
 def but(differences: Mapping[str, Interval]) -> list[str]:
@@ -37,9 +43,9 @@ def but(differences: Mapping[str, Interval]) -> list[str]:
             f"{points(turned.mean)} ({interval(turned)})."]  # fmt: skip
 
 
-def against(difference: Interval, labels: int, arm: str, rival: str) -> str:
+def against(difference: Interval, labels: int | str, arm: str, rival: str) -> str:
     """Any arm against any other, in the same words: '… : +6.0 points, better (95 % interval …)'."""
-    start = f"{arm} against {rival} at {labels:,} labels: {points(difference.mean)}"
+    start = f"{arm} against {rival} at {amount(labels)}: {points(difference.mean)}"
     if difference.seeds < FEWEST_SEEDS:
         return f"{start}, no verdict ({_seeds(difference)} too few)."
     return f"{start}, {finding(difference)} ({interval(difference)})."

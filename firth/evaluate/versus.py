@@ -20,6 +20,7 @@ CONTROLS = ("shuffled-labels",)
 SHUFFLED = "A control: labels are dealt out anew, so that there is nothing to learn, and nothing may be shown."
 MOST = 12  # combinations that --vary may make: a search beyond that should be thought about
 ALL = "all"  # labels
+ENCODER = ("frozen", "reinitialise", "lora", "layer_sum")  # keys of the table `model` on how it is fine-tuned
 CHOICES = "Write --vary masked_tokens.mask_rate=0.15,0.3."
 
 
@@ -138,7 +139,7 @@ def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any
     recipe: Recipe = load_toml(config)
     own = {f"{table}.{key}": value for table in ("train", "optimizer", "model")
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
-           if value is not None and (table != "model" or key in ("frozen", "reinitialise", "lora"))}  # fmt: skip
+           if value is not None and (table != "model" or key in ENCODER)}  # fmt: skip
     if isinstance(settings, Mapping):
         return own | dict(settings)
     return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *settings]

@@ -158,6 +158,10 @@ def _add_product(total: Tensor, one: Tensor, other: Tensor) -> None:
 def distance_sum(guess: Tensor, target: Tensor, padding: Tensor | None = None) -> Tensor:
     """(…, C) twice, (…) bool -> scalar: the sum over items that are no padding of the mean |guess - target| of their C
     numbers, at least in fp32."""
-    exact = torch.promote_types(guess.dtype, torch.float32)
-    error = (guess.to(exact) - target.to(exact)).abs().mean(-1)  # (…)
+    error = (exact(guess, target) - exact(target, guess)).abs().mean(-1)  # (…)
     return (error if padding is None else error.masked_fill(padding, 0)).sum()
+
+
+def exact(values: Tensor, beside: Tensor) -> Tensor:
+    """`values` in the wider precision of both, at least in fp32."""
+    return values.to(torch.promote_types(torch.promote_types(values.dtype, beside.dtype), torch.float32))

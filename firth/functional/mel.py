@@ -1,9 +1,7 @@
 """Log-mel frames and cepstra as Kaldi computes them (Povey et al. 2011; feature-fbank.cc, feature-mfcc.cc), batched.
 
 Frames lie wholly inside a clip (`snip_edges`), without dither; samples count as 16-bit numbers, as in Kaldi. Of each
-frame the mean is taken out, it is pre-emphasised, and weighted by Povey's window. All three are linear and the window
-begins with 0; so the spectrum is that of the pre-emphasised clip (torch.stft) less what the frame's mean leaves of
-itself: one transform for all frames, and no frame is ever written down.
+frame the mean is taken out, it is pre-emphasised, weighted by Povey's window, and transformed with zeros after it.
 """
 
 from functools import lru_cache
@@ -64,31 +62,21 @@ def mfcc(wave: Tensor, lengths: Tensor | None = None, grid: Grid = CEPSTRAL, kep
 
 def power(wave: Tensor, lengths: Tensor | None, grid: Grid) -> Tensor:
     """(B, N) -> (B, T, K): the power of each frame at the frequencies below half the rate."""
-    frames = frame_count(wave.shape[1], grid)
-    held = (frames - 1) * grid.hop + grid.size  # samples that all transforms together read
-    x = pad(SCALE * centred(wave, lengths), (0, held - wave.shape[1]))
-    means = x.unfold(1, grid.window, grid.hop)[:, :frames].mean(-1)  # (B, T)
-    window, offset = (table.to(wave.device) for table in tables(grid))
-    emphasised = x - EMPHASIS * pad(x, (1, 0))[:, :-1]
-    spectrum = torch.stft(emphasised, grid.size, grid.hop, window=window, center=False, return_complex=True)
-    spectrum = spectrum[:, : grid.size // 2] - (1 - EMPHASIS) * offset[None, :, None] * means[:, None]  # (B, K, T)
-    return torch.view_as_real(spectrum).square().sum(-1).mT
-
-
-def centred(wave: Tensor, lengths: Tensor | None) -> Tensor:
-    """The clips less their means, padding left 0: the means of frames are then small, and cost no digits."""
-    here = real(wave, lengths)
-    mean = (wave.double() * here).sum(1) / here.sum(1).clamp(min=1)  # in fp64, so that the order hardly matters
-    return (wave - mean.to(wave.dtype)[:, None]) * here
+    count = frame_count(wave.shape[1], grid)
+    own = wave if lengths is None else wave.masked_fill(~real(wave, lengths), 0)  # of clips shorter than a frame
+    x = SCALE * pad(own, (0, (count - 1) * grid.hop + grid.window - wave.shape[1]))
+    frames = x.unfold(1, grid.window, grid.hop)  # (B, T, window)
+    frames = frames - frames.mean(-1, keepdim=True)
+    emphasised = frames[..., 1:] - EMPHASIS * frames[..., :-1]  # the first sample of a frame has no weight
+    spectrum = torch.fft.rfft(emphasised * window_of(grid).to(wave.device)[1:], grid.size)[..., : grid.size // 2]
+    return spectrum.real.square() + spectrum.imag.square()
 
 
 @lru_cache(maxsize=16)
-def tables(grid: Grid) -> tuple[Tensor, Tensor]:
-    """Povey's window, filled up with zeros (size,), and its spectrum below half the rate (K,) complex."""
+def window_of(grid: Grid) -> Tensor:
+    """(window,) Povey's window: Hann's to the power 0.85, which begins and ends with 0."""
     places = torch.arange(grid.window, dtype=torch.float64)
-    window = (0.5 - 0.5 * torch.cos(2 * pi * places / (grid.window - 1))) ** 0.85
-    window = pad(window, (0, grid.size - grid.window))
-    return window.float(), torch.fft.rfft(window)[: grid.size // 2].to(torch.complex64)
+    return ((0.5 - 0.5 * torch.cos(2 * pi * places / (grid.window - 1))) ** 0.85).float()
 
 
 @lru_cache(maxsize=16)

@@ -75,7 +75,7 @@ def save_folder(
     folder, facts = Path(folder), dict(facts or {})
     folder.mkdir(parents=True, exist_ok=True)
     form, parts = TYPES[shape.name], parts_in(state, shape)
-    task = next((name for name in sorted(parts) if name in form.TASKS), None)
+    task = None if sums_layers(state) else next((name for name in sorted(parts) if name in form.TASKS), None)
     theirs, rest = to_theirs(state, shape, task)
     facts |= found_in(state, shape)
     if task == "span":
@@ -95,6 +95,11 @@ def parts_in(state: Mapping[str, Tensor], shape: AnyShape) -> set[str]:
     """The parts of a state_dict; that of next tokens has no tensor where its output map is the embedding."""
     parts = {name.split(".")[1] for name in state if name.startswith("parts.")}
     return parts | ({"next-token"} if shape.causal and shape.tied and shape.vocabulary else set())
+
+
+def sums_layers(state: Mapping[str, Tensor]) -> bool:
+    """Whether a head reads all layers: no class of transformers for these shapes does, so that it is kept apart."""
+    return any(name.endswith(".layer_sum.weights") for name in state)
 
 
 def found_in(state: Mapping[str, Tensor], shape: AnyShape) -> dict[str, Any]:

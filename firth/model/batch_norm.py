@@ -4,6 +4,9 @@ torch's synchronised form takes no tensors on a CPU. This one sums by `distribut
 values and the gradients of one, and takes parameters in bf16 beside running statistics in fp32.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -58,3 +61,19 @@ class BatchNorm(nn.Module):
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
         self.running_variance.lerp_(variance.to(self.running_variance.dtype), self.momentum)
+
+
+@contextmanager
+def statistics_of_the_batch(module: nn.Module) -> Iterator[None]:
+    """Batch norms in the module take mean and variance of the batch, as in training, and remember nothing of it."""
+    norms = [part for part in module.modules() if isinstance(part, BatchNorm)]
+    kept = [(norm.training, norm.running_mean.clone(), norm.running_variance.clone()) for norm in norms]
+    for norm in norms:
+        norm.training = True
+    try:
+        yield
+    finally:
+        for norm, (training, mean, variance) in zip(norms, kept, strict=True):
+            norm.training = training
+            norm.running_mean.copy_(mean)
+            norm.running_variance.copy_(variance)

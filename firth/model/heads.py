@@ -55,7 +55,7 @@ BARE = ("vit", "resnet")  # shapes whose classifier stands on the pooled vector 
 
 def pool_head(shape: AnyShape) -> nn.Module:
     """(B, D), the first step or a mean -> (B, D): one vector per sample, ready for a classifier."""
-    return nn.Identity() if shape.name in BARE else PoolHead(shape)
+    return PoolHead(shape) if isinstance(shape, Shape) and shape.name not in BARE else nn.Identity()
 
 
 class PoolHead(nn.Module):

@@ -18,6 +18,9 @@ HALF = 0.5  # mean and standard deviation where none are known: [0, 1] becomes [
 class Normalise(nn.Module):
     """uint8, or float in [0, 1] → mean 0 and variance 1 by channel, in the memory order that convolutions like."""
 
+    mean: Tensor  # (1, C, 1, 1)
+    std: Tensor
+
     def __init__(self, channels: int, mean: Sequence[float] = (), std: Sequence[float] = ()):
         super().__init__()
         self.register_buffer("mean", _column(mean, channels), persistent=False)

@@ -4,6 +4,7 @@ wav2vec 2.0, arXiv 2006.11477, section 2, and HuBERT, arXiv 2106.07447, section 
 """
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +38,7 @@ class Convolutions(nn.Module):
 
     def begin(self, drawn: Drawn) -> None:
         """He et al. 2015, arXiv 1502.01852, equation 10."""
-        for number, layer in enumerate(self.layers):
+        for number, layer in enumerate(cast(list[nn.Conv1d], list(self.layers))):
             size = layer.weight.shape
             layer.weight.copy_(drawn(f"layers.{number}.weight", size, (2 / (size[1] * size[2])) ** 0.5))
 
@@ -45,12 +46,12 @@ class Convolutions(nn.Module):
         """(B, N), lengths (B,) in samples where rows are padded -> (B, T, C)"""
         short = self.sound.field - wave.shape[1]
         x = (F.pad(wave, (0, short)) if short > 0 else wave)[:, None]  # (B, 1, N)
-        for number, layer in enumerate(self.layers):
+        norms = cast(list[nn.LayerNorm], list(self.norms))
+        chain = zip(self.layers, self.sound.kernels, self.sound.strides, strict=True)
+        for number, (layer, kernel, stride) in enumerate(chain):
             x = layer(x)  # (B, C, T)
-            if lengths is not None:
-                lengths = steps_of(lengths, layer.kernel_size[0], layer.stride[0])
-            if number < len(self.norms):
-                x = self.normed(x, self.norms[number], lengths)
+            lengths = None if lengths is None else steps_of(lengths, kernel, stride)
+            x = self.normed(x, norms[number], lengths) if number < len(norms) else x
             x = activate(x, self.sound.activation)
         return x.transpose(1, 2)
 

@@ -13,7 +13,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from firth.functional.losses import distance_sum
+from firth.functional.losses import distance_sum, exact
 from firth.functional.picture import spectrograms
 from firth.functional.random import Draw
 from firth.model.sound import apart, joined
@@ -58,7 +58,8 @@ class MaskedFrames(Objective):
 
     def loss(self, features: Features, batch: Batch) -> Loss:
         hidden = batch["hidden"].flatten().nonzero()[:, 0]  # (N,)
-        target = joined(batch["frames"], self.join).flatten(0, 1).index_select(0, hidden)  # (N, C)
+        frames = exact(joined(batch["frames"], self.join), features.values)
+        target = frames.flatten(0, 1).index_select(0, hidden)  # (N, C)
         guess = self.head(features.values.flatten(0, 1).index_select(0, hidden))
         count = batch.counts["masked_frames"]
         level = distance_sum(torch.zeros_like(target), target)  # what it costs to say the mean

@@ -9,7 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 from torch import nn
 
-from firth.functional.losses import distance_sum
+from firth.functional.losses import distance_sum, exact
 from firth.functional.random import Draw
 from firth.model.sound import joined
 from firth.objective import Loss, Objective, Term
@@ -48,7 +48,7 @@ class NextFrame(Objective):
         self.head = nn.Linear(backbone.shape.width, sound.join * sound.bands)
 
     def loss(self, features: Features, batch: Batch) -> Loss:
-        heard = joined(batch["frames"], self.join)  # (B, T, C)
+        heard = exact(joined(batch["frames"], self.join), features.values)  # (B, T, C)
         target, now = heard[:, self.config.ahead :], heard[:, : -self.config.ahead]
         padding = None if features.padding is None else features.padding[:, self.config.ahead :]
         count = batch.counts["next_frame"]

@@ -39,20 +39,27 @@ def tone(comparison: Comparison) -> str:
 
 def budget(comparison: Comparison, labels: int) -> dict[str, Any]:
     """Table and charts for one number of labels."""
-    about = f"{labels:,} labels, mean over {seeds_of(comparison)}."
+    about = f"{comparison.amount(labels)}, mean over {seeds_of(comparison)}."
     curves = [
-        curve(comparison, labels, "loss", f"Validation loss while adapting, {labels:,} labels", "nats per item", about),
+        curve(
+            comparison,
+            labels,
+            "loss",
+            f"Validation loss while adapting, {comparison.amount(labels)}",
+            "nats per item",
+            about,
+        ),
         curve(
             comparison,
             labels,
             "accuracy",
-            f"Validation accuracy while adapting, {labels:,} labels",
+            f"Validation accuracy while adapting, {comparison.amount(labels)}",
             "share right",
             about,
         ),
     ]
     charts = [chart for chart in curves if chart] + [accuracies(comparison, labels), differences(comparison, labels)]
-    title = f"With {labels:,} labels in all"
+    title = f"With {comparison.amount(labels, in_all=True)}"
     told = {"table": table(comparison, labels), "learning": learning(comparison, labels)}
     return {"title": title, "labels": labels, "charts": charts, **told}
 
@@ -110,7 +117,7 @@ def accuracies(comparison: Comparison, labels: int) -> dict[str, Any]:
             dots = [comparison.score(trial) for trial in trials]
             rows.append(Row(title, style, found.mean, found.low, found.high, dots))
     size, metric = f"{len(comparison.gold):,} test items", metric_of(comparison)
-    title = f"{capital(metric)} on {size}, {labels:,} labels"
+    title = f"{capital(metric)} on {size}, {comparison.amount(labels)}"
     return interval_chart(rows, title, f"{metric}, 95 % interval, a dot a seed")
 
 
@@ -126,7 +133,10 @@ def differences(comparison: Comparison, labels: int) -> dict[str, Any]:
             Row(f"over {comparison.titles[rival]}", styles.index(rival), found.mean, found.low, found.high, dots)
         )
     return interval_chart(
-        rows, f"{main}: points gained, {labels:,} labels", f"points of {metric_of(comparison)}, paired", zero=True
+        rows,
+        f"{main}: points gained, {comparison.amount(labels)}",
+        f"points of {metric_of(comparison)}, paired",
+        zero=True,
     )
 
 
@@ -141,7 +151,13 @@ def efficiency(comparison: Comparison) -> dict[str, Any] | None:
         means, lows, highs = ([getattr(one, key) for one in found] for key in ("mean", "low", "high"))
         lines.append(Line(title, style, budgets, means, low=lows, high=highs))
     unit = f"{metric}, 95 % interval"
-    return line_chart(lines, f"{capital(metric)} against labels", "labels in all", unit, percent=True)
+    return line_chart(
+        lines,
+        f"{capital(metric)} against labels",
+        "labels of each class" if comparison.by_class else "labels in all",
+        unit,
+        percent=True,
+    )
 
 
 def table(comparison: Comparison, labels: int) -> dict[str, Any]:
@@ -206,7 +222,7 @@ def confusions(comparison: Comparison) -> list[dict[str, Any]]:
         told.confusion(
             comparison.confusion(arm, labels).tolist(),
             comparison.confused,
-            f"{comparison.titles[arm]}, {labels:,} labels, all seeds",
+            f"{comparison.titles[arm]}, {comparison.amount(labels)}, all seeds",
         )
         for arm in arms
     ]

@@ -30,7 +30,7 @@ def content(folder: Path) -> dict[str, Any]:
         "eyebrow": f"{folder.name} · {run.status}",
         "tone": tone(run, facts),
         "verdict": verdict(facts),
-        "charts": [*charts(rows), *pictures.curves(rows)],
+        "charts": [*charts(rows), *pictures.curves(rows), *layers_read(facts)],
         "map": pictures.map_of(run.samples, list((facts.get("data") or {}).get("classes") or ())),
         "pictures": pictures.of(run.samples),
         "confusions": confusions(facts.get("result") or {}),
@@ -101,6 +101,15 @@ def chart(rows: list[dict[str, Any]], name: str, title: str, unit: str) -> dict[
     if len(held_out) > 1:
         lines.append(Line("held-out", 2, *zip(*held_out, strict=True)))
     return line_chart(lines, title, "step", unit, percent=_share(name)) if lines else None
+
+
+def layers_read(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    """What a task has learnt to read of each layer, where it reads them all."""
+    shares = (facts.get("result") or {}).get("layers") or []
+    if len(shares) < 2:
+        return []
+    line = Line("share", 0, list(range(len(shares))), shares)
+    return [line_chart([line], "What it reads of each layer", "layer, 0 the embedding", "share", percent=True)]
 
 
 def thinned(points: list[tuple[int, float]]) -> list[tuple[int, float]]:

@@ -21,7 +21,9 @@ from firth.train.folder import writing
 LIVE_SECONDS = 0.2  # between redrawings of the live line
 PLAIN_SECONDS = 5.0  # between progress lines when piped
 PLAIN_WIDTH = 100  # columns when piped
-NUMBERS = frozenset({"matthews", "pearson", "spearman", "mean_absolute_error"})  # figures that are no shares
+NUMBERS = frozenset(
+    {"matthews", "pearson", "spearman", "mean_absolute_error", "threshold"}
+)  # figures that are no shares
 
 
 class Terminal:
@@ -142,9 +144,7 @@ class Terminal:
         curves = [plot.Curve(escape(t), [p.step for p in ps], [getattr(p, name) for p in ps]) for t, ps in drawn]
         if not curves:
             return
-        title = (
-            f"validation {name}{' (nats)' if name == 'loss' else ''} against steps, {labels:,} labels, mean of seeds"
-        )
+        title = f"validation {name}{' (nats)' if name == 'loss' else ''} against steps, {comparison.amount(labels)}, mean of seeds"
         width = max(20, min(64, self._width - 14))
         for text in plot.lines(curves, title, "steps", width, coloured=True):
             self.console.print(text, soft_wrap=True)
@@ -218,7 +218,8 @@ def comparison_table(comparison, labels: int, width: int = PLAIN_WIDTH) -> Table
     ]
     rows = [comparison_row(comparison, arm, labels) for arm in comparison.titles if comparison.of(arm, labels)]
     seeds = len(comparison.seeds)
-    title = f"{labels:,} labels in all, {seeds} seed{'s' * (seeds != 1)}, {len(comparison.gold):,} test items"
+    amount = comparison.amount(labels, in_all=True)
+    title = f"{amount}, {seeds} seed{'s' * (seeds != 1)}, {len(comparison.gold):,} test items"
     return table(title, columns, rows, width)
 
 
@@ -274,6 +275,11 @@ def prediction_line(one: Any) -> str:
     if "answer" in value:
         share = f"[bold]{escape(value['answer'] or 'no answer')}[/] {100 * value['probability']:5.1f} %"
         return f"{share}  {escape(value['text'])}"
+    if "transcript" in value:
+        return f"[bold]{escape(value['transcript'])}[/]  {escape(value['text'])}"
+    if "score" in value and "same" in value:
+        said = {True: "same", False: "different"}.get(value["same"], "")
+        return f"[bold]{value['score']:6.3f}[/] {said:<9}  {escape(value['text'])}"
     if "labels" in value:
         return f"[bold]{escape(', '.join(value['labels']) or 'none'):<12}[/]  {escape(str(value['text']))}"
     if "number" in value:

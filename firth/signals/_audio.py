@@ -87,12 +87,12 @@ def opened(source: Source) -> Iterator[Any]:
 def _stream(source: Source) -> Iterator[IO[bytes]]:
     """Closed afterwards where it was opened here."""
     if isinstance(source, str | Path):
-        with open(source, "rb") as stream:
-            yield stream
-    else:
-        stream = io.BytesIO(source) if isinstance(source, bytes) else source
-        stream.seek(0)
-        yield stream
+        with open(source, "rb") as opened_here:
+            yield opened_here
+        return
+    stream = io.BytesIO(source) if isinstance(source, bytes) else source
+    stream.seek(0)
+    yield stream
 
 
 def _refuse(sound) -> None:

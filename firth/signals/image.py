@@ -12,7 +12,20 @@ from pydantic import Field
 from torch import nn
 
 from firth.errors import InputError
-from firth.signal import Batch, Encoded, Facts, Look, Media, Sample, SignalConfig, Unit, Unreadable, stack_targets
+from firth.signal import (
+    Batch,
+    Encoded,
+    Examiner,
+    Facts,
+    Look,
+    Media,
+    Sample,
+    SignalConfig,
+    Unit,
+    Unreadable,
+    stack_targets,
+)
+from firth.signals._albums import Albums, shown
 
 SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224)  # of which the training size is chosen
 MOST = 64  # chosen at most: two cores see hundreds of such pictures in a second; larger ones are asked for
@@ -52,7 +65,7 @@ class Image(Media):
     shape: ClassVar[str] = "resnet"
     defaults: ClassVar[Mapping[str, Any]] = {"train.batch": 256, "optimizer.lr": 2e-3, "optimizer.embedding_lr": 1.0}
     ladder: ClassVar[tuple[tuple[float, str], ...]] = ((120, "tiny"), (3600, "mini"), (12 * 3600, "small"))
-    unit: ClassVar[Unit] = Unit("image", "images")
+    unit: ClassVar[Unit] = Unit("image", "images", given="PICTURE.jpg", labelled="LABELLED/")
     config: ImageConfig
 
     def __init__(self, config: ImageConfig):
@@ -103,6 +116,10 @@ class Image(Media):
     def sizes(self) -> dict[str, Any]:
         return {"image": self.side, "channels": self.config.channels}
 
+    @classmethod
+    def examiner(cls, config: ImageConfig) -> Examiner:
+        return Albums()
+
     def told(self, looks: list[Look], values: int) -> list[str]:
         """8 × 8 PNG; or 64 × 64 of JPEG from 120 × 90 to 4,000 × 3,000"""
         forms = Counter(look.form for look in looks).most_common(3)
@@ -114,8 +131,8 @@ class Image(Media):
         if sizes in ([], [(self.side, self.side)]):
             return [f"{here} {named}".strip()]
         if len(sizes) == 1:
-            return [f"{here} of {named}, {_shown(sizes[0])}"]
-        return [f"{here} of {named}, {_shown(sizes[0])} to {_shown(sizes[-1])}"]
+            return [f"{here} of {named}, {shown(sizes[0])}"]
+        return [f"{here} of {named}, {shown(sizes[0])} to {shown(sizes[-1])}"]
 
     def decode(self, data: bytes) -> np.ndarray:
         """uint8 (C, S, S)"""
@@ -209,7 +226,3 @@ def size_for(looks: list[Look]) -> int:
         return shorter[0]
     median = float(np.median(shorter))
     return max([side for side in SIDES if side <= min(median, MOST)], default=SIDES[0])
-
-
-def _shown(size: tuple[int, ...]) -> str:
-    return f"{size[0]:,} × {size[1]:,}"

@@ -82,7 +82,7 @@ class Speech(Media):
     streams: ClassVar[bool] = True
     objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
     shape: ClassVar[str] = "frames"
-    unit: ClassVar[Unit] = Unit("clip", "audio-seconds")
+    unit: ClassVar[Unit] = Unit("clip", "audio-seconds", given="SOUND.wav", labelled="LABELLED/")
     config: SpeechConfig
 
     def __init__(self, config: SpeechConfig):

@@ -7,14 +7,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.signal import Signal
 from firth.train.budget import Clock
 from firth.train.describe import count, duration, percent
 from firth.train.folder import RunFolder, write_atomically
 from firth.train.log import Recorded, Show
 
 NAMES = {"macro_f1": "macro F1", "micro_f1": "micro F1", "matthews": "Matthews", "f1": "F1", "span_f1": "span F1",
-         "calibration_error_before": "before calibration"}  # of figures, for people  # fmt: skip
-SHARES = ("accuracy", "decision_accuracy", "f1", "exact_match", "span_f1")  # figures shown as per cent
+         "calibration_error_before": "before calibration", "wer": "WER", "cer": "CER", "per": "PER", "eer": "EER",
+         }  # of figures, for people  # fmt: skip
+SHARES = ("accuracy", "decision_accuracy", "f1", "exact_match", "span_f1", "word_accuracy", "phone_accuracy", "wer",
+          "cer", "per", "eer", "balanced_accuracy")  # figures shown as per cent  # fmt: skip
+BARS = "▁▂▃▄▅▆▇█"
 WRONG = 50  # wrongly predicted samples that are kept for looking at
 
 
@@ -33,6 +37,7 @@ class Adapted:
     steps: int = 0  # done; early stopping may have come before the plan's end
     best_step: int = 0
     settled: dict[str, Any] = field(default_factory=dict)  # what validation chose: temperature, threshold
+    layers: list[float] = field(default_factory=list)  # share of each layer, the embedding first, where all are read
     seconds: float = 0.0
     plan: dict[str, Any] = field(default_factory=dict)
     status: str = "finished"  # or "planned" (dry run)
@@ -101,12 +106,18 @@ def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapte
     best = dict(work.curve).get(work.best, {})
     done = max([job.resumed, *(step for step, _ in work.curve)])
     result = Adapted(folder.path, work.task, work.recipe.model.start, scored, outcome.figures, best, work.curve,
-                     counts(work), done, work.best, work.settled, clock.spent, planned(work))  # fmt: skip
+                     counts(work), done, work.best, work.settled, shares(work), clock.spent, planned(work))  # fmt: skip
     kept = result.as_dict() | {"folder": folder.path.name}
     folder.update(status="finished", error=None, result=kept, seconds=clock.parts)
     write_atomically(folder.card, card(work, folder, result))
-    show_result(folder, result, show)
+    show_result(folder, result, show, work.signal.unit.given)
     return result
+
+
+def shares(work) -> list[float]:
+    """What the task has learnt to read of each layer, where it reads all of them."""
+    sums = [part.layer_sum for part in work.objective.objectives if part.layer_sum is not None]
+    return [float(share) for one in sums for share in one.shares.detach().cpu()]
 
 
 def save_model(work, place: Path, job) -> None:
@@ -133,6 +144,11 @@ def described_hold(model) -> str:
     return f", low-rank adapters of rank {model.lora}" if model.lora else ""
 
 
+def described_layers(shares: list[float]) -> str:
+    """For the card."""
+    return f"Layers read: {describe_layers(shares)}.\n" if shares else ""
+
+
 def apart(work, place: Path, state: dict[str, Any]) -> dict[str, Any]:
     """The weights with the adapters merged in; the adapters alone lie in `place` where their base is a model folder."""
     from firth.interop import peft
@@ -152,14 +168,19 @@ def write_wrong(folder: RunFolder, wrong: list[dict[str, Any]]) -> None:
     write_atomically(folder.samples / "wrong.jsonl", lines)
 
 
-def show_result(folder: RunFolder, result: Adapted, show: Show) -> None:
+def show_result(folder: RunFolder, result: Adapted, show: Show, given: str = Signal.unit.given) -> None:
     if result.settled:
         show.line("Settled", describe_settled(result))
+    if result.layers:
+        show.line("Layers", describe_layers(result.layers))
     show.line("Result", describe_result(result))
     for line in confusion(result.score):
         show.line("", line)
-    show.line("Saved", f"{folder.model} (opens with transformers) · {folder.card}")
-    show.line("Next", f'firth predict {folder} "…"')
+    from firth.interop.folder import opens_elsewhere  # torch comes with it
+
+    opens = "opens with transformers" if opens_elsewhere(folder.model) else "opens with firth"
+    show.line("Saved", f"{folder.model} ({opens}) · {folder.card}")
+    show.line("Next", f"firth predict {folder} {given}")
     show.result(result)
 
 
@@ -182,6 +203,15 @@ def describe_result(result: Adapted) -> str:
     items = f" ({result.score['items']:,} items)" if "items" in result.score else ""
     taken = f"step {result.best_step:,} of {result.steps:,} kept"
     return " · ".join([f"{result.scored} " + " · ".join(values) + items, taken, duration(result.seconds)])
+
+
+def describe_layers(shares: list[float]) -> str:
+    """0 ▂ 10 % · 1 ▇ 70 % · 2 ▃ 20 % (0: the embedding)"""
+    most = max(shares)
+    bars = (
+        f"{layer} {BARS[int((len(BARS) - 1) * share / most)]} {100 * share:.0f} %" for layer, share in enumerate(shares)
+    )
+    return " · ".join(bars) + " (0: the embedding)"
 
 
 def describe_settled(result: Adapted) -> str:
@@ -208,7 +238,7 @@ def confusion(score: dict[str, Any]) -> list[str]:
 CARD = """\
 ---
 tags: [firth, {task}]
-library_name: transformers
+library_name: {library}
 ---
 
 # {title}
@@ -219,13 +249,13 @@ library_name: transformers
 |---|---|
 {rows}
 
-{confusion}
+{layers}{confusion}
 
 ## Use
 
-    firth predict {path} "…"
+    firth predict {path} {given}
 
-`model/` is a Hugging Face folder: `transformers.{loader}.from_pretrained("{path}/model")`.
+{folder}
 
 ## Repeat
 
@@ -245,8 +275,11 @@ def loader(folder: RunFolder) -> str:
 
 def card(work, folder: RunFolder, result: Adapted) -> str:
     """README.md: the model card."""
+    from firth.interop.folder import opens_elsewhere
     from firth.train import build
+    from firth.train.card import ALONE, ELSEWHERE
 
+    elsewhere = opens_elsewhere(folder.model)
     rows = [f"| {key.replace('_', ' ')} | {figure(key, value)} |" for key, value in result.score.items()
             if isinstance(value, float)]  # fmt: skip
     matrix = "\n".join(f"    {line}" for line in confusion(result.score))
@@ -259,9 +292,12 @@ def card(work, folder: RunFolder, result: Adapted) -> str:
         labels=count(sum(n for part, n in result.labels.items() if part != "test")),
         parts=", ".join(f"{number:,} {part}" for part, number in result.labels.items()),
         classes=f"Classes: {', '.join(work.labelled.classes)}.\n" if work.labelled.classes else "",
-        loader=loader(folder),
+        given=work.signal.unit.given,
+        folder=(ELSEWHERE if elsewhere else ALONE).format(opens=loader(folder), path=folder.path.name),
+        library="transformers" if elsewhere else "firth",
         scored=result.scored,
         rows="\n".join(rows),
+        layers=described_layers(result.layers),
         confusion=matrix,
         seed=work.recipe.seed,
     )

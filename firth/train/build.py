@@ -22,6 +22,7 @@ from firth.functional.random import Draw
 from firth.interop.folder import model_folder, open_folder, open_shape
 from firth.model.backbones import backbone_of
 from firth.model.init import initialise
+from firth.model.layer_sum import LayerSum
 from firth.model.shape import AnyShape
 from firth.model.sizes import READS, TRANSFORMERS, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
@@ -181,6 +182,7 @@ def compose(recipe: Recipe, signal: Signal, shape: AnyShape | None = None) -> Co
     for name, config in configs_of(recipe).items():
         module = find.find(KIND[recipe.verb], name)
         parts[name] = find.main_class(module, Objective)(config, backbone)
+        parts[name].layer_sum = LayerSum(shape.layers + 1) if recipe.model.layer_sum else None
     refuse_sight(shape, parts)
     objective = Composed(backbone, parts)
     initialise(objective, shape, recipe.seed)

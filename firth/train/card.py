@@ -3,6 +3,7 @@
 import math
 from typing import Any
 
+from firth import find
 from firth.recipe import Recipe, config_of
 from firth.signal import Signal, Unit
 from firth.train.describe import count, duration, name, percent, size
@@ -93,7 +94,9 @@ def configs(recipe: Recipe) -> list[Any]:
 
 def uses(recipe: Recipe) -> list[str]:
     """What a run of these objectives is good for, as commands with {} for its folder; the next one first."""
-    return list(dict.fromkeys(use for config in configs(recipe) for use in config.uses))
+    labelled = find.main_class(find.find("signals", recipe.signal), Signal).unit.labelled
+    found = dict.fromkeys(use for config in configs(recipe) for use in config.uses)
+    return [use.replace(Signal.unit.labelled, labelled) for use in found]
 
 
 def figure(key: str, value: float) -> str:

@@ -85,7 +85,7 @@ def refuse_adapting_keys(recipe: Recipe) -> None:
     """Raises InputError for keys that mean something where a task is learnt only."""
     model = recipe.model
     numbers = {f"model.{key} = {getattr(model, key)}": getattr(model, key) for key in ("reinitialise", "lora")}
-    keys = {"model.frozen = true": model.frozen, **numbers}
+    keys = {"model.frozen = true": model.frozen, "model.layer_sum = true": model.layer_sum, **numbers}
     for key, given in keys.items():
         if given:
             raise InputError(key, "is a key of adapt: pre-training trains the whole encoder", "Leave it out.")

@@ -6,16 +6,19 @@ are read where the data has some, and nothing learns from them.
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from firth import distributed
 from firth.data.source import Source
 from firth.functional import collapse
 from firth.functional.neighbours import neighbour_accuracy
 from firth.functional.random import Draw
+from firth.model.batch_norm import statistics_of_the_batch
 from firth.objective import Composed, collate, quiet
 from firth.signal import TOGETHER, Batch, Sample, Signal, answered
 
@@ -26,8 +29,9 @@ Reading = Mapping[str, float]
 SEEN = 256  # held-out samples
 BANK = 2048  # training samples whose labels vote, where there are labels
 ROOM = 2**26  # bytes of samples that are held, about; of large ones fewer are taken
-LEFT = {"rank": 0.25, "spread": 0.25}  # share of what there was before the first step; below it, vectors collapse
-LEAST = {"rank": 1.0, "spread": 0.0}  # what no vectors have less of
+LARGE = 2**16  # bytes of a sample; up to here all held-out samples go through the model at once
+LEFT = 0.1  # share of what there was before the first step; below it, vectors collapse
+LEAST = {"rank": 1.0, "spread": 0.0, "deviation": 0.0}  # what falls in a collapse, and what no vectors have less of
 KINDS = {"": "vectors", "compared_": "vectors that the loss compares"}  # by prefix in a reading
 
 
@@ -51,9 +55,11 @@ class Watch:
 
     def __init__(self, objective: Composed, signal: Signal, source: Source, held_out: Source, seed: int, device: Any):
         self.objective, self.signal, self.seed, self.device = objective, signal, seed, device
-        self.active = any(part.vectors or part.collapses for part in objective.objectives)
+        watched = any(part.vectors or part.collapses for part in objective.objectives)
+        self.active = watched and distributed.world() == 1  # one rank alone must not ask the others for a sum
         self.history: list[tuple[int, Reading]] = []
         self.held_out = taken(held_out, SEEN, seed) if self.active else []
+        self.together = SEEN if self.held_out and size_of(self.held_out[0]) <= LARGE else TOGETHER
         known = taken(source, BANK, seed) if any(map(has_class, self.held_out)) else []
         self.bank = [sample for sample in known if has_class(sample)]
 
@@ -61,37 +67,36 @@ class Watch:
         """What there is to say of the vectors now; also into the history. {} where nothing is watched."""
         if not self.active or len(self.held_out) < 2:
             return {}
-        vectors, compared = encoded(self.objective, self.signal, self.held_out, self.device)
+        vectors, compared = encoded(self.objective, self.signal, self.held_out, self.device, self.together)
         reading = measures(vectors)
         if compared is not None:
             reading |= {f"compared_{name}": value for name, value in measures(compared).items()}
         if (alignment := self.aligned()) is not None:
             reading["alignment"] = alignment
         if self.bank:
-            reading["neighbour_accuracy"] = self.neighbours_right(vectors)
+            reading["neighbour_accuracy"] = self.neighbours_right()
         self.history.append((step, reading))
         return reading
 
     def aligned(self) -> float | None:
         """Alignment of two views of each held-out sample, always the same views; None where there are none."""
         pairs = []
-        for begin in range(0, len(self.held_out), TOGETHER):
-            some = self.held_out[begin : begin + TOGETHER]
+        for begin in range(0, len(self.held_out), self.together):
+            some = self.held_out[begin : begin + self.together]
             batch = collate(some, self.objective.configs, self.signal, Draw(self.seed)).to(self.device)
-            with quiet(self.objective), torch.no_grad():
+            with quiet(self.objective), statistics_of_the_batch(self.objective), torch.no_grad():
                 twins = (part.twins(batch) for part in self.objective.objectives)
                 pairs += [pair for pair in twins if pair is not None]
         if not pairs:
             return None
         return collapse.alignment(*(torch.cat(vectors).float().cpu() for vectors in zip(*pairs, strict=True)))
 
-    def neighbours_right(self, vectors: Tensor) -> float:
-        """Of the vectors (N, D) of held-out samples, the share whose class their neighbours in the bank name."""
-        known, _ = encoded(self.objective, self.signal, self.bank, self.device)
-        tested = [i for i, sample in enumerate(self.held_out) if has_class(sample)]
-        gold = torch.tensor([int(self.held_out[i].label) for i in tested])
-        labels = torch.tensor([int(sample.label) for sample in self.bank])
-        return neighbour_accuracy(known, labels, vectors[tested], gold)
+    def neighbours_right(self) -> float:
+        """The share of held-out samples whose class their neighbours in the bank name."""
+        parts = [self.bank, [sample for sample in self.held_out if has_class(sample)]]
+        vectors = [encoded(self.objective, self.signal, part, self.device)[0] for part in parts]
+        labels = [torch.tensor([int(sample.label) for sample in part]) for part in parts]
+        return neighbour_accuracy(vectors[0], labels[0], vectors[1], labels[1])
 
     @property
     def alarm(self) -> Alarm | None:
@@ -119,19 +124,28 @@ def has_class(sample: Sample) -> bool:
     return isinstance(sample.label, int | np.integer) and sample.label >= 0
 
 
+def size_of(sample: Sample) -> int:
+    """Bytes."""
+    return sum(part.nbytes for part in sample.parts)
+
+
 def taken(source: Source, most: int, seed: int) -> list[Sample]:
     """At most so many samples, evenly spread over the source."""
     if len(source) == 0:
         return []
-    size = sum(part.nbytes for part in source.get(np.zeros(1, np.int64), Draw(seed))[0].parts)
+    size = size_of(source.get(np.zeros(1, np.int64), Draw(seed))[0])
     most = min(most, len(source), max(2, ROOM // max(size, 1)))
     return source.get(np.linspace(0, len(source) - 1, most).astype(np.int64), Draw(seed))
 
 
 def encoded(
-    objective: Composed, signal: Signal, samples: Sequence[Sample], device: Any
+    objective: Composed, signal: Signal, samples: Sequence[Sample], device: Any, together: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """float32 (N, D) on the CPU: the pooled vector of each sample; and what the loss compares of it, or None."""
+    """float32 (N, D) on the CPU: the pooled vector of each sample; and what the loss compares of it, or None.
+
+    In evaluation mode; but with so many samples `together` batch norm takes the statistics of the batch, as the loss
+    sees them: at first the running ones are of nothing yet.
+    """
     compare = [part.compared for part in objective.objectives]
 
     def run(batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
@@ -140,25 +154,27 @@ def encoded(
         pooled = features.pooled.float().cpu()
         return list(zip(pooled, [None] * len(pooled) if second is None else second.float().cpu(), strict=True))
 
-    with quiet(objective), torch.no_grad():
-        rows = answered(run, signal, samples)
+    of_batch = statistics_of_the_batch(objective) if together else nullcontext()
+    with quiet(objective), of_batch, torch.no_grad():
+        rows = answered(run, signal, samples, together or TOGETHER)
     vectors, compared = zip(*rows, strict=True)
     return torch.stack(vectors), None if compared[0] is None else torch.stack(compared)
 
 
 def measures(vectors: Tensor) -> dict[str, float]:
-    """(N, D) -> rank, spread, uniformity."""
+    """(N, D) -> rank, spread, deviation, uniformity."""
     return {
         "rank": collapse.effective_rank(vectors),
         "spread": collapse.spread(vectors),
+        "deviation": float(vectors.std(0, correction=0).mean()),
         "uniformity": collapse.uniformity(vectors),
     }
 
 
 def fallen(before: Reading, now: Reading) -> list[str]:
     """The names of what fell to a small share of what it was."""
-    names = [prefix + name for prefix in KINDS for name in LEFT if prefix + name in now and prefix + name in before]
-    return [name for name in names if left(name, before, now) < LEFT[plain(name)]]
+    names = [prefix + name for prefix in KINDS for name in LEAST if prefix + name in now and prefix + name in before]
+    return [name for name in names if left(name, before, now) < LEFT]
 
 
 def left(name: str, before: Reading, now: Reading) -> float:

@@ -1,0 +1,164 @@
+"""A suite run: every task over every run, and the table that puts the comparisons side by side.
+
+Each task of each run is a comparison of its own (compare.py), with its folder, seeds, intervals and verdict.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from firth.evaluate import arms as ways
+from firth.evaluate.compare import compare
+from firth.evaluate.comparison import Comparison
+from firth.evaluate.statistics import FEWEST_SEEDS, Interval
+from firth.evaluate.suite import ALL, Suite, Task, open_suite, written
+from firth.train import adaptation
+from firth.train.folder import write_atomically
+from firth.train.log import Show, Silent
+
+ERRORS = {"phone_accuracy": "PER", "word_accuracy": "WER", "balanced_accuracy": "EER"}  # metrics shown as 1 - metric
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table: by column the metric with its interval; what was not measured is not there."""
+
+    title: str
+    cells: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Standings:
+    """What a suite found. columns: name → the metric that is shown."""
+
+    title: str
+    columns: dict[str, str]
+    rows: list[Row]
+    seeds: int
+    verdicts: dict[str, str] = field(default_factory=dict)  # run and task → its comparison's sentence
+
+    def as_dict(self) -> dict[str, Any]:
+        rows = [
+            {"title": row.title, "cells": {name: one._asdict() for name, one in row.cells.items()}} for row in self.rows
+        ]
+        return {"kind": "suite", "title": self.title, "columns": self.columns, "seeds": self.seeds, "rows": rows,
+                "verdicts": self.verdicts}  # fmt: skip
+
+    def printed(self) -> tuple[list[str], list[list[str]]]:
+        """Heads and rows of text."""
+        heads = ["", *(f"{name} {metric}" for name, metric in self.columns.items())]
+        return heads, [[row.title, *(shown(row.cells.get(name)) for name in self.columns)] for row in self.rows]
+
+    def markdown(self) -> str:
+        """The same as a table in Markdown, under its title."""
+        heads, rows = self.printed()
+        lines = [heads, ["---"] * len(heads), *rows]
+        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def shown(one: Interval | None) -> str:
+    """94.1 ± 1.2; with one seed no interval."""
+    if one is None:
+        return "–"
+    half = (one.high - one.low) / 2
+    return f"{100 * one.mean:.1f}" + (f" ± {100 * half:.1f}" if half == half else "")
+
+
+def run_suite(
+    runs: Sequence[str | Path],
+    suite: str,
+    seeds: int = FEWEST_SEEDS,
+    seed: int = 0,
+    out: str | Path | None = None,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    device: str | None = None,
+    jobs: int = 1,
+    dry_run: bool = False,
+    show: Show | None = None,
+) -> Standings:
+    """Every task of the suite over every run, beside random weights of its shape and, once, the baselines.
+
+    settings: dotted keys that win over the suite's. The same call goes on where it was ended. Raises InputError.
+    """
+    show, (plan, folder) = show or Silent(), open_suite(suite)
+    if dry_run:
+        return planned(plan, runs, seeds, show)
+    place = Path(out) if out else Path("runs") / f"{suite.partition(':')[0].replace('/', '-')}-suite"
+    found: dict[tuple[str, str], Comparison] = {}
+    for name, task in plan.tasks.items():
+        data = [written(part, folder, place / "data" / f"{name}-{side}.jsonl")
+                for side, part in (("train", task.train), ("test", task.test))]  # fmt: skip
+        for number, run in enumerate(runs):
+            title = ways.name_of(Path(run), {run for run, _ in found if (run, name) in found})
+            show.line("Task", f"{name} · {title}")
+            asked = own_settings(plan, task, data[1], settings)
+            found[title, name] = compare(
+                run, data[0], task.task, numbers(task), seeds, seed, arms_of(task, first=number == 0), asked,
+                device, show, out=place / name / title, title=title, jobs=jobs,
+            )  # fmt: skip
+    made = tabulated(plan, found, seeds)
+    tell(made, place, show)
+    write_atomically(place / "suite.json", json.dumps(made.as_dict(), indent=1, ensure_ascii=False) + "\n")
+    write_atomically(place / "suite.md", made.markdown())
+    return made
+
+
+def planned(plan: Suite, runs: Sequence[str | Path], seeds: int, show: Show) -> Standings:
+    """What would be done, and nothing else."""
+    for name, task in plan.tasks.items():
+        show.line("Plan", f"{name}: {task.task}, {', '.join(map(str, task.labels))} labels, {seeds} seeds, "
+                          f"{len(runs)} runs beside random weights and baselines")  # fmt: skip
+    show.note("Nothing was trained or written.")
+    return Standings(plan.title, {}, [], seeds)
+
+
+def tell(made: Standings, place: Path, show: Show) -> None:
+    """The table, on whatever shows tables; and where it lies."""
+    heads, rows = made.printed()
+    draw = getattr(show, "table", None)
+    if draw is not None:
+        draw(f"{made.title} · % · {made.seeds} seeds, 95 % intervals", heads, rows)
+    for name, verdict in made.verdicts.items():
+        show.line("Verdict", f"{name}: {verdict}")
+    show.line("Saved", f"{place / 'suite.md'} · {place / 'suite.json'}")
+
+
+def numbers(task: Task) -> list[int | None]:
+    return [None if one == ALL else int(one) for one in task.labels]
+
+
+def own_settings(plan: Suite, task: Task, test: Path, settings: Iterable[str] | Mapping[str, Any]) -> list[str]:
+    """key=value, the later ones winning."""
+    own = plan.settings | {"data.label": task.label, "data.test": [str(test)]} | task.settings
+    more = (
+        [f"{key}={json.dumps(value)}" for key, value in settings.items()] if isinstance(settings, Mapping) else settings
+    )
+    return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *more]
+
+
+def arms_of(task: Task, first: bool) -> list[str]:
+    """Random weights and the run; with the first run the baselines, too, which hang on no run."""
+    return [adaptation.RANDOM, adaptation.PRETRAINED, *(task.baselines if first else ())]
+
+
+def tabulated(plan: Suite, found: Mapping[tuple[str, str], Comparison], seeds: int) -> Standings:
+    """The comparisons side by side."""
+    columns: dict[str, str] = {}
+    rows: dict[str, dict[str, Interval]] = {}
+    for (run, name), one in found.items():
+        for labels in one.budgets:
+            column = name if len(one.budgets) == 1 else f"{name} {labels:,}"
+            columns[column] = ERRORS.get(one.metric, one.metric.replace("_", " "))
+            for arm, title in one.titles.items():
+                if one.of(arm, labels):
+                    title = f"{run}, random weights" if arm == adaptation.RANDOM else title
+                    rows.setdefault(title, {})[column] = turned(one.accuracy(arm, labels), one.metric)
+    verdicts = {f"{run} · {name}": one.verdict for (run, name), one in found.items()}
+    return Standings(plan.title, columns, [Row(title, cells) for title, cells in rows.items()], seeds, verdicts)
+
+
+def turned(one: Interval, metric: str) -> Interval:
+    """An error rate for a share that is right, where the field speaks of errors."""
+    return Interval(1 - one.mean, 1 - one.high, 1 - one.low, one.seeds) if metric in ERRORS else one

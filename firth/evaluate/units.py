@@ -1,0 +1,235 @@
+"""`firth units`: what a pre-trained encoder of sound found without labels, as a report and as a file of units.
+
+The units of a clip, repetitions merged, are written as words (`u7 u12 …`), one clip a line, so that they can be read
+like a text: `firth pretrain units.jsonl --objective next-token` is a language model over sound (arXiv 2102.01192).
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from firth.data.config import Data
+from firth.data.media import TABLES, Reading, cell_name
+from firth.data.readers import table
+from firth.data.records import Problems, Record
+from firth.errors import InputError, did_you_mean
+from firth.evaluate.discovery import Clip, Discovery, discover
+from firth.evaluate.predict import load
+from firth.functional.cells import label_of
+from firth.functional.random import hash_bytes
+from firth.interop.folder import open_folder
+from firth.model.backbones import backbone_of
+from firth.objective import quiet
+from firth.recipe import Model, Recipe, apply_settings
+from firth.signal import Batch, Media, Sample, answered
+from firth.tasks import transcribe
+from firth.train import build
+from firth.train.adaptation import open_signal, refuse_unfinished
+from firth.train.folder import writing
+from firth.train.log import Show, Silent
+
+# B clips, T steps, D width
+
+UNITS, CLIPS = 100, 2000
+SPEAKERS = ("speaker", "speaker_id", "client_id")  # columns of speakers, by usual names
+
+
+class Source(NamedTuple):
+    """An encoder of sound, in evaluation mode, and the signal that feeds it."""
+
+    name: str
+    backbone: nn.Module
+    signal: Media
+    layer: int  # whose output is looked at, 0: the embedding
+
+    def steps(self, samples: Sequence[Sample]) -> list[np.ndarray]:
+        """float32 (T, D) of each sample, padding left out."""
+        return answered(self._steps, self.signal, samples)
+
+    @torch.inference_mode()
+    def _steps(self, batch: Batch) -> list[np.ndarray]:
+        device = next(self.backbone.parameters()).device
+        with quiet(self.backbone):
+            features = self.backbone(batch.to(device), layers=True)
+        values = [*features.layers[:-1], features.values][self.layer].float().cpu().numpy()  # (B, T, D)
+        real = np.full(len(values), values.shape[1])
+        if features.padding is not None:
+            real = (~features.padding).sum(1).cpu().numpy()
+        return [row[:size] for row, size in zip(values, real, strict=True)]
+
+
+def units(
+    model: str | Path,
+    paths: str | Path | Iterable[str | Path],
+    count: int = UNITS,
+    layer: int | None = None,
+    label: str | None = None,
+    speaker: str | None = None,
+    aligner: str | Path | None = None,
+    most: int = CLIPS,
+    seed: int = 0,
+    settings: Iterable[str] | Mapping[str, Any] = (),
+    device: str = "auto",
+    out: str | Path | None = None,
+    show: Show | None = None,
+) -> Discovery:
+    """The report on at most `most` clips, drawn by their names.
+
+    layer: whose output is looked at, 0 the embedding; None: the middle one. label, speaker: columns of tables that say
+    what a clip is of; None: the folder, and a usual name. aligner: a run of `transcribe`; then `label` names the column
+    of transcripts, and units are held against what that run aligns. out: a file of units, one clip a line.
+    Raises InputError for a model or data that cannot be used.
+    """
+    show, given = show or Silent(), [str(one) for one in ([paths] if isinstance(paths, str | Path) else paths)]
+    source = opened(model, layer, settings, device)
+    records = chosen(read(given, label, source.signal, show), most, seed)
+    rows = Rows(given, type(source.signal), label, speaker)
+    show.line("Model", f"{source.name}, layer {source.layer}")
+    clips = [rows.clip(record, steps) for record, steps in zip(records, source.steps(samples_of(records)), strict=True)]
+    refuse_silence(clips, given)
+    aligned = align(aligner, records, rows, settings, device) if aligner else {}
+    if aligned:
+        clips = [clip._replace(label=None) for clip in clips]  # transcripts are no categories of clips
+    found = discover(clips, count, seed, aligned)
+    if out:
+        write(Path(out), found, show)
+    for key, text in found.lines():
+        show.line(key, text)
+    return found
+
+
+def opened(model: str | Path, layer: int | None, settings, device: str) -> Source:
+    """The encoder of a run or model folder. Raises InputError for one that hears nothing, or has no such layer."""
+    refuse_unfinished(model)
+    folder = open_folder(model)
+    recipe = Recipe(device=device, signal=folder.facts.get("signal", "text"), model=Model(source=str(model)))
+    recipe = apply_settings(recipe, settings)
+    signal = open_signal(recipe)
+    if "time" not in signal.facts.offers:
+        raise InputError(
+            model, f"is a model of {signal.name}, which has no time", "Give the folder of a model of sound."
+        )
+    backbone = backbone_of(folder.shape, signal.embed(folder.shape))
+    own = {name.removeprefix("backbone."): one for name, one in folder.state.items() if name.startswith("backbone.")}
+    backbone.load_state_dict(own)
+    layers = folder.shape.layers
+    if layer is not None and not 0 <= layer <= layers:
+        do = "Choose one of them; the middle ones know most of what is said."
+        raise InputError(f"--layer {layer}", f"{model} has layers 0 (the embedding) to {layers}", do)
+    at = (layers + 1) // 2 if layer is None else layer
+    return Source(str(model), backbone.eval().to(build.device_of(recipe)), signal, at)  # type: ignore[arg-type]
+
+
+def read(paths: Sequence[str], label: str | None, signal: Media, show: Show) -> list[Record]:
+    """The clips, with labels where there are some; broken files are named and left out."""
+    config = Data(paths=tuple(paths), label=label, duplicates="keep")
+    return list(
+        build.store_of(type(signal)).open_corpus(config, None, signal.config, signal=signal, show=show).records()
+    )
+
+
+def chosen(records: Sequence[Record], most: int, seed: int) -> list[Record]:
+    """At most so many, in their order."""
+    order = sorted(
+        range(len(records)), key=lambda i: hash_bytes(f"{seed} {records[i].text}".encode("utf-8", "replace"))
+    )
+    return [records[i] for i in sorted(order[:most])]
+
+
+def samples_of(records: Sequence[Record]) -> list[Sample]:
+    return [Sample((record.parts[0],), number) for number, record in enumerate(records)]  # type: ignore[arg-type]
+
+
+class Rows:
+    """What tables say of clips beside their sound: the columns of labels and speakers."""
+
+    def __init__(self, paths: Sequence[str], signal: type[Media], label: str | None, speaker: str | None):
+        self.rows = dict(rows_of(paths, signal))
+        names = {name for row in self.rows.values() for name in row}
+        for option, given in (("--label", label), ("--speaker", speaker)):
+            if given is not None and self.rows and given not in names:
+                hint = f"{did_you_mean(given, names)}{option} can be {', '.join(f'`{one}`' for one in sorted(names))}."
+                raise InputError(paths[0], f"has no column `{given}`", hint)
+        self.label = label
+        self.speaker = speaker or next((name for name in SPEAKERS if name in names), None)
+
+    def clip(self, record: Record, steps: np.ndarray) -> Clip:
+        row = self.rows.get(record.text, {})
+        owner = row.get(self.speaker) if self.speaker else None
+        return Clip(record.text, steps, record.label, None if owner is None else label_of(owner))
+
+    def transcript(self, record: Record) -> str:
+        """Raises InputError for a clip without one."""
+        said = self.rows.get(record.text, {}).get(self.label) if self.label else record.label
+        if said is None:
+            do = "Name the column of transcripts: --label text."
+            raise InputError(str(record.where), "has no transcript to align", do)
+        return label_of(said)
+
+
+def rows_of(paths: Sequence[str], signal: type[Media]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(the path in it that leads to a clip, row) of every row of every table."""
+    with Reading.of(paths, signal, None, Problems(skip=True)) as reading:
+        tables = [file for file in reading.files if file.format in TABLES.values()]
+    for file in tables:
+        for _, row in table(file, Problems(skip=True)):
+            names = (cell_name(cell) for cell in row.values())
+            name = next((one for one in names if Path(one).suffix.lower() in signal.suffixes), None)
+            if name:
+                yield name, row
+
+
+def refuse_silence(clips: Sequence[Clip], paths: Sequence[str]) -> None:
+    """Raises InputError where no clip is long enough for a step."""
+    if not any(len(clip.steps) for clip in clips):
+        raise InputError(paths[0], "holds no clip that is long enough for a step", "Give longer recordings.")
+
+
+# ------------------------------------------------------------------ forced alignment
+
+
+def align(model, records: Sequence[Record], rows: Rows, settings, device: str) -> dict[str, list[str | None]]:
+    """Clip → the unit of its transcript at each of its steps, as a run of `transcribe` aligns them.
+
+    Steps between two units go to the nearer one; before the first and after the last there is none.
+    """
+    loaded = load(model, (), device)
+    if loaded.name != "transcribe":
+        do = f"Adapt one: firth adapt {model} LABELS --task transcribe."
+        raise InputError(model, f"answers with {loaded.name}, and transcripts are to be aligned", do)
+    part = transcribe.part_of(loaded.objective)
+    examples = [part.config.example(record._replace(label=rows.transcript(record))) for record in records]
+    heard = transcribe.places(loaded.objective, loaded.signal, examples)
+    sizes = transcribe.over(part, loaded.signal, examples, len)
+    return {one.text: filled(own, size) for one, own, size in zip(examples, heard, sizes, strict=True) if own}
+
+
+def filled(heard: Sequence[transcribe.Heard], steps: int) -> list[str | None]:
+    """The unit at each of so many steps."""
+    found: list[str | None] = [None] * steps
+    for number, one in enumerate(heard):
+        before = heard[number - 1].end if number else one.begin
+        after = heard[number + 1].begin if number + 1 < len(heard) else one.end
+        for step in range((before + one.begin + 1) // 2, (one.end + after + 1) // 2):
+            found[step] = one.unit
+    return found
+
+
+# ------------------------------------------------------------------ the file
+
+
+def write(out: Path, found: Discovery, show: Show) -> None:
+    """JSON lines: {"text": "u7 u12 …", "clip": name}; clips too short for a unit are left out."""
+    lines = (
+        json.dumps({"text": " ".join(f"u{unit}" for unit in row), "clip": name}, ensure_ascii=False)
+        for name, row in found.sequences.items()
+        if row
+    )
+    with writing(out):
+        out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    show.line("Saved", f"{out} · firth pretrain {out} --objective next-token learns what follows what")

@@ -1,0 +1,44 @@
+"""A learnt weighted sum of all layers: what a task reads where no single layer knows it best.
+
+SUPERB, arXiv 2105.01051, section 3: the encoder is frozen, and the shares of its layers are learnt with the head of the
+task. They add up to 1, and tell which layer knows what. Each layer is first brought to mean 0 and variance 1 at every
+step, so that shares of layers with large numbers and with small ones can be compared (an option of the authors' tool).
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import layer_norm
+
+from firth.model.features import Features
+
+# B samples, T steps, D width, L layers, the embedding among them
+
+PACE = 10.0  # factor on the weights: a head learns in hundreds of steps, in which its other numbers move by tenths
+
+
+class LayerSum(nn.Module):
+    """(B, T, D) of each layer -> (B, T, D); at first every layer has the same share."""
+
+    def __init__(self, layers: int):
+        super().__init__()
+        self.weights = nn.Parameter(torch.ones(layers))  # of one dimension, so that they begin as 1 and do not decay
+
+    @property
+    def shares(self) -> Tensor:
+        """(L,), the embedding first; they sum to 1."""
+        return (PACE * self.weights).softmax(0)
+
+    def forward(self, layers: Sequence[Tensor]) -> Tensor:
+        if len(layers) != len(self.weights):
+            raise ValueError(f"LayerSum: {len(layers)} layers for {len(self.weights)} shares. Ask for all layers.")
+        levelled = torch.stack([layer_norm(one, one.shape[-1:]) for one in layers], -1)  # (B, T, D, L)
+        return levelled @ self.shares.to(levelled.dtype)
+
+    def applied(self, features: Features) -> Features:
+        """The features, their values replaced. The last layer is taken behind the norm that some shapes end with."""
+        if features.layers is None:
+            raise ValueError("LayerSum: there are no layers. Ask the encoder for them: layers=True.")
+        return replace(features, values=self([*features.layers[:-1], features.values]))

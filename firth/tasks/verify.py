@@ -1,0 +1,254 @@
+"""Verify: whether two clips are of one speaker (or of one anything that labels name), by the cosine of their vectors.
+
+A vector for each clip: mean and deviation over its steps (statistics pooling: Snyder et al. 2018, x-vectors), then one
+linear map, which is learnt by telling the speakers of the training part apart. Loss: the sum over clips of
+-log p(speaker | clip), in nats, where the logits are cosines and that of the true speaker is lowered by a margin (Wang
+et al. 2018, arXiv 1801.05599); SUPERB takes the same loss. The speakers of the test part may be others: pairs of its
+clips are scored, and the figure is the equal error rate.
+"""
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Self
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy, linear, normalize, one_hot
+
+from firth.errors import InputError
+from firth.functional.random import Draw, permute
+from firth.functional.verification import balanced, cosines, equal_error
+from firth.objective import Loss, Objective, Term, quiet
+from firth.signal import Batch, Features, Sample, Signal, answered
+from firth.task import Example, Outcome, TaskConfig, parts_of
+from firth.tasks._one_label import samples_of
+
+# B clips, T steps, D width, E width of a vector, L speakers, N pairs
+
+SPEAKERS = ("speaker", "speaker_id", "client_id", "label")  # columns of speakers, by usual names
+FIRST, SECOND = ("first", "enrol", "enroll", "a", "audio_1"), ("second", "test", "b", "audio_2")  # of trials
+UNKNOWN = -1  # a speaker that is not learnt
+FEWEST_DEVIATION = 1e-5  # variance added, so that a clip of one step has a gradient
+
+
+class Config(TaskConfig):
+    needs: ClassVar[frozenset[str]] = frozenset({"pooled"})
+    reads: ClassVar[frozenset[str]] = frozenset({"label"})
+    adds: ClassVar[frozenset[str]] = frozenset()
+    terms: ClassVar[tuple[str, ...]] = ("verify",)
+    metric: ClassVar[str] = "balanced_accuracy"
+    fielded: ClassVar[bool] = True
+    columns: ClassVar[tuple[str, ...]] = SPEAKERS
+
+    vector: int = Field(128, ge=2, description="numbers in the vector of a clip")
+    scale: float = Field(30.0, gt=0, description="factor of the cosines in the loss")
+    margin: float = Field(0.2, ge=0, lt=2, description="by which the cosine of the true speaker is lowered in the loss")
+    dropout: float = Field(0.1, ge=0, lt=1, description="share of the statistics dropped while training")
+    pairs: int = Field(20_000, ge=2, description="pairs of clips that are scored at most, half of them same ones")
+    threshold: float | None = Field(
+        None,
+        ge=-1,
+        le=1,
+        description="cosine from which a pair is the same; filled: where both errors of validation meet",
+    )
+
+    @property
+    def classed(self) -> bool:
+        """Speakers of the other parts need not be those of the training part."""
+        return False
+
+    def names(self, examples: Sequence[Example]) -> tuple[str, ...]:
+        return tuple(sorted({str(one.label) for one in examples}))
+
+    def inputs(self, example: Example) -> tuple[str, str]:
+        """The two clips of a trial."""
+        there = {name.lower(): name for name in example.fields}
+        columns = [next((there[name] for name in names if name in there), None) for names in (FIRST, SECOND)]
+        clips = [example.fields.get(column) for column in columns if column is not None]
+        if len(clips) != 2 or not all(isinstance(clip, str) and clip for clip in clips):
+            raise InputError(
+                str(example.where), "names no two clips", "Give a table with columns `first` and `second`."
+            )
+        return clips[0], clips[1]
+
+    def prepare(self, batch: Batch, draw: Draw) -> Batch:
+        batch.counts["verify"] = int((batch["label"] != UNKNOWN).sum()) if "label" in batch else 0
+        return batch
+
+    def samples(self, examples: Sequence[Example], signal: Signal) -> list[Sample]:
+        made = super().samples(examples, signal)
+        return [one.but(label=UNKNOWN if one.label is None else one.label) for one in made]
+
+    def learnt_from(self, examples: Sequence[Example]) -> Self:
+        if len(self.names(examples)) < 2:
+            what = "all clips of the training part are of one speaker"
+            raise InputError("task `verify`", what, "Give clips of at least two; --label names the column of speakers.")
+        return self
+
+
+Settings = Config  # the type, where the class below has its own name `Config`
+
+
+class Verify(Objective):
+    """Statistics over steps, dropout, Linear(2 D, E): the vector. Speakers are directions among the vectors."""
+
+    Config = Config
+    config: Settings
+    all_steps = True
+
+    def __init__(self, config: Settings, backbone):
+        super().__init__(config, backbone)
+        self.dropout = nn.Dropout(config.dropout)
+        self.map = nn.Linear(2 * backbone.shape.width, config.vector)
+        self.speakers = nn.Linear(config.vector, max(len(config.classes), 1), bias=False)
+        self.threshold = config.threshold
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        told = {} if self.threshold is None else {"threshold": self.threshold}
+        return {"vector": self.config.vector, **told}
+
+    def vector(self, features: Features) -> Tensor:
+        """(B, T, D) -> (B, E), at least fp32."""
+        found = self.map(self.dropout(statistics(features)))
+        return found.to(torch.promote_types(found.dtype, torch.float32))
+
+    def loss(self, features: Features, batch: Batch) -> Loss:
+        vectors, label, config = self.vector(features), batch["label"], self.config  # (B, E), (B,)
+        cosine = linear(normalize(vectors, dim=-1), normalize(self.speakers.weight.to(vectors.dtype), dim=-1))  # (B, L)
+        lowered = config.margin * one_hot(label.clamp(min=0), cosine.shape[1]).to(cosine.dtype)
+        nats = cross_entropy(config.scale * (cosine - lowered), label, ignore_index=UNKNOWN, reduction="sum")
+        right, items = (cosine.argmax(-1) == label).sum(), batch.counts["verify"]
+        return Loss({"verify": Term(nats, items)}, {"verify_accuracy": Term(right, items)})
+
+
+def statistics(features: Features) -> Tensor:
+    """(B, T, D) -> (B, 2 D): mean and deviation over the steps that are no padding."""
+    values, mean = features.values, features.mean
+    squares = Features((values - mean[:, None]).square(), features.padding).mean
+    return torch.cat([mean, (squares + FEWEST_DEVIATION).sqrt()], -1)
+
+
+class Prediction(NamedTuple):
+    """What the model says about a pair of clips."""
+
+    text: str
+    score: float  # cosine, in [-1, 1]
+    same: bool | None  # whether the score reaches the threshold of validation; None where there is none
+
+
+def part_of(objective) -> Verify:
+    return objective if isinstance(objective, Verify) else objective.parts["verify"]
+
+
+def predict(
+    objective, signal, texts: Sequence[Any], numbers: Sequence[int] = (), top: int | None = None
+) -> list[Prediction]:
+    """One Prediction per pair of clips. Raises InputError for an input that is no pair."""
+    part, pairs = part_of(objective), [pair_of(text, number) for number, text in enumerate(texts, 1)]
+    clips = {str(clip): clip for pair in pairs for clip in pair}  # each is heard once
+    places = {name: place for place, name in enumerate(clips)}
+    vectors = vectors_of(part, signal, list(clips.values()))
+    first, second = (np.array([places[str(pair[side])] for pair in pairs], np.int64) for side in (0, 1))
+    scores, threshold = cosines(vectors, first, second), part.threshold
+    return [
+        Prediction(" | ".join(map(str, pair)), score, None if threshold is None else score >= threshold)
+        for pair, score in zip(pairs, scores.tolist(), strict=True)
+    ]
+
+
+def pair_of(given: Any, number: int) -> tuple[Any, Any]:
+    """Two clips; of one string, the names around a `|`."""
+    clips = [name.strip() for name in given.split("|")] if isinstance(given, str) else given
+    if not isinstance(clips, tuple | list) or hasattr(clips, "array") or len(clips) != 2:
+        do = 'Write "first.wav | second.wav", or give a table with columns `first` and `second`.'
+        raise InputError(f"input {number}, `{given}`", "is no pair of clips", do)
+    return clips[0], clips[1]
+
+
+def vectors_of(part: Verify, signal, clips: Sequence[Any]) -> np.ndarray:
+    """(B, E) vectors of clips, in their order."""
+    samples = samples_of(signal, [(clip,) for clip in clips])
+    return np.stack(answered(lambda batch: list(vectors_in(part, batch)), signal, samples))
+
+
+@torch.inference_mode()
+def vectors_in(part: Verify, batch: Batch) -> np.ndarray:
+    """(B, E) of one batch, without dropout; the modules keep their mode."""
+    with quiet(part.backbone, part):
+        return part.vector(part.encode(batch.to(part.map.weight.device))).float().cpu().numpy()
+
+
+class Trials(NamedTuple):
+    """Pairs of places, each unordered pair at most once."""
+
+    first: np.ndarray  # (N,)
+    second: np.ndarray  # (N,)
+    same: np.ndarray  # (N,) bool
+
+
+def trials(labels: Sequence[str], most: int) -> Trials:
+    """All pairs of clips; of the same and of the different ones at most half of `most`, drawn by a fixed key."""
+    numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
+    kinds = np.array([numbers[label] for label in labels], np.int64)
+    first, second = np.triu_indices(len(labels), 1)
+    same = kinds[first] == kinds[second]
+    kept = [thinned(np.flatnonzero(same == kind), most // 2) for kind in (True, False)]
+    chosen = np.sort(np.concatenate(kept))
+    return Trials(first[chosen], second[chosen], same[chosen])
+
+
+def thinned(places: np.ndarray, most: int) -> np.ndarray:
+    """At most so many of them."""
+    return places if len(places) <= most else places[permute(np.arange(most), len(places), 0, 0)]
+
+
+def settle(objective, signal, examples: Sequence[Example]) -> dict[str, Any]:
+    """The threshold at which both errors are equally frequent among pairs of the validation part."""
+    part = part_of(objective)
+    pairs = trials([str(one.label) for one in examples], part.config.pairs)
+    if not pairs.same.any() or pairs.same.all():
+        return {}
+    vectors = vectors_of(part, signal, [parts_of(one)[0] for one in examples])
+    part.threshold = equal_error(cosines(vectors, pairs.first, pairs.second), pairs.same).threshold
+    return {"threshold": part.threshold}
+
+
+def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
+    """The score over pairs of examples; `right`: each clip's part in 1 - the mean of both errors."""
+    part = part_of(objective)
+    vectors = vectors_of(part, signal, [parts_of(one)[0] for one in examples])
+    return judged(part.config, examples, vectors)
+
+
+def judged(config: Config, examples: Sequence[Example], predicted: Sequence[Any]) -> Outcome:
+    """What vectors, one for each example, make of the pairs. Raises InputError where all are of one speaker."""
+    labels = [str(one.label) for one in examples]
+    pairs = trials(labels, config.pairs)
+    if not pairs.same.any() or pairs.same.all():
+        what = "pairs of clips are all of one kind: same speaker, or different ones"
+        raise InputError("task `verify`", what, "Test on at least two speakers, one of them with two clips.")
+    scores = cosines(np.asarray(predicted), pairs.first, pairs.second)
+    found = equal_error(scores, pairs.same)
+    shares = balanced(scores, pairs.same, found.threshold) / 2  # half of a pair to each of its clips
+    right = sum(np.bincount(side, shares, len(labels)) for side in pairs[:2]) * len(labels)
+    figures = {"items": len(scores), "clips": len(labels), "speakers": len(set(labels)),
+               "balanced_accuracy": float(right.mean()), "eer": found.rate}  # fmt: skip
+    plain = [[float(number) for number in vector] for vector in predicted]
+    return Outcome(
+        figures, plain, labels, right, np.ones(len(labels)), mistaken(examples, pairs, scores, found.threshold)
+    )
+
+
+def mistaken(examples: Sequence[Example], pairs: Trials, scores: np.ndarray, threshold: float) -> list[dict[str, Any]]:
+    """The pairs taken for what they are not, the surest first."""
+    wrong = np.flatnonzero((scores >= threshold) != pairs.same)
+    order = wrong[np.argsort(-np.abs(scores[wrong] - threshold), kind="stable")]
+    words = {True: "same", False: "different"}
+    names = [f"{examples[pairs.first[i]].text} | {examples[pairs.second[i]].text}" for i in order.tolist()]
+    kinds, sure = pairs.same[order].tolist(), scores[order].tolist()
+    return [
+        {"text": name, "gold": words[same], "predicted": words[not same], "score": score}
+        for name, same, score in zip(names, kinds, sure, strict=True)
+    ]

@@ -1,0 +1,111 @@
+"""The whole way of recordings with defaults, but for sizes: check, pretrain, adapt, predict, embed, compare."""
+
+import json
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from firth.cli import app
+from firth.evaluate.doctor import check
+from tests.recordings import folder_of_words, hiss, word, write
+
+TINY = ["--size", "1x32", "--set", "train.batch=4"]
+FEW = ["--set", "train.steps=6", "--set", "train.batch=8"]
+
+
+def typed(*words: str) -> str:
+    done = CliRunner().invoke(app, list(map(str, words)))
+    assert done.exit_code == 0, done.output[-3000:]
+    return done.output
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory):
+    """A folder of words, a run on them, and a classifier of them."""
+    folder = tmp_path_factory.mktemp("desk")
+    folder_of_words(folder / "words", each=8)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FIRTH_CACHE", str(folder / "cache"))
+        patch.chdir(folder)
+        said = typed("pretrain", "words", "--budget", "4steps", *TINY)
+        (folder / "said.txt").write_text(said)
+        (folder / "adapted.txt").write_text(typed("adapt", "runs/words-masked-frames", "words", *FEW))
+    return folder
+
+
+@pytest.fixture
+def at_desk(desk, monkeypatch):
+    monkeypatch.setenv("FIRTH_CACHE", str(desk / "cache"))
+    monkeypatch.chdir(desk)
+    return desk
+
+
+def test_recordings_need_nothing_but_a_budget(desk):
+    said = (desk / "said.txt").read_text()
+    assert "32 clips · " in said and "16,000 Hz · mono" in said
+    assert "audio-seconds" in said and "audio-seconds/s measured" in said
+    assert "masked frames loss" in said
+    run = desk / "runs" / "words-masked-frames"
+    assert json.loads((run / "run.json").read_text())["status"] == "finished"
+    kept = json.loads((run / "model" / "preprocessor_config.json").read_text())
+    assert kept["firth"]["front"] == "mel" and kept["firth"]["rate"] == 16_000
+
+
+def test_the_same_command_again_has_nothing_to_do(at_desk):
+    assert "is finished; nothing to do" in typed("pretrain", "words", "--budget", "4steps", *TINY)
+
+
+def test_folders_are_classes(desk):
+    said = (desk / "adapted.txt").read_text()
+    assert "4 classes (fall, high, low, rise)" in said and "accuracy" in said
+
+
+def test_files_are_said_something_about(at_desk):
+    lines = typed("predict", "runs/words-classify", "words/low/low-1.wav", "words/high").splitlines()
+    found = [json.loads(line) for line in lines]
+    assert len(found) == 9 and found[0]["text"] == "words/low/low-1.wav"
+    assert all(one["label"] in ("fall", "high", "low", "rise") for one in found)
+
+
+def test_a_broken_file_is_refused_with_what_to_do(at_desk):
+    (at_desk / "bad.wav").write_bytes(b"RIFF")
+    done = CliRunner().invoke(app, ["predict", "runs/words-classify", "bad.wav"])
+    assert done.exit_code == 2
+    assert "bad.wav: cannot be read as sound" in done.output and "Convert it to wav or flac" in done.output
+
+
+def test_recordings_become_vectors(at_desk):
+    typed("embed", "runs/words-masked-frames", "words", "--out", "vectors.npy")
+    vectors = np.load("vectors.npy")
+    assert vectors.shape == (32, 32) and np.isfinite(vectors).all()
+
+
+def test_a_vector_does_not_hang_on_the_others(at_desk):
+    """A clip alone, and among longer ones."""
+    write(at_desk / "one" / "a.wav", word("rise", 5))
+    write(at_desk / "two" / "a.wav", word("rise", 5))
+    write(at_desk / "two" / "b.wav", hiss(3.0))
+    vectors = {}
+    for name in ("one", "two"):
+        typed("embed", "runs/words-masked-frames", name, "--out", f"{name}.npy")
+        vectors[name] = np.load(f"{name}.npy")
+    np.testing.assert_allclose(vectors["one"][0], vectors["two"][0], atol=1e-4)
+
+
+def test_a_comparison_has_the_classical_baselines(at_desk):
+    out = typed("compare", "runs/words-masked-frames", "words", "--labels", "3", "--seeds", "2", *FEW)
+    for title in ("Random initialisation", "Pre-trained", "Log-mel statistics", "MFCC statistics"):
+        assert title in out
+    kept = json.loads(next((at_desk / "runs").glob("*compare*/comparison.json")).read_text())
+    assert kept
+
+
+def test_one_long_recording_without_labels_goes_through(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "field" / "tape.flac", np.concatenate([word("low", n) for n in range(80)]))
+    report = check("field")
+    assert report.facts["files"] == 1 and report.suggestion.startswith("firth pretrain field")
+    said = typed("pretrain", "field", "--budget", "3steps", *TINY, "--set", "speech.segment=5")
+    assert "1 clip · " in said
+    typed("embed", "runs/field-masked-frames", "field", "--out", "v.npy")
