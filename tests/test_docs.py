@@ -23,6 +23,7 @@ from tests.labelled_files import (
     write_topics,
 )
 from tests.material import documents, write_labels
+from tests.picture_files import write_digits
 
 TASKS = [
     "classify",
@@ -83,6 +84,8 @@ def laid(folder: Path) -> Path:
     write_minimal_pairs(folder)
     write_choices(folder)
     write_topics(folder, 90)
+    write_digits(folder / "photos", 30, classes=False)
+    write_digits(folder / "labelled", 60)
     return folder
 
 
