@@ -36,7 +36,7 @@ TASKS = [
     "company",
     "export",
 ]  # pages that begin with a model
-ALONE = ["minimal-pairs"]  # pages that need no model
+ALONE = ["minimal-pairs", "collapse", "neighbours", "patch-kmeans"]  # pages that need no model
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.M | re.S)
 SMALL = "--size 1x32 --set text.vocabulary=300 --set text.context=32 --set data.held_out=0.2 --set train.batch=4"
