@@ -10,8 +10,8 @@ from tests.test_bad_input import firth, refused
 
 CHECK = "Check the name."
 PLACE = "Choose another place with --out."
-TASKS = "There is: classify, pairs, span, tag."
-ARMS = "There is: random, pretrained, co-occurrence, tf-idf."
+TASKS = "There is: classify, pairs, span, tag, transcribe, verify."
+ARMS = "There is: random, pretrained, co-occurrence, tf-idf, linear, linear-random, neighbours, neighbours-random."
 FOLDER = "Give a run folder, or a folder with config.json and model.safetensors."
 
 
@@ -56,7 +56,8 @@ COMPARE = {
     ("reviews.tsv", "--seeds", "0"): "seeds = 0: nothing would be trained.\nUse at least 3 for a verdict.",
     ("reviews.tsv", "--task", "tags"): f"--task tags: no such task.\nDid you mean `tag`? {TASKS}",
     ("reviews.tsv", "--task", "prompt"): "--task prompt: learns nothing: its examples stand in the prompt.\n"
-    "Label with it: firth predict MODEL INPUT --task prompt; adapt to one of classify, pairs, span, tag.",
+    "Label with it: firth predict MODEL INPUT --task prompt; adapt to one of "
+    "classify, pairs, span, tag, transcribe, verify.",
     ("reviews.tsv", "--arms", "pretraind,random"): "arm `pretraind`: no such arm.\n"
     f"Did you mean `pretrained`? {ARMS}",
     ("reviews.tsv", "--arms", "random,tf-idf"): "--arms random,tf-idf: leaves out `pretrained`, which the verdict is "
@@ -190,7 +191,7 @@ def test_company_refuses(place, monkeypatch, words):
     assert refused(place, monkeypatch, ["company", *words]) == COMPANY[words]
 
 
-MISSING = ["compare", "compare pretrained", "score gold.csv", "embed pretrained", "company pretrained",
+MISSING = ["compare", "score gold.csv", "embed pretrained", "company pretrained",
            "compare pretrained x.tsv --seeds many"]  # fmt: skip
 
 
