@@ -118,7 +118,7 @@ SCORE = {
     ("gold.csv", "said.csv"): "said.csv:4:1: the label `mixed` is not in gold.csv.\n"
     "There is: `bad`, `good`. If `mixed` may be predicted: --classes mixed",
     ("gold.csv", "said.csv", "--task", "tags"): "--task tags: has no score.\n"
-    "Did you mean `tag`? There is: classify, pairs, prompt, tag, span.",
+    "Did you mean `tag`? There is: classify, pairs, prompt, tag, span, transcribe, verify.",
     ("gold.csv", "said.csv", "--label", "labl"): "gold.csv: has no column `labl`.\n"
     "Did you mean `label`? --label can be `id`, `label`.",
     ("gold.csv", "said.csv", "--predicted", "guess"): "said.csv: has no column `guess`.\n"

@@ -56,7 +56,7 @@ FRAMES = {
 }
 FRAMES["texts"] = FRAMES["stream"]._replace(
     offers=frozenset({"tokens", "words", "pooled"})
-)  # same tokenizer, for tasks
+)  # for tasks
 
 
 class Ends(NamedTuple):
