@@ -25,10 +25,12 @@ PAD, CLS, SEP, MASK = 0, 2, 3, 4
 VOCABULARY = 40
 CONTEXT = 32
 DRAW = Draw(seed=7)
-FORMS = {  # a method under settings that change its loss: "classify.weighted" is classify
+FORMS: dict[str, dict] = {  # a method under settings that change its loss: "classify.weighted" is classify
     "classify.weighted": {"class_weights": {"bad": 0.25, "good": 1.0, "so-so": 3.5}},
     "classify.several": {"separator": "list"},
     "classify.several-weighted": {"separator": "list", "class_weights": {"bad": 0.25, "good": 1.0, "so-so": 3.5}},
+    "wav2vec2.frames": {},
+    "hubert.frames": {},
 }
 
 
@@ -142,12 +144,15 @@ KITS = {  # by the batch key that a shape reads
     "frames": Kit(sounds.FRAMES, sounds.frames, sounds.nothing),
     "pixels": Kit(pictures.SIGNAL, pictures.samples, None),
 }
+ON = {"wav2vec2.frames": "frames", "hubert.frames": "frames"}  # forms on another kit than the first
 SUMS = frozenset({"vicreg", "barlow-twins"})  # whose loss is a sum over the numbers of a vector, and not of nats
 BARRED = {"mae": ("resnet",)}  # shapes that a method refuses
 
 
 def reads(name: str) -> str:
-    """The key of the first kit that offers what a method needs; empty: none does."""
+    """The key of the first kit that offers what a method needs, unless a form names one; empty: none does."""
+    if name in ON:
+        return ON[name]
     needs = module_of(name).Config.needs
     return next((key for key, kit in KITS.items() if needs <= kit.signal.facts.offers), "")
 
@@ -165,7 +170,8 @@ def usual_shape(name: str) -> str:
     """BERT over text, as it has all that a text can have; else that of the method, or of the signal."""
     if reads(name) == "tokens":
         return "bert"
-    return module_of(name).Config.shape or kit_of(name).signal.shape or shapes_of(name)[0]
+    named = module_of(name).Config.shape
+    return named if READS.get(named) == reads(name) else kit_of(name).signal.shape or shapes_of(name)[0]
 
 
 def samples(count: int, seed: int = 0, shortest: int = 6, longest: int = 26, of=("masked-tokens",)) -> list[Sample]:
@@ -253,7 +259,7 @@ def build(
 def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:
     if any(getattr(config, "several", False) for config in objective.configs):
         chosen = [sample.but(label=np.arange(3, dtype=np.float32) >= sample.label) for sample in chosen]
-    return collate(chosen, objective.configs, kit_of(list(objective.parts)).signal, draw)
+    return collate(chosen, objective.configs, KITS[READS[objective.backbone.shape.name]].signal, draw)
 
 
 def gradients(objective: Composed) -> dict[str, torch.Tensor]:

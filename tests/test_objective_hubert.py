@@ -86,6 +86,16 @@ def test_units_of_a_former_model(tmp_path):
     assert all(len(some) == 1 for some in found.values()) and len(set.union(*found.values())) == 8
 
 
+def test_steps_of_joined_frames_have_units_too(tmp_path):
+    """Two frames of 10 ms are a step: the cepstra of the first of them."""
+    signal = Speech(SpeechConfig(front="mel"))
+    ready = config(field=2, stride=2).ready(given(tmp_path, signal=signal))
+    units = read_units(ready.units)
+    for sample, row in zip(clips(), hubert.cepstra(signal)(clips()), strict=True):
+        steps = signal.length(sample) // 2
+        assert (units.of(sample.key) == assign(row[::2][:steps], units.centres)[0]).all()
+
+
 def test_too_little_sound_is_refused(tmp_path):
     with pytest.raises(InputError) as raised:
         config(clusters=5000).ready(given(tmp_path))

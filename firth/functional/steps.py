@@ -1,11 +1,13 @@
 """How many steps a stretch of sound becomes: one rule for joined frames and for convolutions over samples."""
 
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import numpy as np
-from torch import Tensor
 
-Count = TypeVar("Count", int, np.ndarray, Tensor)
+if TYPE_CHECKING:  # shapes are described without torch, which takes seconds to load
+    from torch import Tensor
+
+Count = TypeVar("Count", int, np.ndarray, "Tensor")
 
 
 def steps_of(length: Count, field: int, stride: int) -> Count:

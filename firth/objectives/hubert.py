@@ -30,7 +30,7 @@ from firth.signal import Batch, Features, Sample
 
 
 class Config(HidingConfig):
-    needs: ClassVar[frozenset[str]] = frozenset({"wave"})
+    needs: ClassVar[frozenset[str]] = frozenset({"time"})
     reads: ClassVar[frozenset[str]] = HidingConfig.reads | {"units"}
     adds: ClassVar[frozenset[str]] = frozenset({"hidden", "units", "target"})
     terms: ClassVar[tuple[str, ...]] = ("hubert",)
@@ -64,11 +64,9 @@ class Config(HidingConfig):
         """What is clustered, cepstra or a layer of the teacher: a name of it, and one row for each step of ours."""
         mark, vectors = given.encode(self.teacher, self.layer) if self.teacher else ("", cepstra(given.signal))
         return mark, lambda samples: [
-            every(rows, self.steps_in(sample)) for sample, rows in zip(samples, vectors(samples), strict=True)
+            every(rows, steps_of(given.signal.length(sample), self.field, self.stride))
+            for sample, rows in zip(samples, vectors(samples), strict=True)
         ]
-
-    def steps_in(self, sample: Sample) -> int:
-        return steps_of(len(sample.parts[0]), self.field, self.stride)
 
     def name(self, given: Before, mark: str) -> int:
         """A hash of all that decides the units of the data."""

@@ -31,7 +31,7 @@ FEW = 0.02  # share of the codes; where no more are in use, they have collapsed
 
 
 class Config(HidingConfig):
-    needs: ClassVar[frozenset[str]] = frozenset({"wave"})
+    needs: ClassVar[frozenset[str]] = frozenset({"time"})
     reads: ClassVar[frozenset[str]] = READ | {"hidden", "key", "local"}
     adds: ClassVar[frozenset[str]] = frozenset({"hidden", "chosen", "others"})
     terms: ClassVar[tuple[str, ...]] = ("wav2vec2", "diversity")

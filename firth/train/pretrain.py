@@ -9,7 +9,7 @@ from firth.data.kind import signal_of
 from firth.data.synthetic import MARK as MADE
 from firth.errors import InputError, did_you_mean
 from firth.find import find, main_class, names
-from firth.model.sizes import check_size
+from firth.model.sizes import READS, check_size
 from firth.recipe import Recipe, apply_settings, config_of, load_toml, plain
 from firth.signal import Signal
 from firth.train import budget as budgets
@@ -166,6 +166,8 @@ def suit(recipe: Recipe, given: set[str], base: Recipe | None = None) -> Recipe:
     if recipe.model.source:
         return recipe
     needs = frozenset().union(*(config.needs for config in configs))
+    shape = recipe.model.shape or next((config.shape for config in configs if config.shape), None)
+    needs |= {READS[shape]} if shape else frozenset()  # what the encoder reads is needed, too
     own, table = config_of(recipe, "signals", recipe.signal), recipe.tables.get(recipe.signal, {})
     wanted = {key: value for key, value in own.suited(needs).items() if key not in table}
     recipe = apply_settings(recipe, {f"{recipe.signal}.{key}": value for key, value in wanted.items()})
