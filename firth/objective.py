@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self, cast
 
@@ -14,6 +15,7 @@ from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.model.layer_sum import LayerSum
 from firth.model.shape import AnyShape
+from firth.model.store import Store
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 
@@ -103,12 +105,14 @@ class Objective(nn.Module):
     causal: ClassVar[bool | None] = None  # True: no step may see later ones; False: all must; None: as the shape has it
     vectors: ClassVar[bool] = False  # True: one vector a sample is what it is after, and is measured along the way
     collapses: ClassVar[bool] = False  # True: like vectors for all samples may please the loss; an alarm watches
+    many_directions: ClassVar[bool] = False  # True: the loss drives vectors into many: few are a collapse, too
 
     def __init__(self, config: ObjectiveConfig, backbone: nn.Module):
         super().__init__()
         self.config = config
         self._backbone = (backbone,)  # a tuple: used, but registered only once, in Composed
         self.layer_sum: LayerSum | None = None  # over the layers of the encoder, where a task reads them all
+        self.store: Store | None = None  # while a head learns on a frozen encoder: what that gave of each sample
 
     @property
     def backbone(self) -> nn.Module:
@@ -128,9 +132,10 @@ class Objective(nn.Module):
         return self.loss(self.encode(batch), batch)
 
     def encode(self, batch: Batch, layers: bool = False) -> Features:
-        if self.layer_sum is None:
-            return _encode(self.backbone, batch, self.all_steps, layers, self.causal)
-        return self.layer_sum.applied(_encode(self.backbone, batch, True, True, self.causal))
+        summed = self.layer_sum is not None
+        run = partial(_encode, self.backbone, batch, self.all_steps or summed, layers or summed, self.causal)
+        features = run() if self.store is None else self.store(batch, run)
+        return features if self.layer_sum is None else self.layer_sum.applied(features)
 
     def compared(self, features: Features) -> Tensor | None:
         """(B, K) what the loss compares of each sample, where that is not the pooled vector; for the alarm."""

@@ -58,7 +58,7 @@ class ToySignal(Signal):
 
     @property
     def facts(self) -> Facts:
-        offers = frozenset({"tokens", "sentences", "partner", "words", "labels", "class token", "pooled"})
+        offers = frozenset({"tokens", "sentences", "partner", "stream", "words", "labels", "class token", "pooled"})
         classes = ("bad", "good", "so-so")
         return Facts(offers, VOCABULARY, MASK, PAD, (PAD, 1, CLS, SEP, MASK), classes, end_id=SEP)
 

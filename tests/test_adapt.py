@@ -236,7 +236,7 @@ def test_unknown_start_and_task():
         runs.quick_adapt("unused", start="co-ocurrence")
     assert str(caught.value) == (
         "--start co-ocurrence: no such start. Did you mean `co-occurrence`? "
-        "There is: pretrained, random, co-occurrence."
+        "There is: pretrained, random, co-occurrence, patch-kmeans."
     )
     with pytest.raises(InputError) as caught:
         runs.quick_adapt("unused", task="clasify")

@@ -6,11 +6,13 @@ import pytest
 import torch
 
 from firth.errors import InputError
+from firth.evaluate.export import export
 from firth.evaluate.predict import load
 from firth.interop.folder import open_folder, save_folder
 from firth.model.encoder import Features
 from firth.tasks import _one_label
 from firth.train.adapt import adapt
+from firth.train.pretrain import pretrain
 from tests import labelled_files, llamas, runs
 from tests.models import CAUSAL, padding, tokens
 
@@ -191,3 +193,24 @@ def test_adapters_are_refused(tmp_path):
     assert str(caught.value) == (
         f"model.lora = 4: adapters are made for bert and modernbert, and {runs.writer()} is a llama. Leave it out."
     )
+
+
+# ------------------------------------------------------------------ for other tools
+
+
+def test_a_clean_folder_is_written_and_a_file_that_should_write_on_is_not(place, tmp_path):
+    done = export(place / "classify", "hf", out=tmp_path / "film")
+    assert done.status == "finished" and done.differences["firth"] == 0
+    assert all(difference < 1e-4 for difference in done.differences.values()) and len(done.differences) == 2
+    with pytest.raises(InputError) as caught:
+        export(place / "classify", "gguf", out=tmp_path / "film.gguf")
+    assert str(caught.value) == (
+        f"{place / 'classify' / 'model'}: answers with classify, and does not write on. Say --to hf."
+    )
+
+
+def test_next_tokens_are_learnt_on_from_an_adapted_run(place, tmp_path):
+    settings = ["train.precision=fp32", "train.batch=2", "text.context=64"]
+    done = pretrain([runs.folder() / "corpus.txt"], "next-token", None, "2steps", tmp_path / "on",
+                    source=place / "classify", settings=settings)  # fmt: skip
+    assert done.steps == 2 and next(load(tmp_path / "on").predict(["The ship"], tokens=2)).tokens <= 2

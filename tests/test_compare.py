@@ -32,7 +32,7 @@ def labelled(test=("positive", "negative", "positive"), keys=(1, 2, 3)):
     records["test"] = [record(label, f"text {i}") for i, label in enumerate(test)]
     samples = SimpleNamespace(samples=[SimpleNamespace(key=key) for key in keys])
     task = find("tasks", "classify").Config(classes=CLASSES)
-    return SimpleNamespace(classes=CLASSES, records=records, test=samples, facts={}, task=task)
+    return SimpleNamespace(classes=CLASSES, records=records, test=samples, facts={}, task=task, by_class=False)
 
 
 # ------------------------------------------------------------------ pieces
@@ -54,7 +54,8 @@ def test_an_unknown_arm_is_named():
     with pytest.raises(InputError) as caught:
         arms_of(["pretraind"], ADAPT, signal=None)
     assert str(caught.value) == (
-        "arm `pretraind`: no such arm. Did you mean `pretrained`? There is: random, pretrained, co-occurrence, tf-idf."
+        "arm `pretraind`: no such arm. Did you mean `pretrained`? There is: random, pretrained, co-occurrence, tf-idf, "
+        "linear, linear-random, neighbours, neighbours-random."
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from firth.model.batch_norm import BatchNorm
+from firth.model.batch_norm import BatchNorm, statistics_of_the_batch
 
 SIZES = [(6, 4), (5, 4, 3, 2), (2, 4)]
 
@@ -83,3 +83,19 @@ def test_without_scale_and_shift_there_is_nothing_to_learn():
     x = plain(torch.randn(50, 3))
     torch.testing.assert_close(x.mean(0), torch.zeros(3), atol=1e-6, rtol=0)
     torch.testing.assert_close(x.var(0, correction=0), torch.ones(3), atol=1e-3, rtol=0)
+
+
+def test_statistics_of_the_batch_are_taken_and_forgotten_again():
+    ours, _ = pair()
+    ours.running_mean.fill_(3.0)
+    x = torch.randn(50, 4, dtype=torch.float64) * 5 + 1
+    block = nn.Sequential(ours, nn.Dropout(0.5)).eval()
+    with statistics_of_the_batch(block):
+        out = block(x)
+    expected = (x - x.mean(0)) / (x.var(0, correction=0) + ours.epsilon).sqrt() * ours.weight + ours.bias
+    torch.testing.assert_close(out, expected)
+    assert ours.running_mean.tolist() == [3.0] * 4 and ours.running_variance.tolist() == [1.0] * 4
+    assert not any(module.training for module in block.modules())
+    with pytest.raises(ZeroDivisionError), statistics_of_the_batch(block.train()):
+        raise ZeroDivisionError
+    assert ours.training and block[1].training

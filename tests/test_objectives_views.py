@@ -205,7 +205,11 @@ def test_moco_queues_what_the_teacher_saw():
 def test_dinos_centre_is_a_moving_average_of_what_the_teacher_said():
     part, fresh = stepped("dino")
     assert fresh[0][-1] == 8  # two large views of four pictures
-    torch.testing.assert_close(part.centre, 0.1 * fresh[0][:-1] / 8)
+    first = fresh[0][:-1] / 8
+    torch.testing.assert_close(part.centre, first)  # which it begins with
+    part.fresh = [torch.cat([8 * (first + 1), torch.tensor([8.0], dtype=torch.float64)])]
+    part.after_step(1.0)
+    torch.testing.assert_close(part.centre, first + 0.1)
 
 
 @pytest.mark.parametrize("name", NAMES)

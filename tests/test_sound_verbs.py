@@ -1,6 +1,8 @@
 """The whole way of recordings with defaults, but for sizes: check, pretrain, adapt, predict, embed, compare."""
 
 import json
+import re
+import shlex
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from firth.evaluate.doctor import check
+from tests.house import ROOT
 from tests.recordings import folder_of_words, hiss, word, write
 
 TINY = ["--size", "1x32", "--set", "train.batch=4"]
@@ -109,3 +112,26 @@ def test_one_long_recording_without_labels_goes_through(tmp_path, monkeypatch):
     said = typed("pretrain", "field", "--budget", "3steps", *TINY, "--set", "speech.segment=5")
     assert "1 clip · " in said
     typed("embed", "runs/field-masked-frames", "field", "--out", "v.npy")
+
+
+def lines_of(page: str) -> list[str]:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    return [line for block in re.findall(r"^```sh\n(.*?)^```", text, re.M | re.S) for line in block.splitlines()]
+
+
+def small(line: str) -> str:
+    """The same command with a few steps of a tiny model."""
+    line = line.partition(" #")[0].replace("--budget 15m", " ".join(["--budget 3steps", *TINY]))
+    few = line.split()[1] in ("adapt", "compare")
+    return line.replace("--labels 40", "--labels 3") + (" " + " ".join(FEW) if few else "")
+
+
+def test_the_page_on_sound_runs_from_top_to_bottom(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder_of_words(tmp_path / "recordings", each=6)
+    rows = [{"audio": str(path.relative_to(tmp_path)), "label": path.parent.name}
+            for path in sorted((tmp_path / "recordings").rglob("*.wav"))]  # fmt: skip
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write(tmp_path / "some.wav", word("low", 77))
+    for line in map(small, lines_of("sound.md")):
+        typed(*shlex.split(line)[1:])

@@ -88,6 +88,25 @@ def test_another_model_is_an_arm_with_its_own_tokenizer(place):
     assert found.titles["adapted"] == "adapted" and len(found.trials) == 6
 
 
+def test_a_gpt_is_an_arm_on_the_same_labels_and_names_say_the_shapes(place):
+    found = compared(place, "shapes", arms="random,pretrained,tf-idf", against=[runs.writer()])
+    assert found.titles == {
+        "random": "Random initialisation (ModernBERT)", "pretrained": "Pre-trained (ModernBERT)",
+        "tf-idf": "TF-IDF + logistic regression", "writer": "writer (Llama)",
+    }  # fmt: skip
+    assert {one.arm for one in found.trials} == set(found.titles) and len(found.of("writer", 20)) == 2
+    assert found.facts["models"]["writer"].startswith("Llama-shaped, 2 layers × 32")
+    page = (place / "shapes" / "report.html").read_text()
+    assert page.count("writer (Llama)") > 3 and "Models of other shapes come with their own tokenizer" in page
+
+
+def test_a_gpt_may_be_what_the_verdict_is_about(place):
+    found = versus(runs.writer(), runs.folder() / "reviews.tsv", labels="20", seeds=1, arms="random,pretrained",
+                   settings=FEW, out=place / "gpt", against=[runs.folder() / "pretrained"])  # fmt: skip
+    assert found.titles["pretrained"] == "Pre-trained (Llama)"
+    assert found.titles["pretrained-2"] == "pretrained-2 (ModernBERT)"
+
+
 @pytest.mark.parametrize(
     ("task", "write", "metric", "baselines"),
     [("tag", labelled_files.write_tags, "accuracy", ["most-frequent-tag", "logistic-tagger"]),

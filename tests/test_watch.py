@@ -11,7 +11,7 @@ from firth.functional.neighbours import neighbour_accuracy
 from firth.model.batch_norm import statistics_of_the_batch
 from firth.objective import Objective, ObjectiveConfig
 from firth.train import watch as watching
-from firth.train.watch import Alarm, Watch, fallen, said
+from firth.train.watch import LEFT, MANY, Alarm, Watch, fallen, said
 from tests.digit_pictures import Pictures, composed, source
 
 BEFORE = {"rank": 30.0, "spread": 0.6, "deviation": 0.3, "uniformity": -3.0}
@@ -25,7 +25,7 @@ class Config(ObjectiveConfig):
 
 class Comparing(Objective):
     Config = Config
-    collapses = True
+    collapses = many_directions = True
 
     def __init__(self, config, backbone):
         super().__init__(config, backbone)
@@ -153,7 +153,7 @@ def test_large_samples_are_taken_in_smaller_numbers(monkeypatch):
     [
         ({}, []),
         ({"rank": 300.0, "spread": 0.99}, []),
-        ({"rank": 5.0, "spread": 0.1, "compared_rank": 2.5, "compared_deviation": 0.03}, []),
+        ({"rank": 6.0, "spread": 0.2, "compared_rank": 3.0, "compared_deviation": 0.06}, []),
         ({"rank": 1.5}, ["rank"]),
         ({"compared_deviation": 0.01}, ["compared_deviation"]),
         ({"spread": 0.01}, ["spread"]),
@@ -162,7 +162,7 @@ def test_large_samples_are_taken_in_smaller_numbers(monkeypatch):
     ],
 )
 def test_what_falls_to_a_small_share_is_named(change, names):
-    assert fallen(BEFORE, BEFORE | change) == names
+    assert fallen(BEFORE, BEFORE | change, LEFT | {"rank": MANY}) == names
 
 
 def test_the_alarm_says_step_what_cause_and_remedy():
@@ -182,6 +182,16 @@ def test_a_run_that_recovers_was_warned_of_and_is_not_collapsed():
     found.history = [(0, BEFORE), (40, BEFORE | {"compared_rank": 1.2}), (80, BEFORE)]
     assert found.alarm is not None and found.alarm.step == 40 and not found.collapsed
     assert found.alarm.what == "rank of the vectors that the loss compares 1.2 (12 before the first step)"
+
+
+def test_few_directions_are_a_collapse_only_where_the_loss_drives_vectors_into_many(monkeypatch):
+    found = opened()
+    found.history = [(0, BEFORE), (40, BEFORE | {"rank": 3.0})]
+    assert found.collapsed
+    monkeypatch.setattr(Comparing, "many_directions", False)
+    assert not found.collapsed
+    found.history.append((80, BEFORE | {"rank": 1.5}))  # but one is, always
+    assert found.alarm is not None and found.alarm.step == 80
 
 
 def test_equal_vectors_raise_it_whatever_there_was_before():

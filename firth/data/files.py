@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from functools import cache
+from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from firth.data import archives, synthetic
@@ -74,7 +75,8 @@ def expand(paths: Iterable[str | Path], problems: Problems | None = None, kinds:
         raise InputError("DATA", "no file or folder was given", "Name at least one: firth check reviews/")
     for path in given:
         _refuse_name(path)
-    found = {(os.path.realpath(file.path), file.member): file for path in given for file in _one(path, problems, kinds)}
+    real = cache(os.path.realpath)  # of an archive asked for with each of its members
+    found = {(real(file.path), file.member): file for path in given for file in _one(path, problems, kinds)}
     if not found and not (told and problems.findings):
         links = [finding.where for finding in problems.findings if finding.do == LINK]
         dead = f", only links to files that do not exist ({links[0]})" if links else ""
@@ -186,15 +188,15 @@ def _members(
     """The readable files in a zip, or below a folder in it; other kinds, archives in it included, are counted."""
     other: Counter = Counter()
     for info in archives.members(path, problems):
-        inner = PurePosixPath(info.filename)
         if not info.filename.startswith(below):
             continue
-        if suffix(inner.name) in kinds.formats:
-            own = (inner.parent.name if str(inner.parent) != below.rstrip("/") else "") or label
-            yield File(path, f"{name}/{info.filename}", kinds.formats[suffix(inner.name)], info.filename, own,
+        kind, folder = suffix(info.filename), info.filename.rpartition("/")[0]
+        if kind in kinds.formats:
+            own = "" if folder == below.rstrip("/") else folder.rpartition("/")[2].lstrip(".")
+            yield File(path, f"{name}/{info.filename}", kinds.formats[kind], info.filename, own or label,
                        info.file_size)  # fmt: skip
         else:
-            other[suffix(inner.name)] += 1
+            other[kind] += 1
     if other:
         _tell_others(name, other, problems, kinds)
 
@@ -205,5 +207,5 @@ def _is_zip(name: str) -> bool:
 
 def suffix(name: str) -> str:
     """ ".txt" of Notes.TXT.gz; a number such as in 2004.1 is none."""
-    kind = PurePosixPath(name.lower().removesuffix(".gz")).suffix
-    return "" if kind[1:].isdigit() else kind
+    stem, _, kind = name.lower().removesuffix(".gz").rpartition("/")[2].rpartition(".")
+    return f".{kind}" if stem and kind and not kind.isdigit() else ""

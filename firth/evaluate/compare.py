@@ -218,7 +218,7 @@ def open_part(recipe: Recipe, signal: Signal, labels: int | None, seed: int) -> 
 
 def refuse_fewer(labelled: Labelled, labels: int) -> None:
     """Raises InputError where fewer labels are left beside the test part than were asked for."""
-    have = len({id(one) for part in ("train", "valid") for one in labelled.records[part]})
+    have = len(labelled.records["train"]) + len(labelled.records["valid"])
     if have < labels:
         what = f"only {have:,} labelled examples are left beside a test part of {len(labelled.records['test']):,}"
         raise InputError(f"data.labels = {labels}", what, "Use fewer, or give a test file: data.test.")

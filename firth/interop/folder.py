@@ -106,7 +106,7 @@ def sums_layers(state: Mapping[str, Tensor]) -> bool:
 
 def found_in(state: Mapping[str, Tensor], shape: AnyShape) -> dict[str, Any]:
     """What config.json says of heads, and only their tensors tell."""
-    found = getattr(TYPES[shape.name], "heads", None)
+    found = getattr(TYPES[shape.name], "decided", None)
     return {"heads": found(state)} if found else {}
 
 

@@ -6,8 +6,8 @@ softmax of the student's outputs by its temperature, P_t that of the teacher's o
 one. The centre is a moving average of the teacher's outputs: it keeps one output from winning, the low temperature
 keeps all from being alike.
 
-Departures: the temperature of the teacher and the last map are the same from the first step on (the paper warms the
-one up, and holds the other still for an epoch).
+Departures: the centre begins as the mean of the first step (in the paper as 0); the temperature of the teacher and the
+last map are the same from the first step on (the paper warms the one up, and holds the other still for an epoch).
 """
 
 from typing import ClassVar
@@ -34,7 +34,6 @@ SIDE = 96 / 224  # of a small view, by that of a large one
 
 class Config(UnlikeViewsConfig):
     terms: ClassVar[tuple[str, ...]] = ("dino",)
-    shape: ClassVar[str | None] = "vit"
     shares: ClassVar[int] = 1
 
     local: int = Field(4, ge=0, description="small views of a picture, beside the two large ones (paper: 8)")
@@ -80,7 +79,9 @@ class Head(nn.Module):
         self.last = nn.Linear(bottleneck, prototypes, bias=False)
 
     def forward(self, pooled: Tensor) -> Tensor:
-        return unit(self.map(pooled)) @ unit(self.last.weight).T
+        values, directions = unit(self.map(pooled)), unit(self.last.weight)
+        with torch.autocast(pooled.device.type, enabled=False):  # a low temperature magnifies what rounding leaves
+            return values @ directions.T
 
 
 class DINO(ComparingViews):
@@ -105,8 +106,9 @@ class DINO(ComparingViews):
 
     def after_step(self, progress: float) -> None:
         self.teacher.follow(rising(self.config.momentum, progress))
-        *outputs, count = distributed.total_of(torch.stack(self.fresh).sum(0))
-        self.centre.lerp_((torch.stack(outputs) / count).to(self.centre.dtype), 1 - self.config.centring)
+        summed = distributed.total_of(torch.stack(self.fresh).sum(0))
+        mean = (summed[:-1] / summed[-1]).to(self.centre.dtype)
+        self.centre.lerp_(mean, 1 - self.config.centring if self.centre.any() else 1.0)
         self.fresh = []
 
     def forward(self, batch: Batch) -> Loss:

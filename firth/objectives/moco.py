@@ -54,6 +54,7 @@ class MoCo(ComparingViews):
 
     Config = Config
     config: Settings
+    many_directions = True
     queue: Tensor
     place: Tensor
 

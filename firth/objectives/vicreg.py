@@ -46,6 +46,7 @@ Settings = Config  # the type, where the class below has its own name `Config`
 class VICReg(ComparingViews):
     Config = Config
     config: Settings
+    many_directions = True
     compares_samples = True
 
     def __init__(self, config: Settings, backbone):

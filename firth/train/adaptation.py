@@ -3,7 +3,8 @@
 `assemble` makes one out of a recipe, `fit` trains it through the one loop. Both are what `adapt` and `compare` call.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from firth.interop import peft
 from firth.interop.folder import model_folder, open_shape
 from firth.model import low_rank
 from firth.model.shape import Shape
+from firth.model.store import Store
 from firth.objective import Composed, Objective
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Sample, Signal
@@ -126,15 +128,30 @@ def fit(
         device=build.device_of(adaptation.recipe),
         evaluate_first=True,
     )
-    for step in train(job):
-        if step.evaluation:
-            adaptation.curve.append((step.index, step.evaluation))
-        if each:
-            each(step, job)
+    with remembering(adaptation):
+        for step in train(job):
+            if step.evaluation:
+                adaptation.curve.append((step.index, step.evaluation))
+            if each:
+                each(step, job)
     settle = getattr(find.find("tasks", adaptation.task), "settle", None)
     if settle:
         adaptation.settled = settle(adaptation.objective, adaptation.signal, adaptation.labelled.records["valid"])
     return job
+
+
+@contextmanager
+def remembering(adaptation: Adaptation) -> Iterator[None]:
+    """While a head learns on a frozen encoder, each sample is encoded once."""
+    frozen = adaptation.recipe.model.frozen
+    parts = [part for part in adaptation.objective.objectives if frozen and part.all_steps]
+    for part in parts:
+        part.store = Store()
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.store = None
 
 
 def refuse_unfinished(folder) -> None:
@@ -240,7 +257,7 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
 def refuse_long(recipe: Recipe, signal: Signal) -> None:
     """Raises InputError for a context beyond learned positions."""
     shape, context = build.shape_for(recipe, signal), probe.recipe_context(recipe)
-    if not hasattr(signal.config, "context") or not isinstance(shape, Shape):
+    if "context" not in recipe.tables.get(recipe.signal, {}) or not isinstance(shape, Shape):
         return
     if shape.position_kind == "learned" and context > shape.positions:
         raise InputError(

@@ -30,8 +30,10 @@ SEEN = 256  # held-out samples
 BANK = 2048  # training samples whose labels vote, where there are labels
 ROOM = 2**26  # bytes of samples that are held, about; of large ones fewer are taken
 LARGE = 2**16  # bytes of a sample; up to here all held-out samples go through the model at once
-LEFT = 0.1  # share of what there was before the first step; below it, vectors collapse
-LEAST = {"rank": 1.0, "spread": 0.0, "deviation": 0.0}  # what falls in a collapse, and what no vectors have less of
+LEFT = {"rank": 0.03, "spread": 0.25, "deviation": 0.25}  # share of what there was before the first step; below it
+# vectors collapse. docs/collapse.md has what healthy and broken runs keep
+MANY = 0.15  # the same of the rank, where the loss drives vectors into many directions
+LEAST = {"rank": 1.0, "spread": 0.0, "deviation": 0.0}  # what no vectors have less of
 KINDS = {"": "vectors", "compared_": "vectors that the loss compares"}  # by prefix in a reading
 
 
@@ -103,18 +105,23 @@ class Watch:
         """The first collapse that was seen, where an objective of the run may come to one."""
         if not any(part.collapses for part in self.objective.objectives):
             return None
-        first = next((one for one in self.history if fallen(self.history[0][1], one[1])), None)
+        first = next((one for one in self.history if self.fallen(one[1])), None)
         return None if first is None else self.told(*first)
 
     @property
     def collapsed(self) -> bool:
         """Whether the vectors were collapsed when last looked at."""
-        return self.alarm is not None and bool(fallen(self.history[0][1], self.history[-1][1]))
+        return self.alarm is not None and bool(self.fallen(self.history[-1][1]))
+
+    def fallen(self, reading: Reading) -> list[str]:
+        """The names of what fell to a small share of what there was before the first step."""
+        many = any(part.many_directions for part in self.objective.objectives)
+        return fallen(self.history[0][1], reading, LEFT | ({"rank": MANY} if many else {}))
 
     def told(self, step: int, reading: Reading) -> Alarm:
         """The alarm of a reading in which something fell."""
         before = self.history[0][1]
-        what = ", ".join(described(name, reading, before) for name in fallen(before, reading))
+        what = ", ".join(described(name, reading, before) for name in self.fallen(reading))
         config = next(part.config for part in self.objective.objectives if part.collapses)
         return Alarm(step, what, *config.blamed())
 
@@ -171,10 +178,10 @@ def measures(vectors: Tensor) -> dict[str, float]:
     }
 
 
-def fallen(before: Reading, now: Reading) -> list[str]:
-    """The names of what fell to a small share of what it was."""
+def fallen(before: Reading, now: Reading, least: Mapping[str, float]) -> list[str]:
+    """The names of what fell below these shares of what it was."""
     names = [prefix + name for prefix in KINDS for name in LEAST if prefix + name in now and prefix + name in before]
-    return [name for name in names if left(name, before, now) < LEFT]
+    return [name for name in names if left(name, before, now) < least[plain(name)]]
 
 
 def left(name: str, before: Reading, now: Reading) -> float:
