@@ -9,7 +9,7 @@ import torch
 
 from firth.data.labelled import open_labelled
 from firth.errors import InputError
-from firth.find import names
+from firth.find import learnable, names
 from firth.recipe import Data, apply_settings, filled
 from firth.train import adaptation
 from firth.train.adapt import DEFAULTS, default_place, request
@@ -242,7 +242,7 @@ def test_unknown_start_and_task():
     with pytest.raises(InputError) as caught:
         runs.quick_adapt("unused", task="clasify")
     assert str(caught.value) == (
-        f"tasks `clasify`: no such name. Did you mean `classify`? There is: {', '.join(names('tasks'))}."
+        f"--task clasify: no such task. Did you mean `classify`? There is: {', '.join(learnable())}."
     )
 
 

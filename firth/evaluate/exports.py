@@ -226,8 +226,6 @@ def writer_of(folder: Path) -> Subject:
     subject = subject_of(folder, False)
     if subject.name == VECTORS:
         raise InputError(folder, "is the encoder alone, and nothing in it writes on", "Say --to hf.")
-    if subject.name in find.names("tasks"):
-        raise InputError(folder, f"answers with {subject.name}, and does not write on", "Say --to hf.")
     return subject
 
 
