@@ -8,7 +8,7 @@ import torch
 
 from firth.functional import augment
 from firth.functional.random import Draw
-from firth.objectives import _projector, barlow_twins, byol, dino, moco, simclr, vicreg
+from firth.objectives import _projector, barlow_twins, byol, dino, mae, moco, simclr, vicreg
 from tests import contract
 
 NAMES = ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino", "mae"]
@@ -127,6 +127,29 @@ def test_maes_loss_is_the_papers(normalise):
     loss = objective(batch).terms["mae"]
     assert loss.sum.item() == pytest.approx(expected, rel=EXACT)
     assert loss.count == 3 * 12
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """transformers' MAE, tiny, for pictures of 8 × 8 pixels in patches of 2 × 2."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    decoder = {"decoder_hidden_size": 16, "decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 2}
+    given = {"image_size": 8, "patch_size": 2, "norm_pix_loss": True, "decoder_intermediate_size": 16}
+    return transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**sizes, **decoder, **given)).double()
+
+
+def test_maes_patches_and_loss_are_those_of_transformers(theirs):
+    """On the same drawings of the same patches left out; theirs is a mean over those of the batch."""
+    objective = contract.build(["mae"])
+    part = objective.parts["mae"]
+    batch = contract.batch_of(objective, contract.samples(3, of="mae"))
+    whole, drawn = part.drawn(batch)
+    whole = whole.double()
+    torch.testing.assert_close(mae.patches_of(whole, 2), theirs.patchify(whole))
+    hidden = torch.zeros(3, 16, dtype=torch.float64).scatter(1, batch["masked"], 1.0)
+    loss = objective(batch).terms["mae"]
+    assert loss.sum.item() / loss.count == pytest.approx(theirs.forward_loss(whole, drawn, hidden).item(), rel=1e-6)
 
 
 # ------------------------------------------------------------------ teachers, queues, centres
