@@ -140,16 +140,13 @@ def theirs():
 
 
 def test_maes_patches_and_loss_are_those_of_transformers(theirs):
-    """On the same drawings of the same patches left out; theirs is a mean over those of the batch."""
-    objective = contract.build(["mae"])
-    part = objective.parts["mae"]
-    batch = contract.batch_of(objective, contract.samples(3, of="mae"))
-    whole, drawn = part.drawn(batch)
-    whole = whole.double()
-    torch.testing.assert_close(mae.patches_of(whole, 2), theirs.patchify(whole))
-    hidden = torch.zeros(3, 16, dtype=torch.float64).scatter(1, batch["masked"], 1.0)
-    loss = objective(batch).terms["mae"]
-    assert loss.sum.item() / loss.count == pytest.approx(theirs.forward_loss(whole, drawn, hidden).item(), rel=1e-6)
+    """On what their model draws of the patches that it left out."""
+    part = contract.build(["mae"]).parts["mae"]
+    pictures = torch.rand(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    said, patches = theirs(pictures), mae.patches_of(pictures, 2)
+    torch.testing.assert_close(patches, theirs.patchify(pictures))
+    error = (said.logits - part.wanted(patches)).square().mean(-1)
+    assert ((error * said.mask).sum() / said.mask.sum()).item() == pytest.approx(said.loss.item(), rel=1e-6)
 
 
 # ------------------------------------------------------------------ teachers, queues, centres
