@@ -21,6 +21,7 @@ VERBS = {
     "score": "firth.evaluate.scoring",
     "runs": "firth.train.runs",
     "serve": "firth.serving.server",
+    "units": "firth.evaluate.units",
 }
 
 

@@ -58,7 +58,7 @@ class ToySignal(Signal):
 
     @property
     def facts(self) -> Facts:
-        offers = frozenset({"tokens", "sentences", "partner", "words", "labels", "class token", "pooled"})
+        offers = frozenset({"tokens", "sentences", "partner", "stream", "words", "labels", "class token", "pooled"})
         classes = ("bad", "good", "so-so")
         return Facts(offers, VOCABULARY, MASK, PAD, (PAD, 1, CLS, SEP, MASK), classes, end_id=SEP)
 
@@ -253,7 +253,16 @@ def build(
     objective = Composed(backbone, parts)
     initialise(objective, form, seed)
     objective.begun()
+    fill_queues(objective)
     return objective.to(dtype)
+
+
+def fill_queues(objective: Composed) -> None:
+    """As after some steps: against an empty queue a loss is 0, and says nothing."""
+    for part in objective.objectives:
+        if hasattr(part, "enqueue"):
+            noise = torch.randn(12, part.queue.shape[1], generator=torch.Generator().manual_seed(0))
+            part.enqueue(torch.nn.functional.normalize(noise))
 
 
 def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:

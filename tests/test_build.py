@@ -102,7 +102,7 @@ def test_an_objective_without_its_needs_is_refused(signal):
     assert str(caught.value) == (
         "objective `masked-frames`: needs frames, waveforms, which the signal `toy` does not offer. "
         "Choose another --objective; toy offers class token, labels, partner, pooled, sentences, "
-        "tokens, words."
+        "stream, tokens, words."
     )
 
 

@@ -159,3 +159,10 @@ def test_the_page_of_the_run_draws_the_shares(run):
     titles = [chart["title"] for chart in content(run)["charts"]]
     assert titles[-1] == "What it reads of each layer"
     assert layers_read({"result": {"layers": []}}) == layers_read({}) == []
+
+
+def test_the_page_says_how_sure_or_how_wrong():
+    from firth.report.run_page import sureness
+
+    assert sureness({"probability": 0.981}) == "98 %" and sureness({}) == "100 %"
+    assert sureness({"errors": "2 errors"}) == "2 errors" and sureness({"score": -0.5}) == "score -0.50"

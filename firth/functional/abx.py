@@ -95,7 +95,7 @@ def distance_table(frames: Sequence[np.ndarray], pairs: np.ndarray, measure: Cal
     table = np.full(pairs.shape, np.nan)
     wanted = np.triu(pairs | pairs.T, 1)
     for place, row in enumerate(wanted):
-        others = np.flatnonzero(row)
-        if len(others):
+        others = np.flatnonzero(row).tolist()
+        if others:
             table[place, others] = table[others, place] = measure(frames[place], [frames[i] for i in others])
     return table

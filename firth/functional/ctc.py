@@ -79,7 +79,7 @@ def beam(shares: np.ndarray, width: int, most: int | None = None) -> list[Guess]
     prefixes: dict[tuple[int, ...], list[float]] = {(): [0.0, -np.inf]}
     for step in shares:
         prefixes = _best(_extended(prefixes, step, _looked_at(step, most)), width)
-    return [Guess(prefix, float(np.logaddexp(*ends))) for prefix, ends in prefixes.items()]
+    return [Guess(prefix, float(np.logaddexp(ends[0], ends[1]))) for prefix, ends in prefixes.items()]
 
 
 def _looked_at(step: np.ndarray, most: int | None) -> list[int]:
@@ -108,7 +108,7 @@ def _add(ends: list[float], place: int, nats: float) -> None:
 
 def _best(found: dict, width: int) -> dict[tuple[int, ...], list[float]]:
     """The likeliest prefixes that are possible at all; of equally likely ones the first in the order of their units."""
-    nats = {prefix: np.logaddexp(*ends) for prefix, ends in found.items() if max(ends) > -np.inf}
+    nats = {prefix: np.logaddexp(ends[0], ends[1]) for prefix, ends in found.items() if max(ends) > -np.inf}
     order = sorted(nats, key=lambda prefix: (-nats[prefix], prefix))
     return {prefix: found[prefix] for prefix in order[:width]}
 

@@ -106,7 +106,7 @@ def sums_layers(state: Mapping[str, Tensor]) -> bool:
 
 def found_in(state: Mapping[str, Tensor], shape: AnyShape) -> dict[str, Any]:
     """What config.json says of heads, and only their tensors tell."""
-    found = getattr(TYPES[shape.name], "heads", None)
+    found = getattr(TYPES[shape.name], "decided", None)
     return {"heads": found(state)} if found else {}
 
 
@@ -225,7 +225,8 @@ def head_facts(config: Mapping[str, Any]) -> dict[str, str]:
     several = {"separator": "list"} if config.get("problem_type") == SEVERAL else {}
     if TRANSFORMERS.get(config["model_type"], {}).get("causal"):
         return several
-    return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first", **several}
+    way = getattr(TYPES[config["model_type"]], "POOLING", config.get("classifier_pooling"))
+    return {"pooling": "mean" if way == "mean" else "first", **several}
 
 
 def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:

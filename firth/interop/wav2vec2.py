@@ -99,7 +99,7 @@ def config_of(shape: Shape, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"model_type": "wav2vec2", **common(shape), **facts.get("heads", {})}
 
 
-def heads(state: Mapping[str, Tensor]) -> dict[str, int]:
+def decided(state: Mapping[str, Tensor]) -> dict[str, int]:
     """The part of config.json that the tensors of the objective decide."""
     codes, truth = (state.get(f"{PART}.{name}") for name in ("quantiser.codes", "truth.weight"))
     if codes is None or truth is None:

@@ -139,7 +139,14 @@ def confusions(result: dict[str, Any]) -> list[dict[str, Any]]:
 def mistaken(path: Path) -> list[tuple[str, str, str, str]]:
     """(input, gold, predicted, how sure it was) of samples/wrong.jsonl, the surest first."""
     rows = [row for row in read_metrics(path) if {"text", "gold", "predicted"} <= row.keys()]
-    return [(*mistakes.told(row), f"{100 * row.get('probability', 1.0):.0f} %") for row in rows[:MISTAKES]]
+    return [(*mistakes.told(row), sureness(row)) for row in rows[:MISTAKES]]
+
+
+def sureness(row: dict[str, Any]) -> str:
+    """98 %, a score, or how much is wrong."""
+    if "errors" in row:
+        return str(row["errors"])
+    return f"score {row['score']:.2f}" if "score" in row else f"{100 * row.get('probability', 1.0):.0f} %"
 
 
 def samples(folder: Path) -> list[dict[str, str]]:

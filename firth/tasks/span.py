@@ -245,6 +245,7 @@ class Asked(NamedTuple):
     parts: tuple[str, str]
     text: str
     target: None = None
+    content: int = 0
 
 
 def predict(objective, signal, texts, numbers: Sequence[int] = (), top: int | None = None) -> list[Prediction]:

@@ -206,6 +206,7 @@ class Words(NamedTuple):
     """Enough of an Example for `windows`."""
 
     text: str
+    content: int = 0
 
 
 def tagged(part: Tag, signal, lists: Sequence[Sequence[str]]) -> list[list[tuple[str, float]]]:
