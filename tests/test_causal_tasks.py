@@ -172,7 +172,7 @@ def test_tasks_that_must_see_both_sides_are_refused(task, tmp_path):
         adapt(runs.writer(), [runs.folder() / "reviews.tsv"], task=task, out=tmp_path / "new")
     assert str(caught.value) == (
         f"--task {task}: must see what comes after a step, and {runs.writer()} reads from left to right. Take a model "
-        "that sees both sides (masked tokens), or --task classify or --task pairs."
+        "that sees both sides (masked tokens), or --task classify or --task pairs or --task verify."
     )
     assert not (tmp_path / "new").exists()
 
