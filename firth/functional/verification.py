@@ -12,8 +12,8 @@ import numpy as np
 
 
 class EqualError(NamedTuple):
-    """rate: in [0, 1], 0.5 is chance; threshold: the score from which a pair is taken for the same, half-way between the
-    last that is and the first that is not."""
+    """rate: in [0, 1], 0.5 is chance. threshold: the score from which a pair is taken for the same, half-way between
+    the last that is and the first that is not."""
 
     rate: float
     threshold: float
