@@ -17,6 +17,16 @@ from firth.find import learnable, names
 
 PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
 
+app = typer.Typer(
+    name="firth",
+    help="Self-supervised learning on your own files: pre-train, adapt, and see whether it pays.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
 Raw = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help="Raw files; may stand in --config.")]
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run folders; none: all of ./runs.")]
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]

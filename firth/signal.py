@@ -148,6 +148,10 @@ class Signal:
         """What a shape must be made for, as keys of model.sizes.shape_of: the vocabulary, the pixels."""
         return {}
 
+    def batch_for(self, lengths: np.ndarray | None) -> int | None:
+        """Samples of a step of pre-training where nobody says, by the lengths of all; None: as many as usual."""
+        return None
+
     def encode(self, inputs: list[Any]) -> list["Encoded"]:
         """What a model reads of each input: of a text, or of whatever else the signal's files hold."""
         raise NotImplementedError

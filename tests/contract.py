@@ -253,7 +253,16 @@ def build(
     objective = Composed(backbone, parts)
     initialise(objective, form, seed)
     objective.begun()
+    fill_queues(objective)
     return objective.to(dtype)
+
+
+def fill_queues(objective: Composed) -> None:
+    """As after some steps: against an empty queue a loss is 0, and says nothing."""
+    for part in objective.objectives:
+        if hasattr(part, "enqueue"):
+            noise = torch.randn(12, part.queue.shape[1], generator=torch.Generator().manual_seed(0))
+            part.enqueue(torch.nn.functional.normalize(noise))
 
 
 def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:

@@ -23,6 +23,7 @@ ORDER = [
     {"report"},
     {"serving"},
     {"options"},
+    {"verbs"},
     {"cli", "play"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

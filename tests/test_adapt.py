@@ -9,6 +9,7 @@ import torch
 
 from firth.data.labelled import open_labelled
 from firth.errors import InputError
+from firth.find import learnable, names
 from firth.recipe import Data, apply_settings, filled
 from firth.train import adaptation
 from firth.train.adapt import DEFAULTS, default_place, request
@@ -236,13 +237,12 @@ def test_unknown_start_and_task():
         runs.quick_adapt("unused", start="co-ocurrence")
     assert str(caught.value) == (
         "--start co-ocurrence: no such start. Did you mean `co-occurrence`? "
-        "There is: pretrained, random, co-occurrence, patch-kmeans."
+        f"There is: pretrained, random, {', '.join(names('starts'))}."
     )
     with pytest.raises(InputError) as caught:
         runs.quick_adapt("unused", task="clasify")
-    assert (
-        str(caught.value)
-        == "tasks `clasify`: no such name. Did you mean `classify`? There is: classify, pairs, prompt, span, tag."
+    assert str(caught.value) == (
+        f"--task clasify: no such task. Did you mean `classify`? There is: {', '.join(learnable())}."
     )
 
 

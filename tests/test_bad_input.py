@@ -7,6 +7,7 @@ import zipfile
 import pytest
 from typer.testing import CliRunner
 
+from firth import find
 from firth.cli import app
 from tests.material import documents, write_corpus, write_labels
 
@@ -85,6 +86,7 @@ def refused(place, monkeypatch, words, code=2, fault=False) -> str:
 OWN = "Take the text out of it first, or leave this file out; --skip-bad leaves out all such files."
 FORM = "Write 90s, 20m or 2h for the wall time of the whole command, or 500steps, 3epochs, 100Mtokens."
 READS = "firth reads .txt, .md, .jsonl, .csv, .tsv, .parquet, .conllu, .conll, SQuAD .json, and .zip or .gz of them."
+OBJECTIVES = ", ".join(find.names("objectives"))
 FILES = {
     "empty.txt": "empty.txt: is empty.\nGive a file that holds text.",
     "binary.txt": f"binary.txt: is binary data, not text.\n{OWN}",
@@ -99,7 +101,7 @@ FILES = {
     "Such an archive was made by mistake or to do harm. If you trust it, unpack it yourself and give the folder.",
     "bomb.zip": "bomb.zip: unpacks to 1,028 times its size: a zip bomb.\n"
     "If you trust it, unpack it yourself and give the folder.",
-    "images": f"images: holds no file that can be read.\n{READS}",
+    "images": "images/0.png: is no picture that can be read.\nSave it as JPEG, PNG, WebP or TIFF.",
     "dead": "dead: holds no file that can be read, only links to files that do not exist (dead/gone.txt).\n"
     "Remove the link, or put the file in its place.",
     "corpsu.txt": "corpsu.txt: no such file or folder.\nDid you mean `corpus.txt`? Check the name.",
@@ -138,8 +140,8 @@ OPTIONS = {
     "--budget 1.2.3m": f"--budget 1.2.3m: is neither a time nor an amount of training.\n{FORM}",
     "--budget 9999999999999999h": f"--budget 9999999999999999h: is neither a time nor an amount of training.\n{FORM}",
     "--objective masked-token": "objectives `masked-token`: no such name.\n"
-    "Did you mean `masked-tokens`? There is: masked-tokens, next-sentence, next-token.",
-    "--objective classify": "objectives `classify`: no such name.\nThere is: masked-tokens, next-sentence, next-token.",
+    f"Did you mean `masked-tokens`? There is: {OBJECTIVES}.",
+    "--objective classify": f"objectives `classify`: no such name.\nThere is: {OBJECTIVES}.",
     "--size huge": "size `huge`: is neither a name nor layers x width.\n"
     "Write for instance 4x256, or one of tiny, mini, small, medium, base, large.",
     "--size 0x32": "size `0x32`: is neither a name nor layers x width.\n"
@@ -202,10 +204,12 @@ def test_a_number_out_of_its_limits(place, monkeypatch, setting):
 
 WORDS = {
     "model.shape=gpt": (
-        "--set: `model.shape` cannot be `gpt`.\n`model.shape` is one of `modernbert`, `bert`, `llama`, `gpt2`."
+        "--set: `model.shape` cannot be `gpt`.\n`model.shape` is one of `modernbert`, `bert`, `llama`, `gpt2`, "
+        "`resnet`, `vit`, `frames`, `causal-frames`, `wav2vec2`, `hubert`."
     ),
-    "model.start=foo": "model.start = foo: no such start.\nThere is: random, co-occurrence.",
-    "signal=image": "signals `image`: no such name.\nThere is: text.",
+    "model.start=foo": "model.start = foo: no such start.\nThere is: random, co-occurrence, patch-kmeans.",
+    "signal=image": "corpus.txt: `.txt` files have no reader.\n"
+    "firth reads JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, parquet of bytes, and .csv or .jsonl of paths.",
     "nonsense": "--set nonsense: has no `=`.\nWrite key=value, as in --set train.batch=32.",
     "=5": "--set: `` is no key.\n`firth pretrain --help` shows the keys.",
     "data=5": "--set: `data` is no key.\n`firth pretrain --help` shows the keys.",

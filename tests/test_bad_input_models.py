@@ -117,8 +117,9 @@ ADAPT = {
     "reviews.tsv --labels 0": f"data.labels = 0: too few for 2 classes.\n{FOUR}",
     "reviews.tsv --labels 100000": "data.labels = 100000: there are only 120 labelled examples.\n"
     "Use fewer, or leave it out to use all.",
-    "reviews.tsv --start foo": "--start foo: no such start.\nThere is: pretrained, random, co-occurrence.",
-    "reviews.tsv --task foo": "--task foo: no such task.\nThere is: classify, pairs, span, tag.",
+    "reviews.tsv --start foo": "--start foo: no such start.\n"
+    "There is: pretrained, random, co-occurrence, patch-kmeans.",
+    "reviews.tsv --task foo": "--task foo: no such task.\nThere is: classify, pairs, span, tag, transcribe, verify.",
     "reviews.tsv --test onee.tsv": "onee.tsv: no such file or folder.\nDid you mean `one.tsv`? Check the name.",
     "reviews.tsv --set train.budget=5m": "train.budget = 5m: adapting is counted in steps or epochs.\n"
     "Write 500steps or 5epochs.",

@@ -10,8 +10,8 @@ from tests.test_bad_input import firth, refused
 
 CHECK = "Check the name."
 PLACE = "Choose another place with --out."
-TASKS = "There is: classify, pairs, span, tag."
-ARMS = "There is: random, pretrained, co-occurrence, tf-idf."
+TASKS = "There is: classify, pairs, span, tag, transcribe, verify."
+ARMS = "There is: random, pretrained, co-occurrence, tf-idf, linear, linear-random, neighbours, neighbours-random."
 FOLDER = "Give a run folder, or a folder with config.json and model.safetensors."
 
 
@@ -56,7 +56,8 @@ COMPARE = {
     ("reviews.tsv", "--seeds", "0"): "seeds = 0: nothing would be trained.\nUse at least 3 for a verdict.",
     ("reviews.tsv", "--task", "tags"): f"--task tags: no such task.\nDid you mean `tag`? {TASKS}",
     ("reviews.tsv", "--task", "prompt"): "--task prompt: learns nothing: its examples stand in the prompt.\n"
-    "Label with it: firth predict MODEL INPUT --task prompt; adapt to one of classify, pairs, span, tag.",
+    "Label with it: firth predict MODEL INPUT --task prompt; adapt to one of "
+    "classify, pairs, span, tag, transcribe, verify.",
     ("reviews.tsv", "--arms", "pretraind,random"): "arm `pretraind`: no such arm.\n"
     f"Did you mean `pretrained`? {ARMS}",
     ("reviews.tsv", "--arms", "random,tf-idf"): "--arms random,tf-idf: leaves out `pretrained`, which the verdict is "
@@ -117,7 +118,7 @@ SCORE = {
     ("gold.csv", "said.csv"): "said.csv:4:1: the label `mixed` is not in gold.csv.\n"
     "There is: `bad`, `good`. If `mixed` may be predicted: --classes mixed",
     ("gold.csv", "said.csv", "--task", "tags"): "--task tags: has no score.\n"
-    "Did you mean `tag`? There is: classify, pairs, prompt, tag, span.",
+    "Did you mean `tag`? There is: classify, pairs, prompt, tag, span, transcribe, verify.",
     ("gold.csv", "said.csv", "--label", "labl"): "gold.csv: has no column `labl`.\n"
     "Did you mean `label`? --label can be `id`, `label`.",
     ("gold.csv", "said.csv", "--predicted", "guess"): "said.csv: has no column `guess`.\n"
@@ -190,7 +191,7 @@ def test_company_refuses(place, monkeypatch, words):
     assert refused(place, monkeypatch, ["company", *words]) == COMPANY[words]
 
 
-MISSING = ["compare", "compare pretrained", "score gold.csv", "embed pretrained", "company pretrained",
+MISSING = ["compare", "score gold.csv", "embed pretrained", "company pretrained",
            "compare pretrained x.tsv --seeds many"]  # fmt: skip
 
 

@@ -172,7 +172,7 @@ def test_tasks_that_must_see_both_sides_are_refused(task, tmp_path):
         adapt(runs.writer(), [runs.folder() / "reviews.tsv"], task=task, out=tmp_path / "new")
     assert str(caught.value) == (
         f"--task {task}: must see what comes after a step, and {runs.writer()} reads from left to right. Take a model "
-        "that sees both sides (masked tokens), or --task classify or --task pairs."
+        "that sees both sides (masked tokens), or --task classify or --task pairs or --task verify."
     )
     assert not (tmp_path / "new").exists()
 
@@ -205,7 +205,7 @@ def test_a_clean_folder_is_written_and_a_file_that_should_write_on_is_not(place,
     with pytest.raises(InputError) as caught:
         export(place / "classify", "gguf", out=tmp_path / "film.gguf")
     assert str(caught.value) == (
-        f"{place / 'classify' / 'model'}: answers with classify, and does not write on. Say --to hf."
+        f"{place / 'classify' / 'model'}: holds `score.weight`, for which llama.cpp's `llama` has no place. Say --to hf."
     )
 
 

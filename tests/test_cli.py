@@ -24,11 +24,13 @@ VERBS = [
     "demo",
     "embed",
     "export",
+    "measure",
     "predict",
     "pretrain",
     "runs",
     "score",
     "serve",
+    "units",
 ]
 EVERYWHERE = {"--dry-run", "--json", "--config", "--set", "--out", "--seed", "--device"}
 

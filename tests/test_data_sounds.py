@@ -243,6 +243,21 @@ def test_the_doctor_tells_speakers_and_leaks(tmp_path, words):
     assert leaking.facts["leaks"] == 6
 
 
+def test_the_doctor_takes_what_is_said_for_transcripts(tmp_path):
+    """Not for labels that are seen once."""
+    rows = []
+    for number in range(12):
+        write(tmp_path / f"{number}.wav", word("rise", number))
+        rows.append({"audio": f"{number}.wav", "text": f"WORD NUMBER {number}" if number else " "})
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for label in (None, "text"):
+        found = report(tmp_path / "rows.jsonl", label=label)
+        assert found.facts["transcripts"] == {"text": {"number": 12, "words": 33, "signs": 20}}
+        assert "Said     12 transcripts (`text`) · 33 words · 20 different signs" in list(found.lines())
+        assert "classes" not in found.facts and not found.errors
+        assert [one.what for one in found.findings] == ["1 of 12 transcripts in `text` are empty"]
+
+
 def test_the_doctor_refuses_where_there_is_no_sound(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"")
     with pytest.raises(InputError, match=r"a\.wav: .*"):

@@ -33,7 +33,7 @@ def test_a_misspelt_name_is_answered_with_a_near_one():
 def test_a_strange_name_is_answered_with_the_list():
     with pytest.raises(InputError) as caught:
         find.find("signals", "zzz")
-    assert str(caught.value) == "signals `zzz`: no such name. There is: text."
+    assert str(caught.value) == "signals `zzz`: no such name. There is: image, speech, text."
 
 
 @pytest.mark.parametrize("name", ["../cli", "os", "__init__", ""])

@@ -128,6 +128,6 @@ def test_a_text_beyond_the_context_is_refused(loaded, score):
     with pytest.raises(InputError) as caught:
         score([""], [[text]])
     assert str(caught.value) == (
-        f"`{text[:39]}…`: has {size} tokens, the context {loaded.signal.config.context}. "
+        f"`{text[:39]}…`: has {size:,} tokens, the context {loaded.signal.config.context}. "
         f"Shorten it, or raise the context: text.context={size}."
     )

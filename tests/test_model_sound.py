@@ -119,6 +119,16 @@ def test_hidden_steps_show_nothing_of_the_sound(name):
     assert not torch.equal(backbone({**batch, "hidden": hidden}).values, one)
 
 
+@pytest.mark.parametrize("name", SHAPES)
+@torch.no_grad()
+def test_silence_is_finite_alone_and_beside_sound(name):
+    backbone, batch = made(name), batch_of(SHAPES[name])
+    key = key_of(SHAPES[name])
+    batch[key][1:] = 0
+    assert backbone(batch).values.isfinite().all()
+    assert backbone({key: torch.zeros_like(batch[key])}).values.isfinite().all()
+
+
 def test_frames_are_joined_and_taken_apart():
     frames = torch.arange(2 * 7 * 3).reshape(2, 7, 3)
     steps = joined(frames, 2)

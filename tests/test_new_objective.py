@@ -106,7 +106,7 @@ def test_a_slip_in_its_name_is_answered(toy, tmp_path):
         run(tmp_path, "largest-tokens")
     assert str(caught.value) == (
         "objectives `largest-tokens`: no such name. Did you mean `largest-token`? "
-        "There is: largest-token, masked-tokens, next-sentence, next-token."
+        f"There is: {', '.join(find.names('objectives'))}."
     )
 
 

@@ -78,7 +78,7 @@ def test_the_loss_is_that_of_transformers(form, tmp_path):
     assert (contrast / count).item() == pytest.approx(result.contrastive_loss.item() / count, abs=1e-4)
     assert (unused / count).item() == pytest.approx(0.1 * result.diversity_loss.item() / count, abs=1e-4)
     assert ((contrast + unused) / count).item() == pytest.approx(result.loss.item() / count, abs=1e-4)
-    used = ours(batch).metrics["code_perplexity"].sum / count
+    used = ours(batch).metrics["wav2vec2_codes"].sum / count
     assert used.item() == pytest.approx(result.codevector_perplexity.item(), rel=1e-5)
 
 
@@ -257,7 +257,7 @@ def test_books_must_divide_the_width():
 
 @pytest.mark.parametrize(("used", "said"), [(3.0, True), (12.0, True), (20.0, False), (300.0, False)])
 def test_collapsed_code_books_are_named(used, said):
-    found = Config().ailing({"code_perplexity": used, "wav2vec2": 1.0})
+    found = Config().ailing({"wav2vec2_codes": used, "wav2vec2": 1.0})
     assert bool(found) == said
     if said:
         assert found[0].what == f"the code books collapse: the perplexity of their 640 codes is {used:.1f}"

@@ -100,18 +100,6 @@ def test_masked_tokens_do_not_go_on_from_it(corpus, tmp_path):
         quick(corpus, tmp_path / "no", source=finished(), size=None, objective="masked-tokens")
 
 
-def test_a_task_says_what_it_lacks(tmp_path):
-    from firth.train.adapt import adapt
-
-    labels = material.write_labels(tmp_path, 40)
-    with pytest.raises(InputError) as raised:
-        adapt(finished(), [labels], out=tmp_path / "adapted")
-    assert str(raised.value) == (
-        "objective `classify`: needs class token, which the signal `text` does not offer. "
-        "Choose another --objective; text offers stream, tokens, words."
-    )
-
-
 # ------------------------------------------------------------------ one loop, one run
 
 

@@ -180,10 +180,10 @@ def test_most_objectives_have_nothing_to_do_before():
 
 def test_what_ails_is_asked_of_every_objective():
     recipe = Recipe(signal="speech", objective=("wav2vec2",))
-    assert session.ailing(recipe, {"code_perplexity": 500.0}) == []
-    (found,) = session.ailing(recipe, {"code_perplexity": 2.2})
+    assert session.ailing(recipe, {"wav2vec2_codes": 500.0}) == []
+    (found,) = session.ailing(recipe, {"wav2vec2_codes": 2.2})
     assert found.level == "warning" and "2.2" in found.what
-    assert found == wav2vec2.Config().ailing({"code_perplexity": 2.2})[0]
+    assert found == wav2vec2.Config().ailing({"wav2vec2_codes": 2.2})[0]
 
 
 def test_collapsed_codes_are_told_in_the_log(tmp_path, monkeypatch):

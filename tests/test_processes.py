@@ -122,7 +122,8 @@ def test_a_start_hangs_on_no_other_trial(one):
 
 def drawn(found) -> dict:
     """What `described` looks at."""
-    return {"gold": found.gold, "counts": None, "labelled": SimpleNamespace(task=SimpleNamespace(metric="accuracy"))}
+    labelled = SimpleNamespace(task=SimpleNamespace(metric="accuracy"), by_class=False)
+    return {"gold": found.gold, "counts": None, "labelled": labelled}
 
 
 def test_no_jobs_are_refused():

@@ -194,7 +194,8 @@ def test_two_columns_that_could_be_labels(tmp_path):
 
 def test_an_unknown_task(tmp_path):
     assert message(tmp_path, GOLD, GOLD, "tags") == (
-        "--task tags: has no score. Did you mean `tag`? There is: classify, pairs, prompt, tag, span."
+        "--task tags: has no score. Did you mean `tag`? "
+        "There is: classify, pairs, prompt, tag, span, transcribe, verify."
     )
 
 

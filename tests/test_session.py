@@ -156,7 +156,7 @@ def test_an_objective_that_shows_nothing_writes_nothing(tmp_path):
 
 
 def job_of(steps: int = 20, resumed: int = 0, notes=()) -> SimpleNamespace:
-    return SimpleNamespace(steps=steps, resumed=resumed, notes=list(notes), objective=None)
+    return SimpleNamespace(steps=steps, resumed=resumed, notes=list(notes), objective=SimpleNamespace(objectives=[]))
 
 
 def diary_of(path, job, show: Recorded | None = None) -> session.Diary:

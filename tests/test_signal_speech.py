@@ -92,6 +92,14 @@ def test_labels_and_targets_come_along():
     assert batch["label"].tolist() == [2, 0]
 
 
+@pytest.mark.parametrize("seconds, clips", [(0.1, 64), (0.4, 64), (2.0, 32), (4.0, 16), (10.0, 8), (60.0, 8)])
+def test_a_step_sees_about_a_minute(seconds, clips):
+    lengths = np.full(100, round(seconds * RATE))
+    assert Speech(Config()).batch_for(lengths) == clips
+    assert Speech(Config()).batch_for(None) is None
+    assert Speech(Config()).batch_for(lengths[:20]) <= 16  # no clip twice in a step
+
+
 def test_a_clip_can_be_seen():
     """A tone is a bright line, low tones below."""
     low, high = (Speech(Config()).picture(sample(tone(hertz, 0.5))).sum(2) for hertz in (300, 3000))

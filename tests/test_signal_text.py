@@ -35,7 +35,7 @@ def signal(request):
 def test_the_signal_is_found_by_its_file():
     module = find.find("signals", "text")
     assert find.main_class(module, Signal) is Text
-    assert find.names("signals") == ["text"]
+    assert "text" in find.names("signals")
 
 
 def test_special_tokens_come_first(signal):

@@ -135,3 +135,17 @@ def test_the_page_on_sound_runs_from_top_to_bottom(tmp_path, monkeypatch):
     write(tmp_path / "some.wav", word("low", 77))
     for line in map(small, lines_of("sound.md")):
         typed(*shlex.split(line)[1:])
+
+
+def test_odd_clips_get_vectors_and_answers_too(at_desk):
+    """One sample, less than a step, silence, both among others and alone."""
+    clips = {"one": np.ones(1) * 0.5, "short": word("low", 1)[:300], "silent": np.zeros(9000), "usual": word("low", 2)}
+    for name, wave in clips.items():
+        write(at_desk / "odd" / f"{name}.wav", wave)
+    typed("embed", "runs/words-masked-frames", "odd", "--out", "odd.npy")
+    vectors = np.load("odd.npy")
+    assert vectors.shape == (4, 32) and np.isfinite(vectors).all()
+    for line in typed("predict", "runs/words-classify", "odd").splitlines():
+        assert sum(json.loads(line)["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    typed("embed", "runs/words-masked-frames", "odd/one.wav", "--out", "alone.npy")
+    np.testing.assert_allclose(np.load("alone.npy")[0], vectors[0], atol=1e-5)

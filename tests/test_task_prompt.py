@@ -274,5 +274,5 @@ def test_nothing_is_learnt_for_it():
     assert said(request, "runs/x", ["labels.tsv"], None, None, task="prompt", start="pretrained", labels=None, seed=0,
                 device=None) == (
         "--task prompt: learns nothing: its examples stand in the prompt. Label with it: firth predict MODEL INPUT "
-        "--task prompt; adapt to one of classify, pairs, span, tag."
+        "--task prompt; adapt to one of classify, pairs, span, tag, transcribe, verify."
     )  # fmt: skip

@@ -71,7 +71,9 @@ def judged(case: str, labelled: Labelled, said):
 
 
 def test_every_task_is_a_case():
-    assert {case.partition("-")[0] for case in CASES} == set(contract.learnt_tasks()) == set(BASELINES)
+    """Those of sound have tests of their own, and baselines that read samples."""
+    cases = {case.partition("-")[0] for case in CASES}
+    assert cases == set(BASELINES) == set(contract.learnt_tasks()) - {"transcribe", "verify"}
 
 
 @pytest.mark.parametrize("name", contract.learnt_tasks())

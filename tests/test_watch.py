@@ -132,6 +132,13 @@ def test_reading_changes_nothing():
     assert torch.get_rng_state().equal(state) and all(module.training for module in found.objective.modules())
 
 
+def test_numbers_that_are_none_are_no_error():
+    vectors = torch.full((9, 4), float("nan"))
+    assert watching.measures(vectors)["spread"] == 0
+    vectors[0] = torch.tensor([1.0, 2.0, float("inf"), 3.0])
+    assert watching.measures(vectors)["rank"] == pytest.approx(1, abs=1e-4)
+
+
 def test_several_ranks_are_not_watched(monkeypatch):
     """A batch norm would wait for sums of ranks that do not read."""
     monkeypatch.setattr(watching.distributed, "world", lambda: 2)

@@ -11,7 +11,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
+from math import prod
 from pathlib import Path
+from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -185,6 +187,7 @@ def open_corpus(
         key = _key(reading, fitted.decoding, config.label)
 
         def build(folder: Path) -> None:
+            refuse_full(folder, len(reading.files), fitted)
             if before is not None:
                 before(size_of(reading.files))
             if show is not None:
@@ -198,6 +201,18 @@ def open_corpus(
         for one in corpus.findings:
             show.note(f"{one.where}: {one.what}. {one.do}")
     return corpus
+
+
+def refuse_full(folder: Path, items: int, signal: Media) -> None:
+    """Raises InputError where arrays of one size would not fit on the disk."""
+    amount, free = items * prod(signal.form) * np.dtype(signal.dtype).itemsize, disk_usage(folder).free
+    if amount > free:
+        raise InputError(
+            folder.parent,
+            f"has {free / 1e9:,.1f} GB of free disk, and {count(items, signal.unit.thing)} decoded take "
+            f"{amount / 1e9:,.1f} GB",
+            f"Set FIRTH_CACHE to a folder on another disk, or a smaller {signal.name}.size.",
+        )
 
 
 def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems: Problems, task: Any) -> list[Record]:

@@ -17,6 +17,9 @@ from firth.errors import InputError, count
 from firth.signal import Finding, Media, SignalConfig
 
 GROUPS = ("speaker", "patient", "subject", "author")  # columns that say of whom something is
+TRANSCRIPTS = ("text", "transcript", "transcription", "sentence", "phones")  # columns of what is said
+SAID = 0.5  # share of different labels beyond which they are no classes but what is said
+FEW = 10  # labels of which nothing can be told
 LISTED = 12  # classes that are shown
 PASSES = 20  # times that training should see the data
 BUDGETS = (1, 2, 5, 10, 20, 40, 60)  # minutes
@@ -52,6 +55,7 @@ class Visit:
         self.first: dict[int, tuple[str, str]] = {}  # by content: part and name of the first such file
         self.labelled: list[Record] = []
         self.groups: dict[str, Counter[str]] = {}  # by column: how many files each speaker has
+        self.said: dict[str, list[str]] = {}  # by column: transcripts
         self.duplicates = self.leaks = self.bytes = 0
 
     def see(self, reading: Reading, part: str) -> None:
@@ -69,6 +73,9 @@ class Visit:
 
     def note_labels(self, raw: Raw) -> None:
         self.classes.add(Record("", raw.label, raw.where))
+        for column in TRANSCRIPTS:
+            if isinstance(value := raw.fields.get(column), str):
+                self.said.setdefault(column, []).append(value)
         if raw.label is not None:
             self.labelled.append(Record("", raw.label, raw.where))
         for column in GROUPS:
@@ -100,21 +107,41 @@ class Visit:
             "leaks": self.leaks,
         }
         found |= {f"{column}s": dict(counts.most_common()) for column, counts in self.groups.items()}
-        return found | self.examiner.facts() | self.classes.facts()
+        found["transcripts"] = {column: counted(texts) for column, texts in self.said.items()}
+        return found | self.examiner.facts() | (self.classes.facts() if self.classed else {})
+
+    @property
+    def classed(self) -> bool:
+        """Whether labels are classes, which come again, not what is said."""
+        labels = [one.label for one in self.labelled]
+        return len(labels) < FEW or len(set(labels)) <= SAID * len(labels)
 
     def findings(self) -> list[Finding]:
         """Wrong labels are errors where the data is labelled for sure, warnings where it only looks so."""
         own, level = Problems(skip=True), "error" if self.sure else "warning"
-        if not self.problems.counts[BOTH] or self.sure:
+        if self.classed:
             check_labels(self.labelled, None, own)
-        labels = [one._replace(level=level) for one in own.all()]
-        found = [*self.problems.all(), *labels, *self.examiner.findings(), *self.classes.findings()]
+        found = [*self.problems.all(), *(one._replace(level=level) for one in own.all()), *self.examiner.findings()]
+        found += self.classes.findings() if self.classed else []
+        for column, texts in self.said.items():
+            if empty := sum(not text.strip() for text in texts):
+                what = f"{empty:,} of {count(len(texts), 'transcript')} in `{column}` are empty"
+                found.append(Finding("warning", column, what, "Fill them in, or leave out the rows."))
         return found + ([self.copies()] if self.duplicates else [])
 
     def copies(self) -> Finding:
         level = "warning" if self.duplicates > 0.05 * self.tally.files else "note"
         what = f"{self.duplicates:,} of {count(self.tally.files, 'file')} are copies of others"
         return Finding(level, "", what, "Copies are left out of pre-training.")
+
+
+def counted(texts: list[str]) -> dict[str, int]:
+    """How many there are, of how many words and different signs."""
+    return {
+        "number": len(texts),
+        "words": sum(len(text.split()) for text in texts),
+        "signs": len({sign for text in texts for sign in text}),
+    }
 
 
 def suggestion(paths: list[str], facts: dict[str, Any], once: float) -> tuple[str, str]:
@@ -140,6 +167,9 @@ def group_lines(facts: dict[str, Any]) -> Iterator[str]:
         if counts := facts.get(f"{column}s"):
             least, most, unit = min(counts.values()), max(counts.values()), facts["unit"]
             yield f"Whose    {count(len(counts), column)}, {least:,} to {most:,} {unit}s each"
+    for column, one in facts["transcripts"].items():
+        words, signs = count(one["words"], "word"), f"{one['signs']:,} different signs"
+        yield f"Said     {count(one['number'], 'transcript')} (`{column}`) · {words} · {signs}"
     if classes := facts.get("classes"):
         named = " · ".join(f"{name} {size:,}" for name, size in list(classes.items())[:LISTED])
         yield f"Classes  {named}" + (f" · {len(classes) - LISTED:,} more" if len(classes) > LISTED else "")

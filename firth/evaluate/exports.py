@@ -95,7 +95,7 @@ def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mappi
     opened = open_folder(model)
     head = None if vectors else head_in(opened)
     if head is None:
-        encoder = open_encoder(model, settings, "cpu")
+        encoder = open_encoder(model, settings, "cpu", words=False)
         return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, vectors_of)
     name, kind = head
     exported = getattr(find.find(kind, name), "exported", None)
@@ -173,7 +173,7 @@ class Hf:
         found = check.compared(self.subject, again, batches)
         check.refuse_apart(out, found, "firth", limit=0)
         yield "firth", found
-        if find_spec("transformers"):
+        if find_spec("transformers") and hf.opens(out):
             theirs = hf.Theirs(out, hf.class_of(out))
             yield check.installed("transformers"), check.compared(self.subject, theirs, batches)
 
@@ -226,8 +226,6 @@ def writer_of(folder: Path) -> Subject:
     subject = subject_of(folder, False)
     if subject.name == VECTORS:
         raise InputError(folder, "is the encoder alone, and nothing in it writes on", "Say --to hf.")
-    if subject.name in find.names("tasks"):
-        raise InputError(folder, f"answers with {subject.name}, and does not write on", "Say --to hf.")
     return subject
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +13,13 @@ from torch import Tensor
 from firth.errors import InputError, RunError
 from firth.functional.masking import ordinary_ids
 from firth.functional.random import Draw
-from firth.signal import Batch, Sample
+from firth.signal import Batch, Media, Sample
 
 # B samples, T steps
 
 CLOSE = 1e-4  # largest difference between two answers, of numbers up to 1; of greater ones in shares of the greatest
 LONGEST = 512  # tokens of a sample that is checked, special ones included
+SOUND = 16_000  # values of an array of any length
 
 Answer = Mapping[str, Tensor]  # by name of the output
 Run = Callable[[Batch], Answer]
@@ -30,12 +32,13 @@ class Checked(NamedTuple):
     outputs: tuple[str, ...]  # what was compared
     batches: int
     rows: tuple[int, int]  # of a batch: fewest, most
-    steps: tuple[int, int]
+    steps: tuple[int, int] = (0, 0)  # of a text, in tokens; 0: what was compared are no texts
 
     def __str__(self) -> str:
         rows, steps = (f"{low:,} to {high:,}" for low, high in (self.rows, self.steps))
+        things = f"{rows} texts, {steps} tokens" if self.steps[1] else f"{rows} samples"
         names = ", ".join(self.outputs)
-        return f"{names}: at most {self.difference:.1g} apart in {self.batches} batches of {rows} texts, {steps} tokens"
+        return f"{names}: at most {self.difference:.1g} apart in {self.batches} batches of {things}"
 
 
 def need(option: str, packages: Sequence[str], extra: str) -> None:
@@ -52,13 +55,24 @@ def installed(package: str) -> str:
 
 
 def check_batches(signal: Any) -> list[Batch]:
-    """One short sample, one as long as the context, four of unequal length, three of two parts each."""
+    """One short sample, one as long as the context, four of unequal length, three of two parts each; of pictures and
+    sounds: one, and three."""
+    if isinstance(signal, Media):
+        return [signal.stack([made(signal, 8 * count + i) for i in range(count)]) for count in (1, 3)]
     room = min(signal.config.context, LONGEST) - 2
     lengths: list[list[tuple[int, ...]]] = [[(1,)], [(room,)], [(1,), (room // 4,), (room,), (room // 2,)]]
     lengths.append([(2, 1), (room // 3, room // 2), (1, room // 2)])
     ids = ordinary_ids(signal.facts.vocabulary, signal.facts.special_ids)
     return [signal.stack([drawn(ids, row, 8 * number + i) for i, row in enumerate(rows)])
             for number, rows in enumerate(lengths)]  # fmt: skip
+
+
+def made(signal: Media, key: int) -> Sample:
+    """A sample of random numbers, of all that an array may hold."""
+    limits = np.iinfo(signal.dtype)
+    form = tuple(SOUND if size < 0 else size for size in signal.form)
+    numbers = Draw(0).integers([key], "export", prod(form), limits.max - limits.min + 1) + limits.min
+    return Sample((numbers.reshape(form).astype(signal.dtype),), key)
 
 
 def plain_batches(vocabulary: int, context: int) -> list[Batch]:
@@ -86,7 +100,8 @@ def compared(ours: Run, theirs: Run, batches: Sequence[Batch]) -> Checked:
         for batch, one, other in answers
         for name in names
     ]
-    rows, steps = ([batch["tokens"].shape[axis] for batch in batches] for axis in (0, 1))
+    rows = [len(batch["tokens"] if "tokens" in batch else batch["key"]) for batch in batches]
+    steps = [batch["tokens"].shape[1] if "tokens" in batch else 0 for batch in batches]
     return Checked(greatest(differences), tuple(names), len(batches), (min(rows), max(rows)), (min(steps), max(steps)))
 
 

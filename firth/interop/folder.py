@@ -225,7 +225,8 @@ def head_facts(config: Mapping[str, Any]) -> dict[str, str]:
     several = {"separator": "list"} if config.get("problem_type") == SEVERAL else {}
     if TRANSFORMERS.get(config["model_type"], {}).get("causal"):
         return several
-    return {"pooling": "mean" if config.get("classifier_pooling") == "mean" else "first", **several}
+    way = getattr(TYPES[config["model_type"]], "POOLING", config.get("classifier_pooling"))
+    return {"pooling": "mean" if way == "mean" else "first", **several}
 
 
 def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from firth.interop.onnx import fed
 from firth.interop.tensors import INDEX, OWN, WEIGHTS, read_json, refuse_pickles, shards
 from firth.signal import Batch
 
+PREPARES = "preprocessor_config.json"  # how pictures and sounds are prepared
 KEPT = (
     "config.json",
     "generation_config.json",
@@ -27,7 +28,9 @@ KEPT = (
     "vocab.json",
     "merges.txt",
     "sentence_bert_config.json",
+    PREPARES,
 )
+FED = ("bert", "modernbert", "llama", "gpt2", "qwen3", "vit", "resnet")  # model types that are fed here
 SAME = {"prediction_logits": "logits"}  # of BertForPreTraining
 UNUSED = "pooler."  # of BertModel; firth's encoders have none, and its output is not compared
 
@@ -57,6 +60,12 @@ def class_of(folder: Path) -> str:
     return str(named[0]) if hasattr(transformers, str(named[0])) else "AutoModel"
 
 
+def opens(folder: Path) -> bool:
+    """Whether a class of transformers is fed here: those that read tokens or pixels, in a shape that it has."""
+    config = read_json(folder / "config.json")
+    return config.get("model_type") in FED
+
+
 class Theirs:
     """A model folder opened by a class of transformers, in fp32; options: gguf_file, the name of a file in the folder.
 
@@ -73,14 +82,25 @@ class Theirs:
                 str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True, **options
             )
         self.model, self.segments = model.eval(), bool(getattr(model.config, "type_vocab_size", 0))
+        self.prepared = read_json(folder / PREPARES) if (folder / PREPARES).is_file() else {}
         if missing := sorted(name for name in told["missing_keys"] if not name.startswith(UNUSED)):
             what = f"transformers finds no weights for `{missing[0]}` and begins them at random"
             raise RunError(folder, what, "Nothing was kept; please report it.")
 
     @torch.inference_mode()
     def __call__(self, batch: Batch) -> Answer:
+        found = self.model(**self.given(batch))
+        return {SAME.get(name, name): in_steps(value) for name, value in found.items() if isinstance(value, Tensor)}
+
+    def given(self, batch: Batch) -> dict[str, Tensor]:
+        """A batch as the class there wants it; pixels prepared as the folder says."""
+        if "pixels" in batch:
+            mean, std = (torch.tensor(self.prepared[f"image_{name}"]).view(1, -1, 1, 1) for name in ("mean", "std"))
+            return {"pixel_values": (batch["pixels"] / 255 - mean) / std}
         given = {name: torch.from_numpy(value) for name, value in fed(batch).items()}
-        if not self.segments:
-            del given["token_type_ids"]
-        found = self.model(**given)
-        return {SAME.get(name, name): value for name, value in found.items() if isinstance(value, Tensor)}
+        return given if self.segments else {name: given[name] for name in given if name != "token_type_ids"}
+
+
+def in_steps(value: Tensor) -> Tensor:
+    """A map (B, D, H, W) as steps (B, H·W, D)."""
+    return value.flatten(2).transpose(1, 2) if value.dim() == 4 else value

@@ -17,6 +17,7 @@ THEIRS, OURS = "resnet", "firth-resnet"
 NAMES: dict[str, str] = {}
 PREFIX = "resnet."
 TIED = ()
+POOLING = "mean"  # what its classifier looks at
 TASKS = {"classify": {"classifier.1": "classifier"}}
 COUNTER = ".num_batches_tracked"
 LARGE = 224  # pixels of a side, where a folder does not say

@@ -65,14 +65,17 @@ class Convolutions(nn.Module):
 
 
 def over_own_steps(x: Tensor, lengths: Tensor, norm: nn.LayerNorm) -> Tensor:
-    """(B, C, T), (B,) -> (B, C, T): each channel by its mean and variance over the first `lengths` steps of the row."""
+    """(B, C, T), (B,) -> (B, C, T): each channel by its mean and variance over the first `lengths` steps of the row.
+
+    Sums are products with a column of ones and zeros, and the rest is one multiplication: few passes over memory.
+    """
     exact = torch.promote_types(x.dtype, torch.float32)
-    real = (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[:, None].to(exact)  # (B, 1, T)
-    count, wide = real.sum(-1, keepdim=True).clamp(min=1), x.to(exact)
-    mean = (wide * real).sum(-1, keepdim=True) / count
-    centred = wide - mean
-    scale = ((centred.square() * real).sum(-1, keepdim=True) / count + norm.eps).rsqrt()
-    return (centred * scale * norm.weight[:, None] + norm.bias[:, None]).to(x.dtype)
+    real = (torch.arange(x.shape[2], device=x.device) < lengths[:, None])[..., None].to(exact)  # (B, T, 1)
+    count, wide = real.sum(1, keepdim=True).clamp(min=1), x.to(exact)
+    mean = wide @ real / count  # (B, C, 1)
+    variance = (wide.square() @ real / count - mean.square()).clamp(min=0)
+    scale = (variance + norm.eps).rsqrt() * norm.weight[:, None]
+    return torch.addcmul(norm.bias[:, None] - mean * scale, wide, scale).to(x.dtype)
 
 
 class Positions(nn.Module):

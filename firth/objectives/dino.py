@@ -10,7 +10,8 @@ Departures: the centre begins as the mean of the first step (in the paper as 0);
 last map are the same from the first step on (the paper warms the one up, and holds the other still for an epoch).
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -34,6 +35,7 @@ SIDE = 96 / 224  # of a small view, by that of a large one
 
 class Config(UnlikeViewsConfig):
     terms: ClassVar[tuple[str, ...]] = ("dino",)
+    defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 3e-4}  # at more, all pictures soon get one vector
     shares: ClassVar[int] = 1
 
     local: int = Field(4, ge=0, description="small views of a picture, beside the two large ones (paper: 8)")

@@ -5,9 +5,10 @@ MoCo v2 (Chen et al. 2020, arXiv 2003.04297): the sum over the pictures of -log(
 exp(q·n / τ)) ), in nats, over their number. q is the unit vector of the first view, k that of the second by the
 teacher, a moving average without a gradient; the n are the teacher's vectors of earlier batches, in a queue.
 
-Departure: where the paper shuffles the pictures among GPUs before batch norm, so that a picture's two views do not
-share a batch's statistics, the teacher here computes with the student's running statistics, averaged like its weights
-(Cai et al. 2021, EMAN, arXiv 2101.08482).
+Departures: the queue begins empty, and not full of noise, from which everything is told apart by being alike; so the
+loss begins at 0 and rises while the queue fills. The projector has a batch norm. And where the paper shuffles the
+pictures among GPUs before batch norm, so that a picture's two views do not share a batch's statistics, the teacher here
+computes with the student's running statistics, averaged like its weights (Cai et al. 2021, EMAN, arXiv 2101.08482).
 """
 
 from typing import ClassVar
@@ -50,26 +51,26 @@ Settings = Config  # the type, where the class below has its own name `Config`
 
 
 class MoCo(ComparingViews):
-    """The samples of a batch are not compared with each other, but with the queue, which grows after the step."""
+    """Samples are compared with the queue, which grows after the step, and with each other by batch norm alone."""
 
     Config = Config
     config: Settings
-    many_directions = True
+    compares_samples = many_directions = True
     queue: Tensor
-    place: Tensor
+    place: Tensor  # where the next vectors go
+    filled: Tensor  # how many places hold vectors
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
-        self.projector = Projector(backbone.shape.width, (config.hidden,), config.out, norm=False)
+        self.projector = Projector(backbone.shape.width, (config.hidden,), config.out)
         self.teacher = Teacher(backbone, self.projector, follows_statistics=True)
         self.register_buffer("queue", torch.zeros(config.queue, config.out))
-        self.register_buffer("place", torch.zeros((), dtype=torch.int64))  # where the next vectors go
+        self.register_buffer("place", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("filled", torch.zeros((), dtype=torch.int64))
         self.fresh: list[Tensor] = []  # of this step's micro-batches, each (B, Z)
 
     def begun(self) -> None:
         self.teacher.become()
-        noise = torch.randn(self.queue.shape, generator=torch.Generator().manual_seed(0))
-        self.queue.copy_(unit(noise))
 
     def after_step(self, progress: float) -> None:
         self.teacher.follow(self.config.momentum)
@@ -82,6 +83,7 @@ class MoCo(ComparingViews):
         places = (self.place + torch.arange(len(vectors), device=self.place.device)) % len(self.queue)
         self.queue.index_copy_(0, places, vectors)
         self.place.copy_((self.place + len(vectors)) % len(self.queue))
+        self.filled.copy_((self.filled + len(vectors)).clamp(max=len(self.queue)))
 
     def forward(self, batch: Batch) -> Loss:
         first, second = self.pictures(batch).chunk(2)  # (B, C, S, S) each
@@ -89,7 +91,7 @@ class MoCo(ComparingViews):
         wanted = unit(self.teacher(1, self.teacher(0, {"pixels": second}).pooled))  # (B, Z)
         if self.training:
             self.fresh.append(wanted)
-        nats, right = found(unit(projected), wanted, self.queue, self.config.temperature)
+        nats, right = found(unit(projected), wanted, self.queue[: int(self.filled)], self.config.temperature)
         count = batch.counts["moco"]
         return Loss(
             {"moco": Term(nats, count)}, {"moco_accuracy": Term(right, count), "moco_spread": spread(projected)}

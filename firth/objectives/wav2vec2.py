@@ -69,7 +69,7 @@ class Config(HidingConfig):
 
     def ailing(self, means: Mapping[str, float]) -> list[Finding]:
         """Few codes in use."""
-        used, whole = means.get("code_perplexity", torch.inf), self.groups * self.codes
+        used, whole = means.get("wav2vec2_codes", torch.inf), self.groups * self.codes
         if used > max(1.5 * self.groups, FEW * whole):
             return []
         what = f"the code books collapse: the perplexity of their {whole:,} codes is {used:.1f}"
@@ -125,7 +125,7 @@ class Wav2Vec2(Objective):
         unused = 1 - used / (self.config.groups * self.config.codes)
         count = batch.counts["wav2vec2"]
         terms = {"wav2vec2": Term(nats, count), "diversity": Term(self.config.diversity * unused * count, count)}
-        metrics = {"wav2vec2_accuracy": Term(right, count), "code_perplexity": Term(used.detach() * count, count)}
+        metrics = {"wav2vec2_accuracy": Term(right, count), "wav2vec2_codes": Term(used.detach() * count, count)}
         return Loss(terms, metrics)
 
     def contrast(self, guess: Tensor, found: Quantised, others: Tensor, real: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,7 +61,7 @@ def map_of(folder: Path, classes: Sequence[str] = ()) -> dict[str, Any] | None:
     across = Scale(*ends([x for x, _ in points]), MARGIN, WIDTH - MARGIN)
     up = Scale(*ends([y for _, y in points]), HEIGHT - MARGIN, MARGIN)
     names = [name_of(label, classes) for label in labels]
-    dots = [
+    dots: list[dict[str, Any]] = [
         {"x": across(x), "y": up(y), "style": style_of(label), "tip": name, "name": name}
         for (x, y), label, name in zip(points, labels, names, strict=True)
     ]

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from firth.errors import count
 from firth.signal import Examiner, Finding, Look
 
 SPEED = 500.0  # pictures that a small model on two cores learns from in a second
@@ -27,7 +26,7 @@ class Albums(Examiner):
         self.modes[str(look.told["mode"])] += 1
 
     def array(self, array: np.ndarray) -> None:
-        self.blank += int(array.max()) - int(array.min()) <= EVEN
+        self.blank += int(np.ptp(array, axis=(1, 2)).max()) <= EVEN
 
     @property
     def ordered(self) -> list[tuple[int, int]]:
@@ -48,13 +47,13 @@ class Albums(Examiner):
     def findings(self) -> list[Finding]:
         found, whole = [], len(self.sizes)
         if self.blank:
-            what = f"{self.blank:,} of {count(whole, 'picture')} show one even colour"
+            what = f"{self.blank:,} of {whole:,} pictures show one even colour"
             found.append(Finding("warning" if self.blank > MANY * whole else "note", "", what, "Leave them out."))
         if (long := sum(max(size) > LONG * min(size) for size in self.sizes)) > MANY * whole:
-            what = f"{long:,} of {count(whole, 'picture')} are more than {LONG:g} times as long as wide"
+            what = f"{long:,} of {whole:,} pictures are more than {LONG:g} times as long as wide"
             found.append(Finding("warning", "", what, "Their middle is taken: say --set image.fit=pad, or cut tiles."))
         if deep := sum(number for mode, number in self.modes.items() if mode in DEEP):
-            what = f"{count(deep, 'picture')} have more than 8 bits, and keep the whole range"
+            what = f"{deep:,} of {whole:,} pictures have more than 8 bits, and keep the whole range"
             do = "Where they look black, say --set image.stretched=true."
             found.append(Finding("note", "", what, do))
         return found

@@ -54,7 +54,9 @@ FRAMES = {
         frozenset({"tokens", "stream", "words"}),
     ),
 }
-FRAMES["texts"] = FRAMES["stream"]._replace(offers=frozenset({"tokens", "words"}))  # of tasks, by the same tokenizer
+FRAMES["texts"] = FRAMES["stream"]._replace(
+    offers=frozenset({"tokens", "words", "pooled"})
+)  # for tasks
 
 
 class Ends(NamedTuple):

@@ -8,6 +8,7 @@ import json
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from math import log2
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -31,6 +32,8 @@ from firth.signals._recordings import Recordings, amount, channel_words
 Note = Callable[[str, str], None]  # what was found in a file, what to do about it
 
 WHOLE = 60.0  # seconds of a recording that somebody asks about: it is cut beyond
+TOGETHER = 64.0  # seconds of sound that a step of pre-training sees
+BATCHES = (8, 16, 32, 64)  # clips of a step
 SHOWN = 1.5  # seconds of a clip that a person sees
 MANY_CLIPPED = 0.001  # share of samples at the end of their range, from which a recording is named
 OPENS = {  # what transformers must know to read waves as they were read here
@@ -166,6 +169,14 @@ class Speech(Media):
         """Frames, or samples of sound."""
         size = len(sample.parts[0])
         return size if self.config.front == "wave" else int(frame_count(size, self.config.grid))
+
+    def batch_for(self, lengths: np.ndarray | None) -> int | None:
+        """About TOGETHER seconds, in 8, 16, 32 or 64 clips: short clips are many, and long ones few."""
+        if lengths is None or not len(lengths):
+            return None
+        clips = TOGETHER * self.config.rate / max(float(np.mean(lengths)), 1.0)
+        sizes = [size for size in BATCHES if size <= max(len(lengths), BATCHES[0])]
+        return min(sizes, key=lambda size: abs(log2(clips / size)))
 
     def stack(self, samples: list[Sample]) -> Batch:
         """`frames` (B, T, M) and `frame_pad`, or `wave` (B, N) and `pad`; the latter only where rows are uneven."""

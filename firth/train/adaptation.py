@@ -224,16 +224,17 @@ def open_signal(recipe: Recipe) -> Signal:
     signal = cls.open(folder, signal.config.model_copy(update=table)) if table else signal
     if recipe.verb != "adapt":
         return signal
-    refuse_left_to_right(recipe)
+    refuse_left_to_right(recipe, signal.of_texts().facts.offers)
     return signal.of_texts()
 
 
-def refuse_left_to_right(recipe: Recipe) -> None:
+def refuse_left_to_right(recipe: Recipe, offers: frozenset[str]) -> None:
     """Raises InputError for a task whose steps must see later ones, where the shape lets none see them."""
     task = recipe.objective[0]
-    sees = {name: find.main_class(find.find("tasks", name), Objective).causal is False for name in find.learnable()}
-    if sees.get(task) and open_shape(recipe.model.source).causal:
-        able = " or ".join(f"--task {name}" for name, both in sees.items() if not both)
+    kinds = {name: find.main_class(find.find("tasks", name), Objective) for name in find.learnable()}
+    if task in kinds and kinds[task].causal is False and open_shape(recipe.model.source).causal:
+        fit = [name for name, kind in kinds.items() if kind.causal is not False and kind.Config.needs <= offers]
+        able = " or ".join(f"--task {name}" for name in fit)
         what = f"must see what comes after a step, and {recipe.model.source} reads from left to right"
         raise InputError(f"--task {task}", what, f"Take a model that sees both sides (masked tokens), or {able}.")
 

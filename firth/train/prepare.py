@@ -15,7 +15,7 @@ from firth.data.source import Source
 from firth.errors import InputError
 from firth.model.shape import AnyShape
 from firth.objective import Before, Composed
-from firth.recipe import Recipe, config_of, with_table
+from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
 from firth.train import build, machine, plan, probe
 from firth.train.budget import Budget, Clock, refuse_reading
@@ -70,8 +70,11 @@ def fresh(work: Work) -> None:
     """Up to the plan of a new run."""
     given = work.recipe.model.size is not None or work.recipe.model.layers is not None
     seconds = work.budget.amount if work.timed else None
+    asked = work.recipe.train.batch
     work.recipe = plan.with_defaults(build.sized(work.recipe, seconds), seconds)
     data(work)
+    if asked is None and (batch := work.signal.batch_for(work.source.lengths)) is not None:
+        work.recipe = filled(work.recipe, train={"batch": batch})
     model(work)
     seconds = choices(work)
     if seconds and not given and not work.recipe.model.source and not work.signal.ladder:

@@ -169,7 +169,8 @@ def encoded(
 
 
 def measures(vectors: Tensor) -> dict[str, float]:
-    """(N, D) -> rank, spread, deviation, uniformity."""
+    """(N, D) -> rank, spread, deviation, uniformity; numbers that are none count as 0."""
+    vectors = vectors.nan_to_num(0.0, 0.0, 0.0)
     return {
         "rank": collapse.effective_rank(vectors),
         "spread": collapse.spread(vectors),

@@ -1,0 +1,165 @@
+"""The verbs that make a model. Each is a thin call of a Python function; torch is imported only inside a verb."""
+
+from typing import Annotated, Any
+
+import typer
+
+from firth.errors import InputError
+from firth.options import (
+    AdaptTask,
+    Budget,
+    Config,
+    Data,
+    Debug,
+    Device,
+    Document,
+    DryRun,
+    Frozen,
+    Json,
+    Label,
+    Labels,
+    Model,
+    Objective,
+    Out,
+    Raw,
+    Seed,
+    Set,
+    Size,
+    SkipBad,
+    Source,
+    Start,
+    Task,
+    Test,
+    Text,
+    Valid,
+    app,
+    data_settings,
+    emit,
+    encoder_settings,
+    finish,
+    merged,
+    typed,
+    verb,
+)
+
+
+@app.command()
+def demo(
+    out: Out = None, seed: Seed = None, device: Device = None, config: Config = None, settings: Set = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """The whole story in under two minutes: pre-train, adapt, compare, and the report."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.demo import demo as run
+        from firth.report.html import write_comparison
+
+        emit(as_json, run(out=out, seed=seed or 0, device=device or "auto", config=config, settings=settings or [],
+                          dry_run=dry_run, show=show, report=write_comparison))  # fmt: skip
+
+
+@app.command()
+def check(
+    data: Data, text: Text = None, label: Label = None, valid: Valid = None, test: Test = None,
+    document: Document = None, skip_bad: SkipBad = False, config: Config = None, settings: Set = None,
+    out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Read the data as training would, and name every bad file, row and label with its place."""
+    with verb(as_json, debug) as show:
+        from firth.evaluate.doctor import check as run
+
+        found = run(data, text, label, valid or [], test or [], document, settings or [], config, out, show)
+        emit(as_json, found)
+        if found.errors and not skip_bad:
+            raise typer.Exit(InputError.exit_code)
+
+
+@app.command()
+def pretrain(
+    data: Raw = None, objective: Objective = None, size: Size = None, budget: Budget = None, source: Source = None,
+    text: Text = None, document: Document = None, skip_bad: SkipBad = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Self-supervised training from raw files."""
+    with verb(as_json, debug) as show:
+        from firth.train.budget import process_start
+        from firth.train.pretrain import pretrain as run
+
+        options = data_settings(text=text, document=document, skip_bad=skip_bad)
+        result = run(
+            data or [], objective=objective, size=size, budget=budget, source=source, config=config,
+            settings=merged(options, settings), out=out, seed=seed, device=device, dry_run=dry_run, show=show,
+            started=process_start(),
+        )  # fmt: skip
+        finish(as_json, result, show)
+
+
+@app.command()
+def adapt(
+    model: Model, data: Data, task: AdaptTask = None, start: Start = None, labels: Labels = None,
+    frozen: Frozen = False,
+    text: Text = None, label: Label = None, valid: Valid = None, test: Test = None, skip_bad: SkipBad = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Fine-tune on labelled data; --start random: same shape and tokenizer, weights unused."""
+    with verb(as_json, debug) as show:
+        from firth.train.adapt import adapt as run
+        from firth.train.budget import process_start
+
+        options = data_settings(text=text, label=label, valid=valid, test=test, skip_bad=skip_bad)
+        options |= encoder_settings(frozen)
+        result = run(
+            model, data, task=task, start=start, labels=labels, config=config, settings=merged(options, settings),
+            out=out, seed=seed, device=device, dry_run=dry_run, show=show, started=process_start(),
+        )  # fmt: skip
+        finish(as_json, result, show)
+
+
+@app.command()
+def compare(
+    model: Model,
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="Labelled files; with --suite further runs.")
+    ] = None,
+    task: Task = "classify",
+    labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500,all.")] = "200",
+    seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
+    arms: Annotated[
+        str | None, typer.Option(help="random, pretrained, a start, a baseline; joined by commas.  [default: all]")
+    ] = None,
+    against: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="A further model (repeatable).")] = None,
+    vary: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=A,B", help="MODEL is raw data: pre-train once for each value.")
+    ] = None,
+    budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
+    control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    suite: Annotated[
+        str | None, typer.Option(help="A suite of tasks, such as speech or speech:digits,phones, or a TOML file.")
+    ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes that share the trials, and the cores.")] = 1,
+    frozen: Frozen = False,
+    text: Text = None, label: Label = None, test: Test = None, skip_bad: SkipBad = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Does pre-training pay? Random initialisation, this model, others, baselines; seeds, intervals, a verdict."""
+    with verb(as_json, debug) as show:
+        if suite:
+            from firth.evaluate.standings import run_suite
+
+            standings = run_suite([model, *(data or [])], suite, seeds, seed or 0, out, settings or [], device, jobs,
+                                  dry_run, show)  # fmt: skip
+            return emit(as_json, standings)
+        from firth.evaluate.versus import versus as run
+        from firth.report.html import write_comparison
+
+        options = data_settings(text=text, label=label, test=test, skip_bad=skip_bad)
+        options |= encoder_settings(frozen)
+        found: Any = run(
+            model, data or [], task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
+            budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
+            device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
+        )  # fmt: skip
+        emit(as_json, found)

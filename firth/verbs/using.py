@@ -1,0 +1,282 @@
+"""The verbs that use a model, or what one said. Each is a thin call; torch is imported only inside a verb."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from firth.options import (
+    Config,
+    Data,
+    Debug,
+    Device,
+    DryRun,
+    Examples,
+    Json,
+    Label,
+    MeasureTask,
+    Model,
+    Out,
+    Runs,
+    ScoreTask,
+    Seed,
+    Set,
+    Shots,
+    Template,
+    Text,
+    app,
+    emit,
+    refuse_task,
+    refuse_without_task,
+    typed,
+    verb,
+)
+
+
+@app.command()
+def score(
+    gold: Annotated[str, typer.Argument(metavar="GOLD", help="The labelled file.")],
+    predictions: Annotated[str, typer.Argument(metavar="PREDICTIONS", help="What any tool said of it.")],
+    task: ScoreTask = "classify", label: Label = None,
+    predicted: Annotated[str | None, typer.Option(help="Name of the column of predictions.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option(metavar="LABEL", help="A label that may be predicted, too (repeatable).")
+    ] = None,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """The field's exact metric on a prediction file that any tool wrote."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.scoring import score as run
+
+        found = run(gold, predictions, task, label=label, predicted=predicted, classes=classes or (),
+                    settings=settings or [])  # fmt: skip
+        show.figures(found)
+        if out and not dry_run:
+            show.keep(found, out)
+        emit(as_json, found)
+
+
+@app.command()
+def embed(
+    model: Model,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    layer: Annotated[int, typer.Option(help="Whose output: 0 the embedding, -1 the last block.")] = -1,
+    pooling: Annotated[str, typer.Option(help="mean, first or max.")] = "mean",
+    raw: Annotated[bool, typer.Option("--raw", help="Do not scale the vectors to length 1.")] = False,
+    text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
+    device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Vectors of texts, as .npy or .parquet, for search, clustering, near-duplicates."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.vectors import embed as run
+
+        found: Any = run(
+            model, inputs, out=out or Path("vectors.npy"), layer=layer, pooling=pooling, normalise=not raw, text=text,
+            settings=settings or [], device=device or "auto", dry_run=dry_run, show=show,
+        )  # fmt: skip
+        if dry_run:
+            show.note("Nothing was written.")
+            found = {"status": "planned", "out": str(out or "vectors.npy"), "width": found.shape[1]}
+        emit(as_json, found)
+
+
+@app.command()
+def units(
+    model: Model, data: Data,
+    number: Annotated[int, typer.Option("--units", help="Kinds of sound that are looked for.")] = 100,
+    layer: Annotated[int | None, typer.Option(help="Whose output: 0 the embedding.  [default: the middle]")] = None,
+    label: Label = None,
+    speaker: Annotated[str | None, typer.Option(help="Name of the column of speakers.")] = None,
+    aligner: Annotated[
+        str | None, typer.Option("--align", metavar="MODEL", help="A run of transcribe: hold units against phones.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 2000,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """What an encoder of sound found without labels: units through time, who sounds alike; a file of units."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.units import units as run
+
+        found = run(model, data, count=number, layer=layer, label=label, speaker=speaker, aligner=aligner, most=most,
+                    seed=seed or 0, settings=settings or [], device=device or "auto", out=None if dry_run else out,
+                    show=show)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was written.")
+        emit(as_json, found)
+
+
+@app.command()
+def company(
+    model: Model,
+    word: Annotated[str, typer.Argument(metavar="WORD", help="The word whose company is looked at.")],
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="Default: what MODEL was trained on.")
+    ] = None,
+    most: Annotated[int, typer.Option(help="Occurrences that are looked at.")] = 400,
+    text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
+    device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """The company a word keeps: its occurrences, grouped by contextual vectors."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.company import company as run
+        from firth.report.company_page import page_of, write_company
+
+        found = run(model, word, data or None, count=most, text=text, settings=settings or [], seed=seed or 0,
+                    device=device or "auto", show=show)  # fmt: skip
+        for number, text in enumerate(found.lines()):
+            show.line("" if number else "Company", text)
+        if dry_run:
+            show.note("Nothing was written.")
+        else:
+            show.line("Report", str(write_company(found, out or page_of(found.word))))
+        emit(as_json, found)
+
+
+@app.command()
+def predict(
+    model: Model,
+    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    top: Annotated[int, typer.Option(help="How many guesses to print.")] = 5,
+    tokens: Annotated[int | None, typer.Option(help="Writing on: so many tokens at most.  [default: 100]")] = None,
+    temperature: Annotated[
+        float | None, typer.Option(help="Writing on: 0 is always the likeliest.  [default: 0.8]")
+    ] = None,
+    top_k: Annotated[int | None, typer.Option(help="Writing on: only so many tokens, the likeliest.")] = None,
+    top_p: Annotated[float | None, typer.Option(help="Writing on: only the likeliest with this share.")] = None,
+    min_p: Annotated[float | None, typer.Option(help="Writing on: only with this share of the likeliest.")] = None,
+    repetition: Annotated[float | None, typer.Option(help="Writing on: above 1 is against repeating.")] = None,
+    stop: Annotated[list[str] | None, typer.Option(help="Writing on: end before this text (repeatable).")] = None,
+    choice: Annotated[list[str] | None, typer.Option(help="Writing on: one of these texts (repeatable).")] = None,
+    task: Annotated[
+        str | None, typer.Option(help="prompt: a language model labels in words, by examples in its context.")
+    ] = None,
+    shots: Shots = None, examples: Examples = None, template: Template = None,
+    text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
+    seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """Labels, tags, answers, words for [MASK], a text written on; readable on a terminal, JSON lines when piped."""
+    with verb(as_json, debug, skips=False) as show:
+        prompt = {"shots": shots, "examples": examples, "template": template, "label": label}
+        if task is not None:
+            from firth.evaluate.prompting import prompted
+
+            refuse_task(task)
+            show.predictions(
+                prompted(
+                    model,
+                    inputs,
+                    **prompt,
+                    classes=choice or (),
+                    top=top,
+                    text=text,
+                    config=config,
+                    settings=settings or [],
+                    seed=seed,
+                    device=device,
+                    dry_run=dry_run,
+                ),
+                out,
+            )
+            return
+        refuse_without_task(prompt)
+        from firth.evaluate.predict import predict as run
+
+        found = run(
+            model, inputs, top=top, text=text, config=config, settings=settings or [], seed=seed, device=device,
+            dry_run=dry_run, pieces=show.live and not (as_json or out), tokens=tokens, temperature=temperature,
+            top_k=top_k, top_p=top_p, min_p=min_p, repetition=repetition, stop=tuple(stop or ()),
+            choice=tuple(choice or ()),
+        )  # fmt: skip
+        show.predictions(found, out)
+
+
+@app.command()
+def measure(
+    model: Model,
+    data: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA...", help="What is scored, as the task has it.")
+    ] = None,
+    task: MeasureTask = "likelihood",
+    shots: Shots = None, examples: Examples = None, template: Template = None,
+    draws: Annotated[int | None, typer.Option(help="prompt: of the examples, for each number.  [default: 5]")] = None,
+    most: Annotated[int | None, typer.Option(help="Score so many items (minimal pairs: of each paradigm).")] = None,
+    stride: Annotated[
+        int | None, typer.Option(help="likelihood: tokens that a window is moved by.  [default: half of one]")
+    ] = None,
+    text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
+    seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """What a language model knows: likelihood of text, minimal pairs, multiple choice, prompts; nothing is learnt."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.measuring import measure as run
+        from firth.report.html import write_measured
+
+        found = run(
+            model, data or [], task, shots=shots, examples=examples, template=template, draws=draws, most=most,
+            stride=stride, text=text, label=label, config=config, settings=settings or [], seed=seed, device=device,
+            dry_run=dry_run, show=show,
+        )  # fmt: skip
+        if out and not dry_run:
+            page = out.suffix == ".html"
+            show.line("Report", str(write_measured(found, out, typed()))) if page else show.keep(found.as_dict(), out)
+        emit(as_json, found)
+
+
+@app.command()
+def export(
+    model: Model,
+    to: Annotated[str, typer.Option(help="onnx (encoders), gguf (llama.cpp) or hf (transformers).")],
+    precision: Annotated[
+        str | None, typer.Option(help="gguf: f32 or f16.  [default: f16 where that is exact, else f32]")
+    ] = None,
+    vectors: Annotated[bool, typer.Option("--vectors", help="onnx: vectors of steps and texts, no head.")] = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """A model for other tools; each export is loaded again and compared before it is called done."""
+    with verb(as_json, debug, skips=False) as show:
+        from firth.evaluate.export import export as run
+
+        done = run(model, to, out=out, precision=precision, vectors=vectors, settings=settings or [], dry_run=dry_run,
+                   show=show)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was written.")
+        emit(as_json, done)
+
+
+@app.command()
+def serve(
+    model: Model,
+    port: Annotated[int, typer.Option(help="0: any that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="Where it listens; others reach only what is named here.")] = "127.0.0.1",
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """A model behind HTTP on this machine: /v1/completions and /v1/embeddings, as clients of OpenAI's API ask."""
+    with verb(as_json, debug, skips=False) as show:
+        from functools import partial
+
+        from firth.serving.server import serve as run
+
+        found = run(model, host, port, settings=settings or [], seed=seed, device=device or "auto", out=out,
+                    dry_run=dry_run, show=show, ready=partial(emit, as_json), debug=debug)  # fmt: skip
+        if dry_run:
+            show.note("Nothing was served.")
+            emit(as_json, found)
+
+
+@app.command()
+def runs(
+    names: Runs = None,
+    delete: Annotated[bool, typer.Option("--delete", help="Delete these runs.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
+    config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
+    dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
+) -> None:  # fmt: skip
+    """List, show, compare or delete run folders."""
+    with verb(as_json, debug) as show:
+        from firth.train.runs import runs as run
+
+        emit(as_json, run(names or [], delete=delete, yes=yes, root=out, dry_run=dry_run, show=show))

@@ -1,0 +1,125 @@
+"""Which signal, objective, shape and size a request gets: what a person says, then the method, then the data."""
+
+from typing import ClassVar
+
+import pytest
+
+from firth.errors import InputError
+from firth.recipe import apply_settings, filled
+from firth.signals.image import Image
+from firth.train import build, card, pretrain
+from tests.picture_files import write_digits
+
+
+@pytest.fixture
+def photos(tmp_path):
+    return write_digits(tmp_path / "photos", 4)
+
+
+def asked(paths, settings=(), config=None, **options):
+    names = ("objective", "size", "budget", "source", "seed", "device")
+    return pretrain.request([paths], settings, config, **{name: options.get(name) for name in names})
+
+
+def test_pictures_are_learnt_from_by_what_goes_with_pictures(photos):
+    recipe = asked(photos)
+    assert (recipe.signal, recipe.objective) == ("image", Image.objective)
+    assert (recipe.train.batch, recipe.optimizer.lr) == (Image.defaults["train.batch"], Image.defaults["optimizer.lr"])
+    assert recipe.model.start == "random"
+
+
+def test_texts_are_learnt_from_as_before(tmp_path):
+    (tmp_path / "a.txt").write_text("Some words.\n")
+    recipe = asked(tmp_path)
+    assert (recipe.signal, recipe.objective, recipe.train.batch) == ("text", ("masked-tokens",), None)
+    assert recipe.model.start == "co-occurrence"
+
+
+def test_what_a_person_says_stays(photos):
+    recipe = asked(photos, ["train.batch=12", "image.size=24"], objective="byol")
+    assert (recipe.objective, recipe.train.batch, recipe.tables["image"]["size"]) == (("byol",), 12, 24)
+
+
+def test_a_person_may_name_another_signal(photos):
+    assert asked(photos, ["signal=text"]).objective == ("masked-tokens",)
+
+
+def test_a_method_says_more_than_the_signal(photos, monkeypatch):
+    from firth.objectives import simclr
+
+    monkeypatch.setattr(simclr.Config, "defaults", {"train.batch": 96, "train.schedule": "cosine"})
+    recipe = asked(photos)
+    assert (recipe.train.batch, recipe.train.schedule) == (96, "cosine")
+    assert recipe.optimizer.lr == Image.defaults["optimizer.lr"]
+    assert asked(photos, ["train.schedule=wsd"]).train.schedule == "wsd"
+
+
+def test_a_config_keeps_its_own_keys(photos, monkeypatch):
+    from firth.objectives import simclr
+
+    monkeypatch.setattr(simclr.Config, "defaults", {"train.schedule": "cosine", "train.batch": 96})
+    base = apply_settings(asked(photos), {"train.schedule": "linear", "train.batch": 7})
+    again = asked(photos, config=base)
+    assert (again.train.schedule, again.train.batch, again.signal) == ("linear", 7, "image")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size"), [(None, "mini"), (60, "tiny"), (600, "mini"), (10_000, "small"), (10**6, "small")]
+)
+def test_the_size_goes_by_the_time(photos, seconds, size):
+    assert build.sized(asked(photos), seconds).model.size == size
+
+
+def test_a_size_that_is_named_stays(photos):
+    assert build.sized(asked(photos, size="resnet-18"), 60).model.size == "resnet-18"
+    layers = filled(asked(photos), model={"layers": 2, "width": 64})
+    assert build.sized(layers, 60).model.size is None
+
+
+def test_texts_have_a_ladder_of_their_own(tmp_path):
+    (tmp_path / "a.txt").write_text("Some words.\n")
+    assert build.sized(asked(tmp_path), 60).model.size is None
+
+
+def test_sizes_that_no_shape_has_are_refused_before_anything_is_read(photos):
+    with pytest.raises(InputError, match="is neither a name nor layers x width"):
+        asked(photos, size="resnet-19")
+
+
+@pytest.mark.parametrize(("shape", "kept"), [("resnet", {"size": "tiny"}), ("vit", {"layers": 2, "width": 128})])
+def test_what_is_kept_of_a_shape_makes_it_again(photos, shape, kept):
+    signal = Image(Image.Config(size=16))
+    recipe = build.fill(asked(photos, [f"model.shape={shape}"], size="tiny"), signal)
+    assert {key: getattr(recipe.model, key) for key in kept} == kept
+    assert build.shape_for(recipe, signal) == build.shape_for(build.fill(recipe, signal), signal)
+    assert recipe.tables["image"]["size"] == 16
+
+
+def test_shapes_of_another_signal_are_refused(photos):
+    with pytest.raises(InputError) as raised:
+        build.fill(asked(photos, ["model.shape=llama"]), Image(Image.Config(size=16)))
+    assert str(raised.value) == (
+        "model.shape `llama`: reads tokens, and the signal is `image`. Choose model.shape = vit or resnet."
+    )
+
+
+def test_the_next_command_names_what_is_adapted_to(photos):
+    assert card.uses(asked(photos))[0] == "firth adapt {} LABELLED/ --task classify"
+
+
+def test_a_batch_norm_that_learns_compares_samples(photos):
+    recipe = build.fill(asked(photos, size="tiny"), signal := Image(Image.Config(size=8)))
+    objective = build.compose(recipe, signal)
+    assert objective.compares_samples
+    objective.backbone.freeze()
+    assert objective.compares_samples  # SimCLR does so itself
+
+
+def test_begun_is_called_once_weights_are_drawn(photos, monkeypatch):
+    from firth.objectives import simclr
+
+    calls: ClassVar[list] = []
+    monkeypatch.setattr(simclr.SimCLR, "begun", lambda self: calls.append(self.projector is not None))
+    recipe = build.fill(asked(photos, size="tiny"), signal := Image(Image.Config(size=8)))
+    build.compose(recipe, signal)
+    assert calls == [True]
