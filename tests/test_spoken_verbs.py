@@ -168,6 +168,16 @@ def test_units_need_nothing_but_recordings(desk):
     assert told.lines["Model"].endswith("layer 1")
 
 
+def test_long_recordings_are_cut_as_for_pre_training(desk, tmp_path):
+    long = np.concatenate([clip(word, "ann", number) for number, word in enumerate(WORDS * 16)])  # about 13 s
+    write(tmp_path / "long.wav", long)
+    write(tmp_path / "short.wav", clip("ab", "bob", 1))
+    found = units(desk / "runs" / "voices", [str(tmp_path / "long.wav"), str(tmp_path / "short.wav")], count=4)
+    names = [name.rpartition("/")[2] for name in found.sequences]
+    assert names == ["long.wav (1)", "long.wav (2)", "short.wav"]
+    assert units(desk / "runs" / "voices", str(tmp_path / "long.wav"), count=4, most=1).clips == 1
+
+
 def test_units_are_held_against_labels_speakers_and_what_a_run_aligns(desk, transcriber, tmp_path):
     given, out = str(desk / "clips.jsonl"), tmp_path / "units.jsonl"
     found = units(desk / "runs" / "voices", given, count=5, label="word", out=out)
