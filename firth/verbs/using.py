@@ -91,7 +91,7 @@ def units(
     aligner: Annotated[
         str | None, typer.Option("--align", metavar="MODEL", help="A run of transcribe: hold units against phones.")
     ] = None,
-    most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 2000,
+    most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 1000,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
