@@ -13,7 +13,6 @@ from firth.evaluate.vectors import POOLINGS, vectors_of
 from firth.interop.folder import model_folder, open_shape
 from firth.model.cache import room_for
 from firth.model.encoder import Backbone
-from firth.model.shape import Shape
 from firth.serving.asked import Completion, Embedding, Text
 from firth.serving.likelihoods import Told, likelihoods
 from firth.serving.limits import Limits
@@ -169,7 +168,7 @@ def manner(asked: Completion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rows_together(shape: Shape, context: int, most: int) -> int:
+def rows_together(shape: Any, context: int, most: int) -> int:
     """How many rows are written at a time, so that their keys and values take at most so many bytes, but one."""
     row = 2 * 4 * shape.layers * shape.groups * shape.head_width * room_for(context)
     return max(1, most // row)
