@@ -18,7 +18,7 @@ SMALL = {"hidden": 32, "out": 16, "queue": 32, "prototypes": 24, "bottleneck": 1
 
 
 def run_of(
-    name: str, folder=None, steps: int = 6, precision: str = "fp32", micro: int | None = None, lr=1e-3, shape=""
+    name: str, folder=None, steps: int = 4, precision: str = "fp32", micro: int | None = None, lr=1e-3, shape=""
 ) -> Run:
     fields = contract.main_class(name).Config.model_fields
     own = {key: value for key, value in SMALL.items() if key in fields}
