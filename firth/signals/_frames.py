@@ -54,9 +54,7 @@ FRAMES = {
         frozenset({"tokens", "stream", "words"}),
     ),
 }
-FRAMES["texts"] = FRAMES["stream"]._replace(
-    offers=frozenset({"tokens", "words", "pooled"})
-)  # for tasks
+FRAMES["texts"] = FRAMES["stream"]._replace(offers=frozenset({"tokens", "words", "pooled"}))  # for tasks
 
 
 class Ends(NamedTuple):
