@@ -24,7 +24,8 @@ BROKEN = {
     "moco at temperature 100": ("moco", {"moco.temperature": 100.0}),
     "vicreg without variance": ("vicreg", {"vicreg.variance": 0.0}),
 }
-HEALTHY = {name: (name, {}) for name in ("simclr", "byol", "vicreg", "barlow-twins", "moco", "dino")}
+HEALTHY = {name: (name, {}) for name in ("simclr", "byol", "vicreg", "barlow-twins")}
+OPEN = {name: (name, {}) for name in ("moco", "dino")}  # whose heads gave like outputs in runs of 90 steps: no verdict
 
 
 class Outcome(NamedTuple):
@@ -80,7 +81,7 @@ def main() -> None:
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         data = write_digits(Path(folder))
-        for name, (objective, settings) in (BROKEN | HEALTHY).items():
+        for name, (objective, settings) in (BROKEN | HEALTHY | OPEN).items():
             if name.startswith(given.only):
                 places = [Path(folder) / f"{name}-{seed}" for seed in range(given.seeds)]
                 found = [trained(data, place, objective, settings, seed, given.steps, given.size)

@@ -23,7 +23,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from benchmarks.peers import process_start, stop_at
 
-CONTEXT, BATCH, WARMUP = 64, 12, 100
+CONTEXT, BATCH, WARMUP = 64, 12, 0.05  # tokens, rows, share of the steps
 HIGH, LOW = 1e-3, 1e-4
 
 
@@ -55,9 +55,10 @@ def small_gpt(vocabulary: int):
 
 def rate(step: int, steps: int) -> float:
     """Learning rate of update `step`."""
-    if step < WARMUP:
-        return HIGH * (step + 1) / (WARMUP + 1)
-    share = (step - WARMUP) / max(1, steps - WARMUP)
+    rising = round(WARMUP * steps)
+    if step < rising:
+        return HIGH * (step + 1) / (rising + 1)
+    share = (step - rising) / max(1, steps - rising)
     return LOW + 0.5 * (1 + math.cos(math.pi * share)) * (HIGH - LOW)
 
 

@@ -84,8 +84,7 @@ def llama(work: Path) -> dict:
 def own(given: argparse.Namespace, out: Path, seed: int) -> list[str]:
     if given.setting == "nanogpt":
         flags = ["--config", "nanogpt-shakespeare", "--set", f"train.steps={given.steps}",
-                 "--set", f"train.warmup={100 / given.steps:g}", "--set", f"train.evaluate_every={given.steps}",
-                 "--set", f"train.threads={given.threads}"]  # fmt: skip
+                 "--set", f"train.evaluate_every={given.steps}", "--set", f"train.threads={given.threads}"]  # fmt: skip
     else:
         flags = ["--objective", "next-token", "--size", "4x256", "--budget", f"{given.budget:g}s",
                  *(x for key, value in LLAMA.items() for x in ("--set", f"text.{key}={value}"))]  # fmt: skip

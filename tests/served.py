@@ -44,13 +44,13 @@ class Served:
     def address(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    def send(self, request: bytes, seconds: float = 20.0) -> tuple[int, dict[str, str], bytes]:
+    def send(self, request: bytes, seconds: float = 300.0) -> tuple[int, dict[str, str], bytes]:
         """Bytes as they are; status, headers and body of the answer."""
         with self.line(seconds) as line:
             line.sendall(request)
             return answer_on(line)
 
-    def line(self, seconds: float = 20.0) -> socket.socket:
+    def line(self, seconds: float = 300.0) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=seconds)
 
     def ask(self, place: str, body: Any = None, **headers: str) -> tuple[int, Any]:

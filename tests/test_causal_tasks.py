@@ -205,7 +205,8 @@ def test_a_clean_folder_is_written_and_a_file_that_should_write_on_is_not(place,
     with pytest.raises(InputError) as caught:
         export(place / "classify", "gguf", out=tmp_path / "film.gguf")
     assert str(caught.value) == (
-        f"{place / 'classify' / 'model'}: holds `score.weight`, for which llama.cpp's `llama` has no place. Say --to hf."
+        f"{place / 'classify' / 'model'}: holds `score.weight`, for which llama.cpp's `llama` has no place. "
+        "Say --to hf."
     )
 
 

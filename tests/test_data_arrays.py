@@ -1,7 +1,9 @@
 """Files of pictures become arrays once: what is read, split, dropped, named, and found again."""
 
 import csv
+import io
 import json
+import tarfile
 import threading
 import zipfile
 from itertools import chain
@@ -128,7 +130,7 @@ def test_one_picture_cannot_be_held_out_and_learnt_from(tmp_path):
 def test_a_folder_without_pictures(tmp_path):
     (tmp_path / "a.doc").touch()
     assert refusal(tmp_path) == (
-        f"{tmp_path}: holds nothing that can be decoded. firth reads JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, "
+        f"{tmp_path}: holds nothing that can be decoded. firth reads JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, .tar, "
         "parquet of bytes, and .csv or .jsonl of paths."
     )
     assert refusal(tmp_path / "b").startswith(f"{tmp_path}/b: no such file or folder.")
@@ -152,6 +154,37 @@ def test_a_folder_in_a_zip(tmp_path):
     found = corpus(f"{archive}/set/train", held_out=0.2)
     assert found.facts["items"] == 40 and len(found.facts["classes"]) == 10
     assert refusal(f"{archive}/set/valid").startswith(f"{archive}/set/valid: holds no file that can be read.")
+
+
+def tarred(folder: Path, out: Path) -> Path:
+    with tarfile.open(out, "w") as archive:
+        archive.add(folder, "set")
+    return out
+
+
+def test_a_tar_is_what_its_folder_is(tmp_path):
+    folder = write_digits(tmp_path / "a", 40)
+    archive = tarred(folder, tmp_path / "a.tar")
+    inside, outside = corpus(archive, held_out=0.2), corpus(folder, held_out=0.2)
+    assert bytes_of(arrays_of(inside.train())) == bytes_of(arrays_of(outside.train()))
+    assert inside.facts["classes"] == outside.facts["classes"]
+    assert corpus(f"{archive}/set/3", held_out=0.4).facts["items"] == int((digits()[1][:40] == 3).sum())
+
+
+def test_damaged_and_harmful_tars_are_named(tmp_path):
+    (tmp_path / "a.tar").write_bytes(b"no archive at all" * 100)
+    assert "is no readable tar archive" in refusal(tmp_path / "a.tar")
+    with tarfile.open(tmp_path / "b.tar", "w") as archive:
+        for number, name in enumerate(("../x.png", "good/1.png", "good/2.png", ".hidden/3.png")):
+            info, data = tarfile.TarInfo(name), written(made(8, 8, seed=number))
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+        link = tarfile.TarInfo("good/link.png")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    found = corpus(tmp_path / "b.tar", held_out=0.4)
+    assert found.facts["items"] == 2
+    assert [one.what for one in found.findings] == ["the name leads out of the archive"]
 
 
 def test_a_table_of_paths(tmp_path):

@@ -63,5 +63,5 @@ def test_what_is_checked_are_pictures_of_the_right_size(tmp_path):
 
 @pytest.mark.parametrize("form", ["onnx", "gguf"])
 def test_other_forms_are_refused(tmp_path, form):
-    with pytest.raises(InputError, match="is of the shape `vit`"):
+    with pytest.raises(InputError, match="of the shape `vit`"):
         export(write_model(tmp_path / "model", "vit", 8, True), form, tmp_path / "out")

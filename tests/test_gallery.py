@@ -99,6 +99,13 @@ def test_pictures_stand_in_the_page_as_data(tmp_path):
     assert len(pictures.of(place)) == 1 and pictures.of(tmp_path / "none") == []
 
 
+def test_of_pictures_made_along_the_way_a_few_are_shown_in_order(tmp_path):
+    for name in ("views", *(f"step-{step}" for step in range(0, 110, 10))):
+        Image.new("RGB", (2, 2)).save(tmp_path / f"{name}.png")
+    titles = [one["title"] for one in pictures.of(tmp_path)]
+    assert titles == ["Step 0", "Step 30", "Step 70", "Step 100", "Views"]
+
+
 def test_the_map_names_classes_and_lies_within_its_frame(tmp_path):
     found = pictures.map_of(written(tmp_path), [f"digit {i}" for i in range(10)])
     assert all(0 <= dot["x"] <= found["width"] and 0 <= dot["y"] <= found["height"] for dot in found["dots"])

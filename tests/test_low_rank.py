@@ -99,7 +99,7 @@ def test_for_every_task_adapters_and_head_get_a_gradient(name):
     with torch.no_grad():
         for parameter in objective.parts.parameters():
             parameter.add_(0.1)  # the last map begins at 0, and lets nothing through
-    batch = contract.batch_of(objective, contract.samples(5))
+    batch = contract.batch_of(objective, contract.samples(5, of=(name,)))
     contract.backward(objective, [batch], batch.counts)
     got = {n for n, p in objective.named_parameters() if p.grad is not None}
     expected = {n for n, _ in objective.named_parameters() if n.startswith("parts.") or n.endswith((".down", ".up"))}

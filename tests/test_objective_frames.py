@@ -7,6 +7,8 @@ import torch
 from firth.functional.picture import COLOURS, GAP, coloured, spectrograms
 from firth.functional.random import Draw
 from firth.objectives import masked_frames, next_frame
+from firth.objectives._steps import slots
+from firth.signal import Batch
 from tests import contract, sounds
 from tests.sounds import BANDS, FRAMES, JOIN
 
@@ -140,3 +142,20 @@ def test_low_bands_are_below():
 
 def test_the_names_of_the_objectives():
     assert next_frame.Config.shape == "causal-frames" and masked_frames.Config.shape == "frames"
+
+
+@pytest.mark.parametrize("name", ["masked-frames", "hubert", "data2vec", "wav2vec2"])
+def test_the_vectors_of_the_hidden_steps_are_enough(name):
+    """The last block computes these alone; the loss is the same as if it computed all."""
+    objective = contract.build([name])
+    batch = contract.batch_of(objective, contract.samples(5, of=name))
+    whole = Batch({key: value for key, value in batch.items() if key != "keep"}, counts=batch.counts)
+    assert batch["keep"].shape[1] < objective.backbone(whole).values.shape[1]
+    few, all_of_them = contract.sums(objective, batch), contract.sums(objective, whole)
+    assert few == pytest.approx(all_of_them, rel=1e-10)
+
+
+def test_slots_are_the_hidden_steps_in_order():
+    hidden = torch.tensor([[True, False, True, True], [False, False, False, True], [False] * 4])
+    assert slots(hidden).tolist() == [[0, 2, 3], [3, -1, -1], [-1, -1, -1]]
+    assert slots(hidden[2:]).tolist() == [[-1]]

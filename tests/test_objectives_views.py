@@ -8,7 +8,7 @@ import torch
 
 from firth.functional import augment
 from firth.functional.random import Draw
-from firth.objectives import _projector, barlow_twins, byol, dino, moco, simclr, vicreg
+from firth.objectives import _projector, barlow_twins, byol, dino, mae, moco, simclr, vicreg
 from tests import contract
 
 NAMES = ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino", "mae"]
@@ -127,6 +127,26 @@ def test_maes_loss_is_the_papers(normalise):
     loss = objective(batch).terms["mae"]
     assert loss.sum.item() == pytest.approx(expected, rel=EXACT)
     assert loss.count == 3 * 12
+
+
+@pytest.fixture(scope="module")
+def theirs():
+    """transformers' MAE, tiny, for pictures of 8 × 8 pixels in patches of 2 × 2."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    decoder = {"decoder_hidden_size": 16, "decoder_num_hidden_layers": 1, "decoder_num_attention_heads": 2}
+    given = {"image_size": 8, "patch_size": 2, "norm_pix_loss": True, "decoder_intermediate_size": 16}
+    return transformers.ViTMAEForPreTraining(transformers.ViTMAEConfig(**sizes, **decoder, **given)).double()
+
+
+def test_maes_patches_and_loss_are_those_of_transformers(theirs):
+    """On what their model draws of the patches that it left out."""
+    part = contract.build(["mae"]).parts["mae"]
+    pictures = torch.rand(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    said, patches = theirs(pictures), mae.patches_of(pictures, 2)
+    torch.testing.assert_close(patches, theirs.patchify(pictures))
+    error = (said.logits - part.wanted(patches)).square().mean(-1)
+    assert ((error * said.mask).sum() / said.mask.sum()).item() == pytest.approx(said.loss.item(), rel=1e-6)
 
 
 # ------------------------------------------------------------------ teachers, queues, centres

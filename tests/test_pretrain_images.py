@@ -117,9 +117,10 @@ def test_a_vision_transformer_is_as_well(tmp_path):
     assert (config["image_size"], config["patch_size"], config["model_type"]) == (8, 2, "vit")
 
 
-def test_a_time_budget_is_kept(tmp_path):
-    found = pretrain([folder() / "digits"], size="tiny", budget="8s", out=tmp_path / "run", settings=QUICK)
-    assert found.steps >= 1 and found.seconds < 20
+def test_a_time_budget_is_planned_by_measured_images(tmp_path):
+    told = tell([folder() / "digits"], budget="2m", out=tmp_path / "run", dry_run=True)
+    assert "about " in told.lines["Plan"] and " images (" in told.lines["Plan"]
+    assert told.lines["Machine"].endswith(" images/s measured")
 
 
 def refusal(*given, **options) -> str:

@@ -192,3 +192,22 @@ def test_collapsed_codes_are_told_in_the_log(tmp_path, monkeypatch):
     quick("wav2vec2", tmp_path / "run", show=told)
     assert any("step 4: the code books collapse: the perplexity of their 32 codes is" in note for note in told.notes)
     assert "the code books collapse" in (tmp_path / "run" / "train.log").read_text()
+
+
+def test_a_model_of_transformers_goes_on_and_opens_there_again(tmp_path):
+    import transformers
+
+    torch.manual_seed(0)
+    own = {"num_codevectors_per_group": 16, "codevector_dim": 16, "proj_codevector_dim": 16, "conv_dim": (16,) * 7}
+    large = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
+    config = transformers.Wav2Vec2Config(
+        hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=48, num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=4, **own, **large,
+    )  # fmt: skip
+    transformers.Wav2Vec2ForPreTraining(config).save_pretrained(tmp_path / "theirs")
+    transformers.Wav2Vec2FeatureExtractor().save_pretrained(tmp_path / "theirs")
+    told = Told()
+    quick("wav2vec2", tmp_path / "run", source=tmp_path / "theirs", size=None, show=told)
+    assert told.lines["Weights"].endswith("new: parts.wav2vec2.softness · none unused")
+    model = transformers.AutoModelForPreTraining.from_pretrained(tmp_path / "run" / "model")
+    assert model.config.do_stable_layer_norm and model.config.num_codevectors_per_group == 16

@@ -107,7 +107,7 @@ def test_refusals_say_where_what_and_what_to_do(tmp_path):
         f"{gold}:3:1: `label` is `perhaps`, neither same nor different. Write 1 or 0."
     )
     assert refusal(lambda: score(both, odd, "verify")) == (
-        f"{odd}:2: `score` is `high`, no score. Write a number, the higher the more alike the two clips are."
+        f"{odd}:2:1: `score` is `high`, no score. Write a number, the higher the more alike the two clips are."
     )
     transcripts = table(tmp_path / "t.tsv", [{"transcript": "a b", "n": 1}, {"transcript": "", "n": 2}])
     assert refusal(lambda: score(transcripts, transcripts, "transcribe")) == (

@@ -29,8 +29,9 @@ def run_of(
     return Run(objective, batches, Recipe(objective=(name,), optimizer=Optimizer(lr=lr), train=settings), folder)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("name", "precision"), [*((name, "fp32") for name in NAMES), *((name, "bf16") for name in (*TAUGHT, "mae"))]
+)
 def test_going_on_is_bit_equal(name, precision, tmp_path):
     """Teachers, queues, centres and running statistics are in the checkpoint."""
     whole = run_of(name, precision=precision)

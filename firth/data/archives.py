@@ -1,12 +1,16 @@
-"""Zip and gzip: members streamed, never unpacked to disk, with limits against archives made to do harm."""
+"""Zip, tar and gzip: members streamed, never unpacked to disk, with limits against archives made to do harm."""
 
 import gzip
 import io
+import os
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 from firth.data.records import Problems
 
@@ -14,12 +18,32 @@ RATIO = 200  # unpacked bytes per packed byte; text reaches about 10, DEFLATE at
 SMALL = 64 << 20  # unpacked bytes below which the ratio does not matter
 MEMBERS = 1_000_000
 UNPACK = "If you trust it, unpack it yourself and give the folder."
+OUTSIDE = ("the name leads out of the archive", "Such an archive was made by mistake or to do harm. " + UNPACK)
 AGAIN = "The file is damaged: copy or download it again."
-BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
+BROKEN = (zipfile.BadZipFile, tarfile.TarError, gzip.BadGzipFile, zlib.error, EOFError, NotImplementedError)
 
 
-def members(path: Path, problems: Problems) -> Iterator[zipfile.ZipInfo]:
-    """The files in a zip that are safe to read, in order of name. Raises InputError for the others."""
+class Packed(NamedTuple):
+    """A file in a tar archive, which holds it as it is: bytes begin … begin + file_size of the archive."""
+
+    filename: str
+    file_size: int
+    begin: int
+
+
+def is_archive(name: str) -> bool:
+    return name.lower().endswith((".zip", ".tar"))
+
+
+def is_tar(path: Path) -> bool:
+    return path.name.lower().endswith(".tar")
+
+
+def members(path: Path, problems: Problems) -> Iterator[zipfile.ZipInfo | Packed]:
+    """The files in an archive that are safe to read, in order of name. Raises InputError for the others."""
+    if is_tar(path):
+        yield from _tar_members(path, problems)
+        return
     try:
         with zipfile.ZipFile(path) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir() and not _hidden(info.filename)]
@@ -52,9 +76,8 @@ def _bomb(path: Path, infos: list[zipfile.ZipInfo]) -> str:
 
 def _unsafe(info: zipfile.ZipInfo) -> tuple[str, str] | None:
     """What forbids reading a member, and what to do about it."""
-    parts = info.filename.replace("\\", "/").split("/")
-    if ".." in parts or parts[0] == "" or ":" in parts[0]:
-        return "the name leads out of the archive", "Such an archive was made by mistake or to do harm. " + UNPACK
+    if leads_out(info.filename):
+        return OUTSIDE
     if stat.S_ISLNK(info.external_attr >> 16):
         return "is a link to another file", "Put the file itself into the archive."
     if info.flag_bits & 1:
@@ -62,8 +85,62 @@ def _unsafe(info: zipfile.ZipInfo) -> tuple[str, str] | None:
     return None
 
 
+def leads_out(name: str) -> bool:
+    """Whether a member would be written outside the folder an archive is unpacked to."""
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or parts[0] == "" or ":" in parts[0]
+
+
+def _tar_members(path: Path, problems: Problems) -> Iterator[Packed]:
+    """Of a tar archive: links and devices are passed over, names that lead out are problems."""
+    try:
+        found = places(path)
+    except (*BROKEN, OSError) as error:
+        return problems.bad(path, f"is no readable tar archive ({error})", AGAIN)
+    for name in sorted(found):
+        if leads_out(name):
+            problems.bad(f"{path}/{name}", *OUTSIDE)
+        elif not _hidden(name):
+            yield found[name]
+
+
+def places(path: Path) -> dict[str, Packed]:
+    """Where the files of a tar archive lie in it, by name. Raises BROKEN, OSError."""
+    told = os.stat(path)
+    return _places(path, told.st_size, told.st_mtime_ns)
+
+
+@lru_cache(maxsize=4)
+def _places(path: Path, size: int, changed: int) -> dict[str, Packed]:
+    with tarfile.open(path, "r:") as archive:
+        return {one.name: Packed(one.name, one.size, one.offset_data) for one in archive if one.isreg()}
+
+
+class Part(io.RawIOBase):
+    """Some bytes of a file as a stream."""
+
+    def __init__(self, path: Path, begin: int, size: int):
+        self.stream, self.left = path.open("rb"), size
+        self.stream.seek(begin)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.stream.read(self.left if size < 0 else min(size, self.left))
+        self.left -= len(data)
+        return data
+
+    def close(self) -> None:
+        self.stream.close()
+        super().close()
+
+
 def open_member(path: Path, name: str):
     """A binary stream of one member; closes the archive with itself."""
+    if is_tar(path):
+        place = places(path)[name]
+        return Part(path, place.begin, place.file_size)
     archive = zipfile.ZipFile(path)
     stream = archive.open(name)
     archive.close()  # zipfile keeps the file open until the member is closed, too

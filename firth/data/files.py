@@ -123,8 +123,8 @@ def _one(path: str, problems: Problems, kinds: Kinds) -> Iterator[File]:
 
 
 def _archive_above(given: Path) -> Path | None:
-    """The zip file that a path leads into."""
-    return next((above for above in given.parents if _is_zip(above.name) and above.is_file()), None)
+    """The archive that a path leads into."""
+    return next((above for above in given.parents if archives.is_archive(above.name) and above.is_file()), None)
 
 
 def _missing(given: Path) -> NoReturn:
@@ -149,7 +149,7 @@ def _folder(folder: Path, problems: Problems, kinds: Kinds) -> Iterator[File]:
             label = path.parent.name if path.parent != folder else None
             if not os.path.exists(path) and path.is_symlink():
                 problems.note("warning", path, "is a link to a file that does not exist, and is left out", LINK)
-            elif _is_zip(name) or suffix(name) in kinds.formats:
+            elif archives.is_archive(name) or suffix(name) in kinds.formats:
                 yield from _file(path, str(path), problems, kinds, label)
             else:
                 other[suffix(name)] += 1
@@ -174,7 +174,7 @@ def _file(path: Path, name: str, problems: Problems, kinds: Kinds, label: str | 
         problems.bad(name, "is no regular file", "Write the data to a file first.")
     elif not os.access(path, os.R_OK):
         problems.bad(name, "cannot be read (Permission denied)", RIGHTS.replace("FILE", name))
-    elif _is_zip(name):
+    elif archives.is_archive(name):
         yield from _members(path, name, problems, label, kinds)
     elif suffix(name) not in kinds.formats:
         problems.bad(name, f"`{suffix(name)}` files have no reader", f"firth reads {kinds.readable}.")
@@ -199,10 +199,6 @@ def _members(
             other[kind] += 1
     if other:
         _tell_others(name, other, problems, kinds)
-
-
-def _is_zip(name: str) -> bool:
-    return name.lower().endswith(".zip")
 
 
 def suffix(name: str) -> str:

@@ -191,7 +191,7 @@ class Archives:
 
     def read(self, file: File) -> bytes:
         """The bytes of a file or of a member. Raises OSError, archives.BROKEN, InputError for one that is too large."""
-        if file.member is None or file.packed:
+        if file.member is None or file.packed or archives.is_tar(file.path):
             with file.open() as stream:
                 return self._limited(stream, file)
         with self.archive(file.path).open(file.member) as stream:
@@ -205,6 +205,8 @@ class Archives:
     def size(self, file: File) -> int:
         """Bytes, unpacked where it is a member; 0 where it is not there."""
         with suppress(OSError, KeyError, *archives.BROKEN):
+            if file.member is not None and archives.is_tar(file.path):
+                return archives.places(file.path)[file.member].file_size
             if file.member is not None:
                 return self.archive(file.path).getinfo(file.member).file_size
             return file.path.stat().st_size

@@ -21,7 +21,7 @@ from firth.interop.folder import open_shape
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
 from firth.task import Outcome
-from firth.train import adaptation, build
+from firth.train import adaptation, adapted, build
 from firth.train.adaptation import PRETRAINED, RANDOM, Adaptation
 from firth.train.log import Show, Silent
 
@@ -161,7 +161,9 @@ class Neural:
         cost = {f"{self.name} start": self.start_seconds} if self.start_seconds else {}
         backbone: Any = self.last.objective.backbone
         models = {self.arm or self.name: build.describe_model(backbone.shape, self.last.objective)}
-        return {"settings": settings_of(self.last.recipe), "cost": cost, "models": models}
+        shares = adapted.shares(self.last)
+        layers = {self.arm or self.name: shares} if shares else {}
+        return {"settings": settings_of(self.last.recipe), "cost": cost, "models": models, "layers": layers}
 
     def _each(self, began: float, opening: list[float]):
         """Keeps the first losses; shows steps of a training that takes long, short ones are told by their result."""

@@ -69,7 +69,7 @@ def frozen(objective: Any, signal: Signal) -> Vectors:
     """What the head of the task is given of each sample, by an objective (a Composed) as it is."""
     part, device = objective.objectives[0], next(objective.parameters()).device
 
-    def run(batch: Batch) -> np.ndarray:
+    def run(batch: Batch) -> Any:
         return part.vector(part.encode(batch.to(device))).float().cpu().numpy()
 
     @torch.no_grad()

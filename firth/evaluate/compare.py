@@ -293,10 +293,12 @@ def facts_of(told: Iterable[Mapping[str, Any]], drawn: Drawn, seconds: float) ->
     settings: dict[str, Any] = {}
     begun: dict[str, float] = {}
     models: dict[str, str] = {}
+    layers: dict[str, list[float]] = {}
     for one in told:
         settings = settings or one.get("settings", {})
         begun |= one.get("cost", {})
         models |= one.get("models", {})
+        layers |= one.get("layers", {})
     return {
         "data": {"test items": len(drawn.test), **drawn.labelled.facts},
         "settings": settings,
@@ -304,4 +306,4 @@ def facts_of(told: Iterable[Mapping[str, Any]], drawn: Drawn, seconds: float) ->
         "cost": begun | {"comparing": seconds - sum(begun.values())},
         "cores": machine.cores(),
         **machine.facts(),
-    }
+    } | ({"layers": layers} if layers else {})

@@ -64,9 +64,9 @@ class Discovery:
 
     def as_dict(self) -> dict[str, Any]:
         plain = {key: value for key, value in vars(self).items() if key != "sequences" and value not in ({}, None)}
-        tables = {key: {name: one._asdict() for name, one in plain[key].items()}
-                  for key in ("agreements", "clusters") if key in plain}  # fmt: skip
-        return {"kind": "discovery", **plain, **tables}
+        for key in plain.keys() & {"agreements", "clusters"}:
+            plain[key] = {name: one._asdict() for name, one in plain[key].items()}
+        return {"kind": "discovery", **plain}
 
     def lines(self) -> list[tuple[str, str]]:
         """(key, text), as a verb prints them."""
@@ -168,7 +168,7 @@ def several(labels) -> bool:
 def held_against(units: Sequence[np.ndarray], rows: Sequence[Sequence[str | None]], count: int) -> Agreement:
     """Units and labels of the steps of each clip; steps without a label are left out."""
     numbers = {label: number for number, label in enumerate(sorted({one for row in rows for one in row if one}))}
-    labels = np.array([numbers.get(one, -1) for row in rows for one in row], np.int64)  # type: ignore[call-overload]
+    labels = np.array([numbers[one] if one else -1 for row in rows for one in row], np.int64)
     return agreement(joint(np.concatenate(units), labels, (count, len(numbers))))
 
 
@@ -186,7 +186,7 @@ def abx(clips: Sequence[Clip], seed: int) -> dict[str, float]:
     """The errors within and across speakers; one of them, or neither, where labels or speakers are not known."""
     chosen = [clip for clip in thinned(clips, seed) if clip.label is not None and len(clip.steps)]
     labels, speakers = [str(clip.label) for clip in chosen], [clip.speaker or "" for clip in chosen]
-    found = {}
+    found: dict[str, float] = {}
     for name, across in (("within", False), ("across", True)):
         if not several(labels) or (across and not several(speakers)):
             continue

@@ -37,6 +37,9 @@ JOIN = 2  # frames of a step
 class Frames(nn.Module):
     """An encoder that does nothing: batch → the frames of each step."""
 
+    mean: Tensor  # (D,)
+    deviation: Tensor  # (D,)
+
     def __init__(self, shape: Shape, frames: FrameEmbedding):
         super().__init__()
         self.shape, self.frames, self.frozen = shape, frames.requires_grad_(False), True

@@ -31,7 +31,7 @@ def score_transcripts(gold: str | Path, predictions: str | Path, options: Option
     config = config_of(options.tables, [row for row, _ in rows], column)
     golds = [config.cut(label_of(cell(row, column))) for row, _ in rows]
     heard = [config.cut(label_of(value) if (value := row.fields.get(other)) is not None else "") for _, row in rows]
-    return transcribe.score(*(written(config, side) for side in (golds, heard)), config.units == "phones")
+    return transcribe.score(written(config, golds), written(config, heard), config.units == "phones")
 
 
 def config_of(tables: Mapping[str, Any], rows: list[Row], column: str) -> transcribe.Config:

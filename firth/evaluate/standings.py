@@ -15,6 +15,7 @@ from firth.evaluate.comparison import Comparison
 from firth.evaluate.statistics import FEWEST_SEEDS, Interval
 from firth.evaluate.suite import ALL, Suite, Task, open_suite, written
 from firth.train import adaptation
+from firth.train.adapted import describe_layers
 from firth.train.folder import write_atomically
 from firth.train.log import Show, Silent
 
@@ -38,13 +39,14 @@ class Standings:
     rows: list[Row]
     seeds: int
     verdicts: dict[str, str] = field(default_factory=dict)  # run and task → its comparison's sentence
+    layers: dict[str, list[float]] = field(default_factory=dict)  # run and task → share of each layer, last trial
 
     def as_dict(self) -> dict[str, Any]:
         rows = [
             {"title": row.title, "cells": {name: plain(one) for name, one in row.cells.items()}} for row in self.rows
         ]
         return {"kind": "suite", "title": self.title, "columns": self.columns, "seeds": self.seeds, "rows": rows,
-                "verdicts": self.verdicts}  # fmt: skip
+                "verdicts": self.verdicts, "layers": self.layers}  # fmt: skip
 
     def printed(self) -> tuple[list[str], list[list[str]]]:
         """Heads and rows of text."""
@@ -125,6 +127,8 @@ def tell(made: Standings, place: Path, show: Show) -> None:
     draw = getattr(show, "table", None)
     if draw is not None:
         draw(f"{made.title} · % · {made.seeds} seeds, 95 % intervals", heads, rows)
+    for name, shares in made.layers.items():
+        show.line("Layers", f"{name}: {describe_layers(shares)}")
     for name, verdict in made.verdicts.items():
         show.line("Verdict", f"{name}: {verdict}")
     show.line("Saved", f"{place / 'suite.md'} · {place / 'suite.json'}")
@@ -162,7 +166,9 @@ def tabulated(plan: Suite, found: Mapping[tuple[str, str], Comparison], seeds: i
                     title = f"{run}, random weights" if arm == adaptation.RANDOM else title
                     rows.setdefault(title, {})[column] = turned(one.accuracy(arm, labels), one.metric)
     verdicts = {f"{run} · {name}": one.verdict for (run, name), one in found.items()}
-    return Standings(plan.title, columns, [Row(title, cells) for title, cells in rows.items()], seeds, verdicts)
+    shares = {f"{run} · {name}": one.facts.get("layers", {}) for (run, name), one in found.items()}
+    layers = {name: one[adaptation.PRETRAINED] for name, one in shares.items() if adaptation.PRETRAINED in one}
+    return Standings(plan.title, columns, [Row(title, cells) for title, cells in rows.items()], seeds, verdicts, layers)
 
 
 def turned(one: Interval, metric: str) -> Interval:

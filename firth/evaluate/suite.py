@@ -20,7 +20,7 @@ from firth.errors import InputError, did_you_mean
 from firth.train.folder import write_atomically
 
 HERE = Path(__file__).parent / "suites"
-ALL = "all"
+ALL: Literal["all"] = "all"
 
 
 class Table(BaseModel):

@@ -5,6 +5,7 @@ like a text: `firth pretrain units.jsonl --objective next-token` is a language m
 """
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from firth.data.arrays import NONE, ArrayCorpus, ArrayRows, open_corpus
 from firth.data.config import Data
 from firth.data.media import TABLES, Reading, cell_name
 from firth.data.readers import table
-from firth.data.records import Problems, Record
+from firth.data.records import Problems, Record, Where
 from firth.errors import InputError, did_you_mean
 from firth.evaluate.discovery import Clip, Discovery, discover
 from firth.evaluate.predict import load
@@ -35,7 +37,7 @@ from firth.train.log import Show, Silent
 
 # B clips, T steps, D width
 
-UNITS, CLIPS = 100, 2000
+UNITS, CLIPS = 100, 1000
 SPEAKERS = ("speaker", "speaker_id", "client_id")  # columns of speakers, by usual names
 
 
@@ -87,7 +89,7 @@ def units(
     """
     show, given = show or Silent(), [str(one) for one in ([paths] if isinstance(paths, str | Path) else paths)]
     source = opened(model, layer, settings, device)
-    records = chosen(read(given, label, source.signal, show), most, seed)
+    records = read(given, label, source.signal, most, seed, aligner is not None, show)
     rows = Rows(given, type(source.signal), label, speaker)
     show.line("Model", f"{source.name}, layer {source.layer}")
     clips = [rows.clip(record, steps) for record, steps in zip(records, source.steps(samples_of(records)), strict=True)]
@@ -125,20 +127,44 @@ def opened(model: str | Path, layer: int | None, settings, device: str) -> Sourc
     return Source(str(model), backbone.eval().to(build.device_of(recipe)), signal, at)  # type: ignore[arg-type]
 
 
-def read(paths: Sequence[str], label: str | None, signal: Media, show: Show) -> list[Record]:
-    """The clips, with labels where there are some; broken files are named and left out."""
-    config = Data(paths=tuple(paths), label=label, duplicates="keep")
-    return list(
-        build.store_of(type(signal)).open_corpus(config, None, signal.config, signal=signal, show=show).records()
-    )
+def read(
+    paths: Sequence[str], label: str | None, signal: Media, most: int, seed: int, whole: bool, show: Show
+) -> list[Record]:
+    """Some clips as records, with labels where there are some; broken files are named and left out.
+
+    whole: a recording is one clip, however long; else it is cut as for pre-training, and only what is chosen is read.
+    """
+    config = Data(paths=tuple(paths), label=label, duplicates="keep", held_out=NONE)
+    corpus = open_corpus(config, None, signal.config, signal=signal, show=show)
+    if whole:
+        records = list(corpus.records())
+        return [records[place] for place in chosen([one.text for one in records], most, seed)]
+    return windows(corpus, most, seed)
 
 
-def chosen(records: Sequence[Record], most: int, seed: int) -> list[Record]:
-    """At most so many, in their order."""
-    order = sorted(
-        range(len(records)), key=lambda i: hash_bytes(f"{seed} {records[i].text}".encode("utf-8", "replace"))
-    )
-    return [records[i] for i in sorted(order[:most])]
+def windows(corpus: ArrayCorpus, most: int, seed: int) -> list[Record]:
+    """Some of the windows that pre-training sees; of a recording that has several, with their number."""
+    shard = corpus.shard
+    rows = ArrayRows(shard, np.arange(len(shard)), corpus.signal.window)
+    files = [rows.name(place) for place in range(len(rows))]
+    names, several, seen = [], Counter(files), Counter[str]()
+    for file in files:
+        seen[file] += 1
+        names.append(f"{file} ({seen[file]})" if several[file] > 1 else file)
+    places = chosen(names, most, seed)
+    found = zip(places, rows.get(np.array(places, np.int64)), strict=True)
+    return [
+        Record(
+            names[place], None if one.label is None else shard.classes[one.label], Where(files[place]), parts=one.parts
+        )
+        for place, one in found
+    ]
+
+
+def chosen(names: Sequence[str], most: int, seed: int) -> list[int]:
+    """Places of at most so many, drawn by their names, ascending."""
+    order = sorted(range(len(names)), key=lambda i: hash_bytes(f"{seed} {names[i]}".encode("utf-8", "replace")))
+    return sorted(order[:most])
 
 
 def samples_of(records: Sequence[Record]) -> list[Sample]:
@@ -159,13 +185,13 @@ class Rows:
         self.speaker = speaker or next((name for name in SPEAKERS if name in names), None)
 
     def clip(self, record: Record, steps: np.ndarray) -> Clip:
-        row = self.rows.get(record.text, {})
+        row = self.rows.get(str(record.where), {})
         owner = row.get(self.speaker) if self.speaker else None
         return Clip(record.text, steps, record.label, None if owner is None else label_of(owner))
 
     def transcript(self, record: Record) -> str:
         """Raises InputError for a clip without one."""
-        said = self.rows.get(record.text, {}).get(self.label) if self.label else record.label
+        said = self.rows.get(str(record.where), {}).get(self.label) if self.label else record.label
         if said is None:
             do = "Name the column of transcripts: --label text."
             raise InputError(str(record.where), "has no transcript to align", do)

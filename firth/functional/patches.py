@@ -35,7 +35,7 @@ class Dictionary(NamedTuple):
     size: int  # S
 
     def to(self, device) -> "Dictionary":
-        return Dictionary(*(part.to(device) for part in self[:3]), self.size)
+        return Dictionary(self.centroids.to(device), self.mean.to(device), self.whiten.to(device), self.size)
 
 
 def learn(images: Tensor, centroids: int, size: int, count: int = 100_000, seed: int = 0) -> Dictionary:

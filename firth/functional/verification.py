@@ -12,7 +12,8 @@ import numpy as np
 
 
 class EqualError(NamedTuple):
-    """rate: in [0, 1], 0.5 is chance; threshold: the score at and above which a pair is taken for the same."""
+    """rate: in [0, 1], 0.5 is chance. threshold: the score from which a pair is taken for the same, half-way between
+    the last that is and the first that is not."""
 
     rate: float
     threshold: float
@@ -53,7 +54,8 @@ def equal_error(scores, same, weights=None) -> EqualError:
     after = int(np.argmax(gap >= 0))
     share = -gap[after - 1] / (gap[after] - gap[after - 1])  # of the way from the point before
     rate = curve.false[after - 1] + share * (curve.false[after] - curve.false[after - 1])
-    return EqualError(float(rate), float(curve.thresholds[after]))
+    lower = curve.thresholds[min(after + 1, len(curve.thresholds) - 1)]
+    return EqualError(float(rate), float((curve.thresholds[after] + lower) / 2))
 
 
 def balanced(scores, same, threshold: float) -> np.ndarray:

@@ -31,9 +31,18 @@ class RmsNorm(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """(…, D) -> (…, D)"""
-        if values.is_cuda or not torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if values.is_cuda or torch.compiler.is_compiling():
             return F.rms_norm(values, self.weight.shape, self.weight, self.epsilon)
+        if not torch.is_grad_enabled():
+            return (values * inverse_rms(values, self.epsilon)).mul_(self.weight)
         return _RmsNorm.apply(values, self.weight, self.epsilon)
+
+
+def inverse_rms(values: Tensor, epsilon: float) -> Tensor:
+    """(…, D) -> (…, 1)"""
+    exact = torch.promote_types(values.dtype, torch.float32)
+    squares = torch.linalg.vector_norm(values, dim=-1, keepdim=True, dtype=exact).square_()
+    return squares.div_(values.shape[-1]).add_(epsilon).rsqrt_().to(values.dtype)
 
 
 class _RmsNorm(torch.autograd.Function):
@@ -41,9 +50,7 @@ class _RmsNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, values: Tensor, weight: Tensor, epsilon: float) -> Tensor:
-        exact = torch.promote_types(values.dtype, torch.float32)
-        squares = torch.linalg.vector_norm(values, dim=-1, keepdim=True, dtype=exact).square_()
-        scale = squares.div_(values.shape[-1]).add_(epsilon).rsqrt_().to(values.dtype)  # (…, 1)
+        scale = inverse_rms(values, epsilon)  # (…, 1)
         ctx.save_for_backward(values, weight, scale)
         return (values * scale).mul_(weight)
 
@@ -79,9 +86,9 @@ class Mlp(nn.Module):
 
 def gate(values: Tensor, activation: str) -> Tensor:
     """(…, 2I) -> (…, I): activation(first half) * second half."""
-    if activation in TANH or activation == "silu":
+    if torch.is_grad_enabled() and (activation in TANH or activation == "silu"):
         return _Gated.apply(values, activation)
-    first, second = values.chunk(2, -1)
+    first, second = (half.contiguous() for half in values.chunk(2, -1))
     return activate(first, activation) * second
 
 

@@ -28,6 +28,13 @@ class Past:
         held[1, :, :, first : self.steps] = value
         return held[0, :, :, : self.steps], held[1, :, :, : self.steps]
 
+    def add_one(self, pair: Tensor) -> Tensor:
+        """(2, B, G, C), key and value of one new step -> (2, B * G, S, C), of all."""
+        self.steps += 1
+        held = self._room(pair[0][:, :, None])
+        held.select(3, self.steps - 1).copy_(pair)
+        return held.flatten(1, 2)[:, :, : self.steps]
+
     def _room(self, like: Tensor) -> Tensor:
         if self.held is None or self.held.shape[3] < self.steps:
             room = room_for(self.steps)

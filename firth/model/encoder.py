@@ -132,8 +132,10 @@ class Backbone(Freezable):
             raise ValueError("Backbone.forward: layers that see a window keep no cache. Take a shape without windows.")
         tokens, before = batch["tokens"], cache.steps
         place = cache.place(tokens, batch.get("pad"))
-        steps = torch.arange(before, before + tokens.shape[1], device=tokens.device)
-        own = {**batch, "position": steps[None].expand_as(tokens) if place is None else place}
+        own = {**batch}
+        if self.shape.position_kind == "learned":
+            steps = torch.arange(before, before + tokens.shape[1], device=tokens.device)
+            own["position"] = steps[None].expand_as(tokens) if place is None else place
         return self.encoder(self.embed(own), cache.pad, keep, layers, True, None, cache, place)
 
     def set_attention(self, kind: str) -> None:

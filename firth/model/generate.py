@@ -39,7 +39,8 @@ class Writer:
         cached: bool = True,
     ):
         self.backbone, self.head, self.writing, self.context = backbone, head, writing, max(2, context)
-        self.end_id, self.banned, self.allowed, self.cached = end_id, list(banned), allowed, cached
+        self.end_id, self.allowed, self.cached = end_id, allowed, cached
+        self.banned = torch.tensor(list(banned), dtype=torch.int64, device=next(backbone.parameters()).device)
         self.windows = [list(map(int, prompt))[-self.context :] for prompt in prompts]
         self.seen = [list(map(int, prompt)) for prompt in prompts]
         self.written: list[list[int]] = [[] for _ in prompts]
@@ -107,13 +108,19 @@ class Writer:
     def choose(self, logits: Tensor) -> Tensor:
         """(B, V) -> (B,): tokens that may come, chosen as `writing` says."""
         logits = logits.float()
-        if self.banned:
-            logits[:, self.banned] = -torch.inf
+        if len(self.banned):
+            logits.index_fill_(1, self.banned, -torch.inf)
         if self.allowed is not None:
             logits = torch.stack([self.only(row, one) for row, one in zip(self.batch, logits, strict=True)])
-        place = [len(self.written[row]) for row in self.batch]
-        luck = self.luck[self.batch, [min(one, self.luck.shape[1] - 1) for one in place]].to(logits.device)
-        return choose(logits, [self.seen[row] for row in self.batch], self.writing, luck)
+        return choose(logits, [self.seen[row] for row in self.batch], self.writing, self.luck_of_step())
+
+    def luck_of_step(self) -> Tensor:
+        """(B,) what decides on the next token of each row; () where nothing is left to luck."""
+        device = next(self.backbone.parameters()).device
+        if self.writing.temperature == 0:
+            return self.luck.new_empty((), device=device)
+        last = self.luck.shape[1] - 1
+        return self.luck[self.batch, [min(len(self.written[row]), last) for row in self.batch]].to(device)
 
     def only(self, row: int, logits: Tensor) -> Tensor:
         """(V,) with -inf at all tokens that may not come next in this row."""

@@ -16,7 +16,7 @@ from firth.functional.losses import exact
 from firth.functional.random import Draw
 from firth.objective import Loss, Objective, Term
 from firth.objectives._projector import Teacher, rising
-from firth.objectives._steps import HidingConfig
+from firth.objectives._steps import HidingConfig, at_hidden
 from firth.signal import Batch, Features
 
 # B rows, T steps, N hidden steps, D width, L blocks
@@ -34,9 +34,9 @@ class Config(HidingConfig):
     last: int = Field(0, ge=0, description="blocks of the teacher, from the top, whose mean is guessed; 0: two thirds")
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
-        hidden = self.hide(batch, draw)
-        counts = {**batch.counts, "data2vec": int(hidden.sum())}
-        return Batch({**batch, "hidden": hidden}, counts=counts)
+        hiding = self.hiding(batch, draw)
+        counts = {**batch.counts, "data2vec": int(hiding["hidden"].sum())}
+        return Batch({**batch, **hiding}, counts=counts)
 
     def blamed(self) -> tuple[str, str]:
         """Where vectors collapse: the likely cause, and what to do."""
@@ -53,6 +53,7 @@ class Data2Vec(Objective):
     Config = Config
     config: Settings
     causal = False
+    all_steps = False
     collapses = True
 
     def __init__(self, config: Settings, backbone):
@@ -70,7 +71,7 @@ class Data2Vec(Objective):
     def loss(self, features: Features, batch: Batch) -> Loss:
         hidden = batch["hidden"].flatten().nonzero()[:, 0]  # (N,)
         wanted = self.heard(batch).flatten(0, 1).index_select(0, hidden)  # (N, D)
-        guess = self.head(features.values.flatten(0, 1).index_select(0, hidden))
+        guess = self.head(at_hidden(features, batch["hidden"]))
         count = batch.counts["data2vec"]
         error = (exact(guess, wanted) - exact(wanted, guess)).square().mean(-1).sum()
         level = exact(wanted, guess).square().mean(-1).sum()  # what it costs to say the mean

@@ -22,7 +22,7 @@ from firth.functional.mel import CEPSTRAL, Grid, deltas, frame_count, mfcc
 from firth.functional.random import Draw, hash_bytes
 from firth.functional.steps import steps_of
 from firth.objective import Before, Loss, Objective, Term
-from firth.objectives._steps import HidingConfig
+from firth.objectives._steps import HidingConfig, at_hidden
 from firth.objectives._units import Describe, all_units, every, read_units, some_steps, write_units
 from firth.signal import Batch, Features, Sample
 
@@ -32,7 +32,7 @@ from firth.signal import Batch, Features, Sample
 class Config(HidingConfig):
     needs: ClassVar[frozenset[str]] = frozenset({"time"})
     reads: ClassVar[frozenset[str]] = HidingConfig.reads | {"units"}
-    adds: ClassVar[frozenset[str]] = frozenset({"hidden", "units", "target"})
+    adds: ClassVar[frozenset[str]] = HidingConfig.adds | {"units", "target"}
     terms: ClassVar[tuple[str, ...]] = ("hubert",)
     shape: ClassVar[str | None] = "hubert"
 
@@ -91,12 +91,13 @@ class Config(HidingConfig):
         return sample.but(targets={**sample.targets, "units": found.astype(np.int64)})
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
-        hidden, units = self.hide(batch, draw), batch["units"]
+        hiding, units = self.hiding(batch, draw), batch["units"]
+        hidden = hiding["hidden"]
         missing = max(0, hidden.shape[1] - units.shape[1])
         units = F.pad(units, (0, missing), value=-1)[:, : hidden.shape[1]]
         target = units.masked_fill(~hidden | (units < 0), IGNORE)  # (B, T)
         counts = {**batch.counts, "hubert": int((target != IGNORE).sum())}
-        return Batch({**batch, "hidden": hidden, "units": units, "target": target}, counts=counts)
+        return Batch({**batch, **hiding, "units": units, "target": target}, counts=counts)
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
@@ -108,6 +109,7 @@ class Hubert(Objective):
     Config = Config
     config: Settings
     causal = False
+    all_steps = False
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
@@ -115,11 +117,10 @@ class Hubert(Objective):
         self.clusters = nn.Parameter(torch.zeros(config.clusters, config.guess_width))
 
     def loss(self, features: Features, batch: Batch) -> Loss:
-        target = batch["target"].flatten()  # (B * T,)
-        hidden = (target != IGNORE).nonzero()[:, 0]  # (N,)
-        guess = self.guess(features.values.flatten(0, 1).index_select(0, hidden))  # (N, E)
+        target = batch["target"][batch["hidden"]]  # (N,)
+        guess = self.guess(at_hidden(features, batch["hidden"]))  # (N, E)
         alike = F.normalize(guess, dim=-1) @ F.normalize(self.clusters, dim=-1).T  # (N, C)
-        nats, right = cross_entropy_sum(alike / self.config.temperature, target[hidden])
+        nats, right = cross_entropy_sum(alike / self.config.temperature, target, IGNORE)
         count = batch.counts["hubert"]
         return Loss({"hubert": Term(nats, count)}, {"hubert_accuracy": Term(right, count)})
 

@@ -18,7 +18,7 @@ from firth.functional.picture import spectrograms
 from firth.functional.random import Draw
 from firth.model.sound import apart, joined
 from firth.objective import Loss, Objective, Term, quiet
-from firth.objectives._steps import HidingConfig
+from firth.objectives._steps import HidingConfig, at_hidden
 from firth.signal import Batch, Features, Sample
 
 # B rows, T steps, N hidden steps, F frames, M bands, C numbers of a step
@@ -33,9 +33,9 @@ class Config(HidingConfig):
     mask_span: int = Field(5, ge=1, description="steps of a run; runs overlap")
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
-        hidden = self.hide(batch, draw)
-        counts = {**batch.counts, "masked_frames": int(hidden.sum())}
-        return Batch({**batch, "hidden": hidden}, counts=counts)
+        hiding = self.hiding(batch, draw)
+        counts = {**batch.counts, "masked_frames": int(hiding["hidden"].sum())}
+        return Batch({**batch, **hiding}, counts=counts)
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
@@ -47,6 +47,7 @@ class MaskedFrames(Objective):
     Config = Config
     config: Settings
     causal = False
+    all_steps = False
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
@@ -60,7 +61,7 @@ class MaskedFrames(Objective):
         hidden = batch["hidden"].flatten().nonzero()[:, 0]  # (N,)
         frames = exact(joined(batch["frames"], self.join), features.values)
         target = frames.flatten(0, 1).index_select(0, hidden)  # (N, C)
-        guess = self.head(features.values.flatten(0, 1).index_select(0, hidden))
+        guess = self.head(at_hidden(features, batch["hidden"]))
         count = batch.counts["masked_frames"]
         level = distance_sum(torch.zeros_like(target), target)  # what it costs to say the mean
         metrics = {"masked_frames_of_mean": Term(level, count)}
@@ -79,6 +80,7 @@ def redrawn(objective, batch: Batch) -> list[Redrawn]:
     """For each row of a prepared batch. objective: a MaskedFrames, or a Composed that has one."""
     part = objective if isinstance(objective, MaskedFrames) else objective.parts["masked-frames"]
     batch = batch.to(next(part.parameters()).device)
+    batch.pop("keep", None)  # here all steps are drawn
     with quiet(part.backbone, part), torch.no_grad():
         guess = part.head(part.encode(batch).values)  # (B, T, C)
     true, hidden = joined(batch["frames"], part.join), batch["hidden"][..., None]

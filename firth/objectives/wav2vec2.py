@@ -22,7 +22,7 @@ from firth.functional.random import Draw
 from firth.model.features import pick
 from firth.model.quantiser import Quantised, Quantiser, perplexity
 from firth.objective import Loss, Objective, Term
-from firth.objectives._steps import READ, HidingConfig
+from firth.objectives._steps import READ, HidingConfig, slots
 from firth.signal import Batch, Features, Finding
 
 # B rows, T steps, K hidden steps of a row at most, J others, G books, V codes of a book, E numbers of a guess
@@ -33,7 +33,7 @@ FEW = 0.02  # share of the codes; where no more are in use, they have collapsed
 class Config(HidingConfig):
     needs: ClassVar[frozenset[str]] = frozenset({"time"})
     reads: ClassVar[frozenset[str]] = READ | {"hidden", "key", "local"}
-    adds: ClassVar[frozenset[str]] = frozenset({"hidden", "chosen", "others"})
+    adds: ClassVar[frozenset[str]] = HidingConfig.adds | {"chosen", "others"}
     terms: ClassVar[tuple[str, ...]] = ("wav2vec2", "diversity")
     shape: ClassVar[str | None] = "wav2vec2"
     opens: ClassVar[str] = "AutoModelForPreTraining"
@@ -61,11 +61,12 @@ class Config(HidingConfig):
         hidden = self.hide(batch, draw).numpy()
         hidden = hidden & (hidden.sum(1) > 1)[:, None]  # a step alone has nothing to be told from
         count = hidden.sum(1)  # (B,)
-        order = np.argsort(~hidden, axis=1, kind="stable")[:, : max(1, int(count.max(initial=0)))]
-        chosen = np.where(np.arange(order.shape[1]) < count[:, None], order, -1)  # (B, K)
-        arrays = {"hidden": hidden, "chosen": chosen, "others": self.others(count, batch.keys_, order.shape[1], draw)}
+        found = {"hidden": torch.from_numpy(hidden)}
+        found["chosen"] = slots(found["hidden"])  # (B, K)
+        found["keep"] = found["chosen"].clamp(min=0)
+        found["others"] = torch.from_numpy(self.others(count, batch.keys_, found["keep"].shape[1], draw))
         counts = {**batch.counts, "wav2vec2": int(count.sum()), "diversity": int(count.sum())}
-        return Batch({**batch, **{name: torch.from_numpy(array) for name, array in arrays.items()}}, counts=counts)
+        return Batch({**batch, **found}, counts=counts)
 
     def ailing(self, means: Mapping[str, float]) -> list[Finding]:
         """Few codes in use."""
@@ -94,6 +95,7 @@ class Wav2Vec2(Objective):
     config: Settings
     compares_samples = True  # the diversity is one number for all
     causal = False
+    all_steps = False
     softness: Tensor
 
     def __init__(self, config: Settings, backbone):
@@ -120,7 +122,7 @@ class Wav2Vec2(Objective):
         local = self.backbone.embed.local(batch) if local is None else local  # type: ignore[union-attr, operator]
         real, place = chosen >= 0, chosen.clamp(min=0)
         found = self.quantiser(pick(local, place), self.softness, self.config.noise)
-        nats, right = self.contrast(self.guess(pick(features.values, place)), found, batch["others"], real)
+        nats, right = self.contrast(self.guess(features.at(place)), found, batch["others"], real)
         used = self.in_use(found.shares[real])
         unused = 1 - used / (self.config.groups * self.config.codes)
         count = batch.counts["wav2vec2"]

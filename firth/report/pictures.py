@@ -1,6 +1,7 @@
 """What a run leaves to look at: pictures as data in the page, the map of the held-out part, curves of its vectors."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from firth.report.charts import HEIGHT, WIDTH, Line, Scale, line_chart
 
 MARGIN = 14  # of a map, in the units of the view box
 LARGEST = 4_000_000  # bytes of a picture that goes into the page
+STEPS = 4  # pictures of one kind that are shown, of those made along the way
 NAMED = 6  # classes that have a mark of their own on the map
 KNOWN = {  # what a picture of that name shows
     "neighbours": "Left, a held-out sample; then the training samples nearest to it by the cosine of their vectors.",
@@ -24,9 +26,29 @@ CURVES = {  # title and unit of what is read off the vectors
 
 
 def of(folder: Path) -> list[dict[str, str]]:
-    """The PNG files of samples/, by name."""
-    paths = sorted(folder.glob("*.png")) if folder.is_dir() else []
-    return [picture(path) for path in paths if path.stat().st_size <= LARGEST]
+    """The PNG files of samples/, by name; of those that were made at many steps a few."""
+    paths = [path for path in folder.glob("*.png") if path.stat().st_size <= LARGEST] if folder.is_dir() else []
+    named: dict[str, list[Path]] = {}
+    for path in sorted(paths, key=lambda path: (series(path), step_of(path))):
+        named.setdefault(series(path), []).append(path)
+    return [picture(path) for group in named.values() for path in few(group)]
+
+
+def series(path: Path) -> str:
+    """step-40.png → step"""
+    return re.sub(r"-?\d+$", "", path.stem)
+
+
+def step_of(path: Path) -> int:
+    found = re.search(r"\d+$", path.stem)
+    return int(found.group()) if found else 0
+
+
+def few(paths: list[Path]) -> list[Path]:
+    """At most STEPS of them, the first and the last among them."""
+    if len(paths) <= STEPS:
+        return paths
+    return [paths[round(i * (len(paths) - 1) / (STEPS - 1))] for i in range(STEPS)]
 
 
 def picture(path: Path) -> dict[str, str]:

@@ -111,7 +111,7 @@ class Api:
         job = self.worker.submit(partial(self.model.embed, asked))
         async with watched(request, job):
             parts = [part async for part in job.pieces()]
-        form = coded if asked.encoding_format == "base64" else np.ndarray.tolist
+        form: Any = coded if asked.encoding_format == "base64" else np.ndarray.tolist
         vectors = [form(vector) for part, _ in parts for vector in part]
         tokens = sum(count for _, count in parts)
         data = [{"object": "embedding", "index": i, "embedding": vector} for i, vector in enumerate(vectors)]

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from firth.evaluate.predict import Loaded, load
 from firth.evaluate.vectors import POOLINGS, vectors_of
 from firth.interop.folder import model_folder, open_shape
 from firth.model.cache import room_for
-from firth.model.shape import Shape
+from firth.model.encoder import Backbone
 from firth.serving.asked import Completion, Embedding, Text
 from firth.serving.likelihoods import Told, likelihoods
 from firth.serving.limits import Limits
@@ -152,7 +152,7 @@ def open_model(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] =
         encoder = open_encoder(folder, settings, device)
         return Model(name, Path(folder), created, encoder)
     loaded = load(folder, settings, device)
-    backbone = loaded.objective.backbone
+    backbone = cast(Backbone, loaded.objective.backbone)
     signal = shortened(loaded.signal, backbone.shape, folder)
     encoder = ready(Path(folder), backbone, signal, next(backbone.parameters()).device)
     writer = loaded if loaded.pieces is not None else None
@@ -168,7 +168,7 @@ def manner(asked: Completion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def rows_together(shape: Shape, context: int, most: int) -> int:
+def rows_together(shape: Any, context: int, most: int) -> int:
     """How many rows are written at a time, so that their keys and values take at most so many bytes, but one."""
     row = 2 * 4 * shape.layers * shape.groups * shape.head_width * room_for(context)
     return max(1, most // row)

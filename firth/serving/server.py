@@ -18,7 +18,6 @@ from firth.serving.limits import Limits
 from firth.serving.model import Model, open_model
 from firth.serving.patience import Patient
 from firth.serving.worker import Worker
-from firth.train.build import parameters
 from firth.train.describe import count
 from firth.train.log import Show, Silent
 
@@ -80,8 +79,9 @@ def serve(
 
 def settings_of(app: Any, limits: Limits, debug: bool = False) -> uvicorn.Config:
     level = "error" if debug else "critical"
+    patient: Any = partial(Patient, limits.body_seconds)
     return uvicorn.Config(
-        app, http=partial(Patient, limits.body_seconds), ws="none", lifespan="off", log_config=None, log_level=level,
+        app, http=patient, ws="none", lifespan="off", log_config=None, log_level=level,
         access_log=False, server_header=False, backlog=BACKLOG, timeout_graceful_shutdown=LEAVE,
         limit_concurrency=CONNECTIONS * limits.requests,
     )  # fmt: skip
@@ -121,7 +121,7 @@ def facts(model: Model, host: str, port: int) -> dict[str, Any]:
 def describe(model: Model, found: dict[str, Any], show: Show) -> None:
     """The model, the address, a command to try."""
     shape = model.encoder.shape
-    size = f"{shape.layers} layers × {shape.width}, {count(parameters(model.encoder.backbone))} parameters"
+    size = f"{shape.layers} layers × {shape.width}, {count(parameters(model))} parameters"
     does = "writes on, and gives vectors" if model.writer else "gives vectors"
     show.line("Model", f"{model.name}: {shape.name}, {size}, context {model.context:,} · {does}")
     if not is_loopback(found["host"]):
@@ -131,6 +131,11 @@ def describe(model: Model, found: dict[str, Any], show: Show) -> None:
     asked = {"prompt": "The", "max_tokens": 20} if model.writer else {"input": "The"}
     body = json.dumps({"model": model.name, **asked})
     show.line("Try", f"curl {found['address']}/v1/{place} -H content-type:application/json -d {shlex.quote(body)}")
+
+
+def parameters(model: Model) -> int:
+    """Of the encoder; an output map of its own is not counted."""
+    return sum(one.numel() for one in model.encoder.backbone.parameters())
 
 
 def diary(show: Show, out: str | Path | None) -> Callable[[dict[str, Any]], None]:

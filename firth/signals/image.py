@@ -60,7 +60,9 @@ class Image(Media):
     suffixes: ClassVar[frozenset[str]] = frozenset(
         {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".pgm"}
     )
-    readable: ClassVar[str] = "JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, parquet of bytes, and .csv or .jsonl of paths"
+    readable: ClassVar[str] = (
+        "JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, .tar, parquet of bytes, and .csv or .jsonl of paths"
+    )
     objective: ClassVar[tuple[str, ...]] = ("simclr",)
     shape: ClassVar[str] = "resnet"
     defaults: ClassVar[Mapping[str, Any]] = {"train.batch": 256, "optimizer.lr": 2e-3, "optimizer.embedding_lr": 1.0}

@@ -65,8 +65,9 @@ class Config(TaskConfig):
         """The two clips of a trial."""
         there = {name.lower(): name for name in example.fields}
         columns = [next((there[name] for name in names if name in there), None) for names in (FIRST, SECOND)]
-        clips = [example.fields.get(column) for column in columns if column is not None]
-        if len(clips) != 2 or not all(isinstance(clip, str) and clip for clip in clips):
+        cells = [example.fields.get(column) for column in columns if column is not None]
+        clips = [cell for cell in cells if isinstance(cell, str) and cell]
+        if len(clips) != 2:
             raise InputError(
                 str(example.where), "names no two clips", "Give a table with columns `first` and `second`."
             )
@@ -220,7 +221,7 @@ def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
     """The score over pairs of examples; `right`: each clip's part in 1 - the mean of both errors."""
     part = part_of(objective)
     vectors = vectors_of(part, signal, [parts_of(one)[0] for one in examples])
-    return judged(part.config, examples, vectors)
+    return judged(part.config, examples, list(vectors))
 
 
 def judged(config: Config, examples: Sequence[Example], predicted: Sequence[Any]) -> Outcome:
@@ -233,7 +234,8 @@ def judged(config: Config, examples: Sequence[Example], predicted: Sequence[Any]
     scores = cosines(np.asarray(predicted), pairs.first, pairs.second)
     found = equal_error(scores, pairs.same)
     shares = balanced(scores, pairs.same, found.threshold) / 2  # half of a pair to each of its clips
-    right = sum(np.bincount(side, shares, len(labels)) for side in pairs[:2]) * len(labels)
+    sides = [np.bincount(side, shares, len(labels)) for side in (pairs.first, pairs.second)]
+    right = np.sum(sides, 0) * len(labels)
     figures = {"items": len(scores), "clips": len(labels), "speakers": len(set(labels)),
                "balanced_accuracy": float(right.mean()), "eer": found.rate}  # fmt: skip
     plain = [[float(number) for number in vector] for vector in predicted]

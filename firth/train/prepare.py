@@ -243,12 +243,9 @@ def planning(work: Work) -> None:
     plan.refuse_disk(work.plan.disk, machine.free_disk(work.place), work.place)
     work.facts["plan"] = work.plan.as_dict()
     work.line("Plan", work.plan.describe())
-    choice = work.recipe.train
-    work.line(
-        "Machine",
-        f"{choice.threads} threads · {choice.precision} · {choice.attention} attention · compile {choice.compile} · "
-        f"{work.plan.tokens_per_second:,.0f} {work.plan.unit}/s measured",
-    )
+    choice, rate = work.recipe.train, f"{work.plan.tokens_per_second:,.0f} {work.plan.unit}/s measured"
+    kernel = f"{choice.attention} attention · " if probe.attends(work.objective) else ""
+    work.line("Machine", f"{choice.threads} threads · {choice.precision} · {kernel}compile {choice.compile} · {rate}")
 
 
 def watched(work: Work, measured: Measured) -> Measured:

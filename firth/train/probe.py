@@ -79,7 +79,7 @@ def choose(
     kind, native = torch.device(device).type, machine.native_bf16()
     fallback = rule(recipe_context(recipe), native, machine.cores(), kind, causal(objective))
     race = Race(recipe, objective, batches, device, time.perf_counter() + limit)
-    best = race.fastest(kernels(fallback))
+    best = race.fastest(kernels(fallback, attends(objective)))
     best = race.fastest([best, *(best._replace(threads=threads) for threads in fewer_threads(best.threads))])
     if long:
         best = race.fastest([best, best._replace(compile="on")])
@@ -88,10 +88,16 @@ def choose(
     return best, race.seconds[best]
 
 
-def kernels(fallback: Choice) -> list[Choice]:
+def attends(objective: Composed) -> bool:
+    """Whether there is attention, of which one kernel may be faster than another."""
+    return hasattr(objective.backbone, "set_attention")
+
+
+def kernels(fallback: Choice, attends: bool = True) -> list[Choice]:
     """Precision × attention, the likely winner first; bf16 only where it is native."""
     precisions = ["bf16", "fp32"] if fallback.precision == "bf16" else ["fp32"]
-    others = [fallback._replace(precision=p, attention=a) for p in precisions for a in ("plain", "sdpa")]
+    ways = ("plain", "sdpa") if attends else (fallback.attention,)
+    others = [fallback._replace(precision=p, attention=a) for p in precisions for a in ways]
     return [fallback, *(choice for choice in others if choice != fallback)]
 
 

@@ -91,7 +91,7 @@ def units(
     aligner: Annotated[
         str | None, typer.Option("--align", metavar="MODEL", help="A run of transcribe: hold units against phones.")
     ] = None,
-    most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 2000,
+    most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 1000,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -158,27 +158,16 @@ def predict(
 ) -> None:  # fmt: skip
     """Labels, tags, answers, words for [MASK], a text written on; readable on a terminal, JSON lines when piped."""
     with verb(as_json, debug, skips=False) as show:
-        prompt = {"shots": shots, "examples": examples, "template": template, "label": label}
+        prompt: dict[str, Any] = {"shots": shots, "examples": examples, "template": template, "label": label}
         if task is not None:
             from firth.evaluate.prompting import prompted
 
             refuse_task(task)
-            show.predictions(
-                prompted(
-                    model,
-                    inputs,
-                    **prompt,
-                    classes=choice or (),
-                    top=top,
-                    text=text,
-                    config=config,
-                    settings=settings or [],
-                    seed=seed,
-                    device=device,
-                    dry_run=dry_run,
-                ),
-                out,
-            )
+            found = prompted(
+                model, inputs, **prompt, classes=choice or (), top=top, text=text, config=config,
+                settings=settings or [], seed=seed, device=device, dry_run=dry_run,
+            )  # fmt: skip
+            show.predictions(found, out)
             return
         refuse_without_task(prompt)
         from firth.evaluate.predict import predict as run

@@ -1,0 +1,90 @@
+"""Tables of recordings beyond one file a row: usual names of the label column, and rows that name two files."""
+
+import json
+import zipfile
+
+import pytest
+
+from firth.data.arrays import inputs
+from firth.data.config import Data
+from firth.data.labelled import open_labelled
+from firth.data.media import Reading
+from firth.data.records import Problems
+from firth.errors import InputError
+from firth.find import find
+from firth.signals.speech import Config, Speech
+from tests.recordings import tone, write
+
+SIGNAL = Speech(Config(mels=8))
+verify, transcribe = find("tasks", "verify"), find("tasks", "transcribe")
+
+
+@pytest.fixture
+def desk(tmp_path):
+    for number in range(6):
+        write(tmp_path / "voices" / f"{number}.wav", tone(300 + 100 * number, 0.2))
+    rows = [{"path": f"voices/{i}.wav", "sex": "mf"[i % 2], "client_id": f"s{i % 3}", "sentence": f"say {i % 4}"}
+            for i in range(6)]  # fmt: skip
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "trials.tsv").write_text("first\tsecond\nvoices/0.wav\tvoices/3.wav\nvoices/1.wav\tvoices/2.wav\n")
+    return tmp_path
+
+
+def reads(record):
+    return verify.Config().inputs(record)
+
+
+def test_a_column_is_found_by_the_first_of_its_usual_names(desk):
+    reading = Reading.of([str(desk / "clips.jsonl")], Speech, None, Problems())
+    assert reading.column(("transcript", "sentence", "sex")) == "sentence"
+    assert reading.column(("text",)) is None
+    assert Reading.of([str(desk / "voices")], Speech, None, Problems()).column(("sentence",)) is None
+
+
+@pytest.mark.parametrize(
+    ("task", "label"),
+    [(transcribe.Config(), "say 0"), (verify.Config(), "s0"), (find("tasks", "classify").Config(), "m")],
+)
+def test_each_task_finds_its_own_column(desk, task, label):
+    config = Data(paths=(str(desk / "clips.jsonl"),), label=None if task.columns else "sex")
+    found = open_labelled(config, SIGNAL, 0, task=task)
+    first = next(one for part in found.records.values() for one in part if one.text == "voices/0.wav")
+    assert first.label == label
+
+
+def test_a_row_of_two_files_is_one_input(desk):
+    first, second = inputs(str(desk / "trials.tsv"), SIGNAL, reads)
+    assert [str(one) for one in first] == ["voices/0.wav", "voices/3.wav"]
+    assert [str(one) for one in second] == ["voices/1.wav", "voices/2.wav"]
+    assert all(len(one.array) == 3200 for one in (*first, *second))
+
+
+def test_two_files_stand_in_one_string(desk):
+    names = [str(desk / "voices" / f"{i}.wav") for i in (0, 5)]
+    [pair] = inputs(" | ".join(names), SIGNAL, reads)
+    assert [str(one) for one in pair] == names
+
+
+def test_files_of_trials_may_lie_in_an_archive_beside_the_table(desk):
+    with zipfile.ZipFile(desk / "trials.zip", "w") as archive:
+        for path in sorted((desk / "voices").glob("*.wav")):
+            archive.write(path, f"voices/{path.name}")
+            path.unlink()
+    first, _ = inputs(str(desk / "trials.tsv"), SIGNAL, reads)
+    assert len(first) == 2 and len(first[0].array) == 3200
+
+
+def test_a_file_that_is_not_there_is_named(desk):
+    (desk / "trials.tsv").write_text("first\tsecond\nvoices/0.wav\tvoices/9.wav\n")
+    with pytest.raises(InputError) as caught:
+        list(inputs(str(desk / "trials.tsv"), SIGNAL, reads))
+    assert "voices/9.wav: no such file" in str(caught.value)
+
+
+def test_a_row_without_two_files_is_named(desk):
+    (desk / "trials.tsv").write_text("first\tother\nvoices/0.wav\tvoices/1.wav\n")
+    with pytest.raises(InputError) as caught:
+        list(inputs(str(desk / "trials.tsv"), SIGNAL, reads))
+    assert str(caught.value) == (
+        f"{desk / 'trials.tsv'}:2:1: names no two clips. Give a table with columns `first` and `second`."
+    )
