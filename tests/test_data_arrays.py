@@ -123,8 +123,7 @@ def test_nothing_but_broken_files_is_the_first_of_them(tmp_path):
 def test_one_picture_cannot_be_held_out_and_learnt_from(tmp_path):
     write_digits(tmp_path, 1, classes=False)
     assert refusal(tmp_path) == (
-        f"{tmp_path}: there is only 1 image, and none fell into the held-out part (2%). "
-        "Give more images, or set data.held_out = 0.5."
+        f"{tmp_path}: there is only 1 image, too few to learn from some and to measure on others. Give more images."
     )
 
 

@@ -299,3 +299,38 @@ def test_eight_hours_become_a_corpus_in_less_than_a_gibibyte(tmp_path):
     grown, whole, samples, length = done.stdout.split()
     assert int(whole) < 1024 * 1024 and int(grown) < 500 * 1024
     assert int(samples) > 8 * 3600 / 20 and length == f"{480 * len(minute) / 44_100 / 3600:.1f}h"
+
+
+# ------------------------------------------------------------------ what is refused, and in which words
+
+
+def test_a_folder_of_broken_files_is_refused_at_the_first(tmp_path):
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (tmp_path / name).write_bytes(b"nothing that sounds")
+    with pytest.raises(InputError) as caught:
+        corpus(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/a.wav: cannot be read as sound (Format not recognised). "
+        "Convert it to wav or flac, or leave it out; --skip-bad leaves out such files."
+    )
+
+
+def test_more_broken_files_than_whole_ones_are_refused(tmp_path):
+    write(tmp_path / "good.wav", word("low", 1))
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name, np.empty(0, np.float32))
+    with pytest.raises(InputError) as caught:
+        corpus(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}/a.wav: 2 of 3 files are broken; the first: holds no sample. "
+        "Record it again, or leave it out; --skip-bad leaves out such files."
+    )
+
+
+def test_one_clip_cannot_be_learnt_from_and_measured_on(tmp_path):
+    write(tmp_path / "only.wav", word("low", 1))
+    with pytest.raises(InputError) as caught:
+        corpus(tmp_path)
+    assert str(caught.value) == (
+        f"{tmp_path}: there is only 1 clip, too few to learn from some and to measure on others. Give more clips."
+    )

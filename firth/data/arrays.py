@@ -361,11 +361,8 @@ def _check_found(items: int, tally: Tally, reading: Reading, where: str) -> None
 def _check_sides(sides: dict[str, np.ndarray], config: Data, signal: Media, paths: tuple[str, ...]) -> None:
     """Both parts must hold something, unless nothing is to be held out."""
     total = sum(map(len, sides.values()))
-    empty = next((side for side, found in sides.items() if not len(found)), None)
-    if empty is None or config.held_out <= NONE:
+    if config.held_out <= NONE or all(map(len, sides.values())):
         return
     what = f"there {'is' if total == 1 else 'are'} only {count(total, signal.unit.thing)}"
-    better = min(0.5, max(0.05, round(5 / max(total, 1), 2)))
-    part = "held-out" if empty == "held_out" else "training"
-    raise InputError(named(paths), f"{what}, and none fell into the {part} part ({config.held_out:.0%})",
-                     f"Give more {signal.unit.thing}s, or set data.held_out = {better:g}.")  # fmt: skip
+    both = "too few to learn from some and to measure on others"
+    raise InputError(named(paths), f"{what}, {both}", f"Give more {signal.unit.thing}s.")
