@@ -278,7 +278,7 @@ def predict(
 ) -> None:  # fmt: skip
     """Labels, tags, answers, words for [MASK], a text written on; readable on a terminal, JSON lines when piped."""
     with verb(as_json, debug, skips=False) as show:
-        prompt = {"shots": shots, "examples": examples, "template": template, "label": label}
+        prompt: dict[str, Any] = {"shots": shots, "examples": examples, "template": template, "label": label}
         if task is not None:
             from firth.evaluate.prompting import prompted
 

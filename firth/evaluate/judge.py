@@ -94,7 +94,8 @@ def writing(loaded: Loaded) -> Judge:
 
 def hiding(loaded: Loaded) -> Judge:
     """Of masked tokens."""
-    part, signal = loaded.objective.parts["masked-tokens"], loaded.signal
+    part: Any = loaded.objective.parts["masked-tokens"]
+    signal = loaded.signal
     score, sums = pseudo_likelihood.scorer(loaded.objective, signal), partial(pseudo_likelihood.of_rows, part, signal)
     room = signal.config.context - 2  # type: ignore[attr-defined]
     return Judge(titled(loaded), "pseudo-log-likelihood", signal, score, sums, (), room)
