@@ -283,22 +283,8 @@ def predict(
             from firth.evaluate.prompting import prompted
 
             refuse_task(task)
-            show.predictions(
-                prompted(
-                    model,
-                    inputs,
-                    **prompt,
-                    classes=choice or (),
-                    top=top,
-                    text=text,
-                    config=config,
-                    settings=settings or [],
-                    seed=seed,
-                    device=device,
-                    dry_run=dry_run,
-                ),
-                out,
-            )
+            show.predictions(prompted(model, inputs, **prompt, classes=choice or (), top=top, text=text, config=config,
+                                      settings=settings or [], seed=seed, device=device, dry_run=dry_run), out)  # fmt: skip
             return
         refuse_without_task(prompt)
         from firth.evaluate.predict import predict as run
