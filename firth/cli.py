@@ -283,8 +283,9 @@ def predict(
             from firth.evaluate.prompting import prompted
 
             refuse_task(task)
-            show.predictions(prompted(model, inputs, **prompt, classes=choice or (), top=top, text=text, config=config,
-                                      settings=settings or [], seed=seed, device=device, dry_run=dry_run), out)  # fmt: skip
+            found = prompted(model, inputs, **prompt, classes=choice or (), top=top, text=text, config=config,
+                             settings=settings or [], seed=seed, device=device, dry_run=dry_run)  # fmt: skip
+            show.predictions(found, out)
             return
         refuse_without_task(prompt)
         from firth.evaluate.predict import predict as run
