@@ -91,12 +91,21 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> dict:
         own(given, out, seed) if arm == "firth" else peer(arm, given, out, seed, rehearse(arm, given), given.budget)
     )
     wall, memory = timed(command, given, out.with_suffix(".log"))
+    if arm == "firth":
+        refuse_other_tokenizer(out / "model", given.work)
     tokens = own_tokens(out) if arm == "firth" else json.loads((out / "figures.json").read_text())["tokens"]
     figures = {"arm": arm, "seed": seed, "wall_seconds": wall, "tokens": tokens, "peak_memory_mib": memory,
                "tokens_per_second": tokens / max(wall, given.budget),
                **score(out / "model" if arm == "firth" else out, given.work)}  # fmt: skip
     kept.write_text(json.dumps(figures, indent=1))
     return figures
+
+
+def refuse_other_tokenizer(model: Path, work: Path) -> None:
+    """Ends where a run's tokenizer is not the one that the peers' rows and the scored ones were made with."""
+    ours, theirs = (json.loads((folder / "tokenizer.json").read_text()) for folder in (model, work / "tokenizer"))
+    if ours != theirs:
+        raise SystemExit(f"{model}: not the tokenizer of {work}/tokenizer (other code). Start with an empty --work.")
 
 
 def own_tokens(out: Path) -> int:
