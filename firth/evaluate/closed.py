@@ -69,8 +69,8 @@ def frozen(objective: Any, signal: Signal) -> Vectors:
     """What the head of the task is given of each sample, by an objective (a Composed) as it is."""
     part, device = objective.objectives[0], next(objective.parameters()).device
 
-    def run(batch: Batch) -> np.ndarray:
-        return part.vector(part.encode(batch.to(device))).float().cpu().numpy()
+    def run(batch: Batch) -> list[np.ndarray]:
+        return list(part.vector(part.encode(batch.to(device))).float().cpu().numpy())
 
     @torch.no_grad()
     def vectors(samples: Sequence[Sample]) -> np.ndarray:

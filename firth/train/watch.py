@@ -91,7 +91,8 @@ class Watch:
                 pairs += [pair for pair in twins if pair is not None]
         if not pairs:
             return None
-        return collapse.alignment(*(torch.cat(vectors).float().cpu() for vectors in zip(*pairs, strict=True)))
+        first, second = (torch.cat(vectors).float().cpu() for vectors in zip(*pairs, strict=True))
+        return collapse.alignment(first, second)
 
     def neighbours_right(self) -> float:
         """The share of held-out samples whose class their neighbours in the bank name."""
@@ -128,7 +129,7 @@ class Watch:
 
 def has_class(sample: Sample) -> bool:
     """Whether it has a label, and that is a class; -1 stands for none."""
-    return isinstance(sample.label, int | np.integer) and sample.label >= 0
+    return isinstance(sample.label, int | np.integer) and int(sample.label) >= 0
 
 
 def size_of(sample: Sample) -> int:
