@@ -209,7 +209,7 @@ WORDS = {
     ),
     "model.start=foo": "model.start = foo: no such start.\nThere is: random, co-occurrence, patch-kmeans.",
     "signal=image": "corpus.txt: `.txt` files have no reader.\n"
-    "firth reads JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, parquet of bytes, and .csv or .jsonl of paths.",
+    "firth reads JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, .tar, parquet of bytes, and .csv or .jsonl of paths.",
     "nonsense": "--set nonsense: has no `=`.\nWrite key=value, as in --set train.batch=32.",
     "=5": "--set: `` is no key.\n`firth pretrain --help` shows the keys.",
     "data=5": "--set: `data` is no key.\n`firth pretrain --help` shows the keys.",
