@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from firth.errors import InputError
+from firth.functional.lengths import batches as lengths_together
 from firth.interop.folder import Opened, model_folder, open_folder
 from firth.model.backbones import backbone_of
 from firth.model.encoder import Backbone
@@ -202,12 +203,7 @@ def batches(lengths: Sequence[int], budget: int) -> Iterator[np.ndarray]:
 
     lengths: tokens without the two special ones. One text alone may be longer than the budget.
     """
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable")
-    begin = 0
-    while begin < len(order):
-        count = max(1, budget // (lengths[order[begin]] + 2))
-        yield order[begin : begin + count]
-        begin += count
+    return lengths_together([length + 2 for length in lengths], budget)
 
 
 def locate(tokenizer, span: Span, room: int) -> Located:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -186,3 +187,17 @@ def refuse_unknown(gold: Given, true: Mapping[str, Row], answers: Mapping[str, R
 def listing(names: Sequence[str], shown: int = SHOWN) -> str:
     more = f" and {len(names) - shown:,} more" if len(names) > shown else ""
     return ", ".join(f"`{name}`" for name in names[:shown]) + more
+
+
+def number_of(
+    row: Row, column: str, what: str = "no number", do: str = "Write a number, with a point, not a comma."
+) -> float:
+    """The number in a cell. Raises InputError for what is none, with `what` it is not and what to do."""
+    value = cell(row, column)
+    try:
+        found = float(value)
+    except (TypeError, ValueError):
+        found = float("nan")
+    if not isfinite(found):
+        raise InputError(row.where, f"`{column}` is `{value}`, {what}", do)
+    return found

@@ -7,7 +7,6 @@ is a label at all. transcribe, verify: `scoring_sound.py`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from firth.evaluate.prediction_files import (
     find_column,
     has_ids,
     listing,
+    number_of,
     open_answers,
     open_rows,
     refuse_unknown,
@@ -101,22 +101,11 @@ def _columns(true: Given, said: Given, options: Options) -> tuple[str, str]:
 
 def _numbers(true: Given, said: Given, columns: tuple[str, str]) -> dict[str, Any]:
     rows = align(true, said)
-    gold = np.array([_number(row, columns[0]) for row, _ in rows])
-    predicted = np.array([_number(row, columns[1]) for _, row in rows])
+    gold = np.array([number_of(row, columns[0]) for row, _ in rows])
+    predicted = np.array([number_of(row, columns[1]) for _, row in rows])
     return {"items": len(rows), "pearson": metrics.pearson(gold, predicted),
             "spearman": metrics.spearman(gold, predicted),
             "mean_absolute_error": float(np.abs(gold - predicted).mean())}  # fmt: skip
-
-
-def _number(row: Row, column: str) -> float:
-    value = cell(row, column)
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = float("nan")
-    if not isfinite(found):
-        raise InputError(row.where, f"`{column}` is `{value}`, no number", "Write a number, with a point, not a comma.")
-    return found
 
 
 def _classes(true: Given, said: Given, columns: tuple[str, str], options: Options) -> dict[str, Any]:

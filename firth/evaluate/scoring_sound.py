@@ -1,12 +1,11 @@
 """`firth score` of transcripts (WER, CER, PER as `jiwer` counts them) and of trials (the equal error rate)."""
 
 from collections.abc import Mapping
-from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from firth.errors import InputError
-from firth.evaluate.prediction_files import Given, Options, Row, align, cell, find_column, open_rows
+from firth.evaluate.prediction_files import Given, Options, Row, align, cell, find_column, number_of, open_rows
 from firth.functional.cells import label_of, listed
 from firth.functional.verification import equal_error
 from firth.tasks import transcribe
@@ -17,6 +16,7 @@ KINDS = ("label", "same", "target", "gold")  # columns that say whether a trial 
 SCORES = ("score", "cosine", "similarity", "prediction", "predicted", "label")  # columns of what a model says of it
 SAME = {"1": True, "same": True, "target": True, "true": True, "yes": True,
         "0": False, "different": False, "nontarget": False, "impostor": False, "false": False, "no": False}  # fmt: skip
+HIGHER = "Write a number, the higher the more alike the two clips are."
 
 
 def score_transcripts(gold: str | Path, predictions: str | Path, options: Options) -> dict[str, Any]:
@@ -54,7 +54,7 @@ def score_trials(gold: str | Path, predictions: str | Path, options: Options) ->
     other = find_column(said, "--predicted", options.predicted, SCORES)
     rows = align(true, said, texts=False)
     same = [kind_of(row, column) for row, _ in rows]
-    scores = [number_of(row, other) for _, row in rows]
+    scores = [number_of(row, other, "no score", HIGHER) for _, row in rows]
     refuse_one_kind(true, same)
     found = equal_error(scores, same)
     return {"items": len(rows), "same": sum(same), "different": len(same) - sum(same), "eer": found.rate,
@@ -67,19 +67,6 @@ def kind_of(row: Row, column: str) -> bool:
     if value.lower() not in SAME:
         raise InputError(row.where, f"`{column}` is `{value}`, neither same nor different", "Write 1 or 0.")
     return SAME[value.lower()]
-
-
-def number_of(row: Row, column: str) -> float:
-    """A score. Raises InputError for what is no number."""
-    value = cell(row, column)
-    try:
-        found = float(value)
-    except (TypeError, ValueError):
-        found = float("nan")
-    if not isfinite(found):
-        do = "Write a number, the higher the more alike the two clips are."
-        raise InputError(row.where, f"`{column}` is `{value}`, no score", do)
-    return found
 
 
 def refuse_one_kind(true: Given, same: list[bool]) -> None:

@@ -1,4 +1,4 @@
-"""Spectrograms as pictures: numbers → colours, several sounds below each other."""
+"""Pictures for people: spectrograms, numbers → colours, several sounds below each other; and sheets of pictures."""
 
 from collections.abc import Sequence
 
@@ -11,7 +11,8 @@ COLOURS = np.array(  # from low to high; dark to bright, so that grey print show
     np.float64,
 )
 PAPER = 255
-GAP = 4  # pixels
+GAP = 4  # pixels between spectrograms
+EDGE = 2  # pixels between the pictures of a sheet
 
 
 def coloured(values: np.ndarray, low: float, high: float) -> np.ndarray:
@@ -36,3 +37,15 @@ def _strip(row: np.ndarray, width: int, low: float, high: float, scale: int) -> 
     picture = coloured(row.T[::-1], low, high)  # (M, F, 3)
     large = picture.repeat(scale, 0).repeat(scale, 1)
     return np.pad(large, ((0, GAP), (0, scale * (width - len(row))), (0, 0)), constant_values=PAPER)
+
+
+def sheet(rows: Sequence[Sequence[np.ndarray]], scale: int) -> np.ndarray:
+    """Pictures (H, W, 3) uint8, enlarged without smoothing, smaller ones at the upper left → one picture on paper."""
+    height, width = (scale * max(one.shape[axis] for row in rows for one in row) + EDGE for axis in (0, 1))
+    found = np.full((height * len(rows) + EDGE, width * max(map(len, rows)) + EDGE, 3), PAPER, np.uint8)
+    for i, row in enumerate(rows):
+        for j, one in enumerate(row):
+            large = one.repeat(scale, 0).repeat(scale, 1)
+            top, left = EDGE + i * height, EDGE + j * width
+            found[top : top + large.shape[0], left : left + large.shape[1]] = large
+    return found

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from firth.interop.places import SHARED, Place, whole
+from firth.interop.places import SHARED, Place, blocks_of, head_of, whole
 from firth.model.shape import Shape
 from firth.model.sizes import BERT
 
@@ -56,12 +56,8 @@ POOLER = {"bert.pooler.dense": "parts.next-sentence.pool.dense"}
 def modules(shape: Shape, task: str | None) -> dict[str, Place]:
     """Their module → its place among ours."""
     places = whole({PREFIX + theirs: ours for theirs, ours in EMBED.items()})
-    for layer in range(shape.layers):
-        for theirs, place in BLOCK.items():
-            ours = f"backbone.encoder.blocks.{layer}.{place.module}"
-            places[f"{PREFIX}encoder.layer.{layer}.{theirs}"] = place._replace(module=ours)
-    own = {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else POOLER
-    return places | whole(HEADS | own)
+    places |= blocks_of(BLOCK, shape.layers, f"{PREFIX}encoder.layer.")
+    return places | whole(HEADS | (head_of(TASKS, task) or POOLER))
 
 
 def constant(name: str) -> bool:

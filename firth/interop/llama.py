@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from firth.interop.bert import ACTIVATIONS, CLASSES
-from firth.interop.places import SHARED, Place, whole
+from firth.interop.places import SHARED, Place, head_of, whole
 from firth.model.shape import Shape
 from firth.model.sizes import LLAMA
 
@@ -42,8 +42,7 @@ def modules(shape: Shape, task: str | None) -> dict[str, Place]:
 def heads(shape: Shape, task: str | None) -> dict[str, Place]:
     """That of a task, and an output map that is not the embedding."""
     output = {} if shape.tied else {OUTPUT: Place("parts.next-token.head")}
-    own = {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else {}
-    return output | whole(own)
+    return output | whole(head_of(TASKS, task))
 
 
 def theirs_of(name: str) -> str:

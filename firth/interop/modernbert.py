@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from firth.interop.bert import ACTIVATIONS, CLASSES
-from firth.interop.places import SHARED, Place, whole
+from firth.interop.places import SHARED, Place, head_of, whole
 from firth.model.shape import Shape
 
 NAMES = SHARED
@@ -41,7 +41,7 @@ def modules(shape: Shape, task: str | None) -> dict[str, Place]:
         for theirs, ours in BLOCK.items():
             pairs[f"{PREFIX}layers.{layer}.{theirs}"] = f"backbone.encoder.blocks.{layer}.{ours}"
     pairs[f"{PREFIX}final_norm"] = "backbone.encoder.norm"
-    pairs |= {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else HEADS
+    pairs |= head_of(TASKS, task) or HEADS
     return whole(pairs)
 
 

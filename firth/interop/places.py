@@ -39,6 +39,20 @@ def whole(modules: dict[str, str]) -> dict[str, Place]:
     return {theirs: Place(ours) for theirs, ours in modules.items()}
 
 
+def blocks_of(block: dict[str, Place], layers: int, prefix: str) -> dict[str, Place]:
+    """The same for all layers of an encoder: `block` says it of one, prefix is what stands before its number there."""
+    return {
+        f"{prefix}{layer}.{theirs}": place._replace(module=f"backbone.encoder.blocks.{layer}.{place.module}")
+        for layer in range(layers)
+        for theirs, place in block.items()
+    }
+
+
+def head_of(tasks: dict[str, dict[str, str]], task: str | None) -> dict[str, str]:
+    """Theirs → ours, of the head of a task; nothing without a task."""
+    return {theirs: f"parts.{task}.{ours}" for theirs, ours in tasks[task].items()} if task else {}
+
+
 def joined(parts: dict[int, Tensor]) -> Tensor:
     """Row blocks as one tensor."""
     return parts[0] if len(parts) == 1 else torch.cat([parts[index] for index in sorted(parts)])

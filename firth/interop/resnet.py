@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from firth.interop.places import Place, whole
+from firth.interop.places import Place, head_of, whole
 from firth.model.shape import ConvShape
 
 SIGNAL = "image"
@@ -35,8 +35,7 @@ def modules(shape: ConvShape, task: str | None) -> dict[str, Place]:
                 found |= _pair(f"{theirs}.layer.{part}", f"{ours}.layer.{part}")
             found |= _pair(f"{theirs}.shortcut", f"{ours}.shortcut")
             number += 1
-    own = {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else {}
-    return whole(found | own)
+    return whole(found | head_of(TASKS, task))
 
 
 def _pair(theirs: str, ours: str) -> dict[str, str]:

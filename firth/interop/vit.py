@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from firth.interop.bert import ACTIVATIONS
-from firth.interop.places import Place, whole
+from firth.interop.places import Place, blocks_of, head_of, whole
 from firth.model.shape import Shape
 from firth.model.sizes import VIT
 
@@ -50,12 +50,7 @@ BLOCK = {  # theirs in encoder.layer.N, ours in backbone.encoder.blocks.N
 def modules(shape: Shape, task: str | None) -> dict[str, Place]:
     """Their module → its place among ours."""
     places = whole({PREFIX + theirs: ours for theirs, ours in EMBED.items()})
-    for layer in range(shape.layers):
-        for theirs, place in BLOCK.items():
-            ours = f"backbone.encoder.blocks.{layer}.{place.module}"
-            places[f"{PREFIX}encoder.layer.{layer}.{theirs}"] = place._replace(module=ours)
-    own = {theirs: f"parts.{task}.{ours}" for theirs, ours in TASKS[task].items()} if task else {}
-    return places | whole(own)
+    return places | blocks_of(BLOCK, shape.layers, f"{PREFIX}encoder.layer.") | whole(head_of(TASKS, task))
 
 
 def constant(name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from firth.interop.places import Place, whole
+from firth.interop.places import Place, blocks_of, whole
 from firth.model.shape import Shape
 from firth.model.sizes import WAVE
 
@@ -69,11 +69,7 @@ def encoder(shape: Shape, prefix: str) -> dict[str, Place]:
         if number == 0 or shape.sound.norm == "layer":
             names[f"{layer}.layer_norm"] = f"backbone.embed.convolutions.norms.{number}"
     places = whole({prefix + theirs: ours for theirs, ours in names.items()})
-    for number in range(shape.layers):
-        for theirs, place in BLOCK.items():
-            ours = f"backbone.encoder.blocks.{number}.{place.module}"
-            places[f"{prefix}encoder.layers.{number}.{theirs}"] = place._replace(module=ours)
-    return places
+    return places | blocks_of(BLOCK, shape.layers, f"{prefix}encoder.layers.")
 
 
 def constant(name: str) -> bool:

@@ -3,7 +3,7 @@
 Rows of like length go through together; what all rows begin with alike, such as the examples of a prompt, is read once.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from firth.errors import InputError
 from firth.functional.choices import Likelihood, Scorer
+from firth.functional.lengths import batches
 from firth.model.cache import Cache
 from firth.objective import quiet
 
@@ -91,16 +92,6 @@ def read(part: Any, ids: np.ndarray, device: torch.device) -> Cache:
 
 def steps_for(device: torch.device) -> int:
     return STEPS * torch.get_num_threads() if device.type == "cpu" else STEPS_ELSEWHERE
-
-
-def batches(lengths: Sequence[int], most: int) -> Iterator[list[int]]:
-    """Places of rows of like length, the longest first: rows × longest row is at most so much, but for a single row."""
-    order = np.argsort(-np.asarray(lengths, np.int64), kind="stable").tolist()
-    begin = 0
-    while begin < len(order):
-        count = max(1, most // max(lengths[order[begin]], 1))
-        yield order[begin : begin + count]
-        begin += count
 
 
 def of_batch(part: Any, rows: Sequence[np.ndarray], begins: Sequence[int], cache: Cache | None,

@@ -7,19 +7,19 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 import torch
 from pydantic import Field
-from torch import Tensor
+from torch import Tensor, nn
 
 from firth.functional import augment
 from firth.functional.augment import Policy
+from firth.functional.picture import PAPER as PAPER
+from firth.functional.picture import sheet
 from firth.functional.random import Draw
 from firth.objective import Objective, ObjectiveConfig
-from firth.signal import Batch, Facts, Sample
+from firth.signal import Batch, Facts, Features, Sample
 
 # B samples, V views, C channels, S pixels of a side, D width
 
 SHOWN = 8  # samples on a contact sheet
-GAP = 2  # pixels between pictures on a sheet
-PAPER = 255  # grey level between them
 SMALLEST = 64  # pixels; pictures with a shorter side are enlarged on a sheet
 
 
@@ -103,6 +103,7 @@ class ComparingViews(Objective):
 
     collapses: ClassVar[bool] = True
     vectors: ClassVar[bool] = True
+    projector: nn.Module  # what is compared is behind it
 
     def pictures(self, batch: Batch) -> Tensor:
         """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""
@@ -111,6 +112,10 @@ class ComparingViews(Objective):
     def pooled(self, batch: Batch) -> Tensor:
         """(V·B, D): all views in one pass."""
         return look(self.backbone, self.pictures(batch))
+
+    def compared(self, features: Features) -> Tensor:
+        """(B, Z), of pictures as they are."""
+        return self.projector(features.pooled)
 
     def twins(self, batch: Batch) -> tuple[Tensor, Tensor]:
         first, second = look(self.backbone, augment.views(batch["pixels"], batch["views"][:, :2])).chunk(2)
@@ -134,11 +139,7 @@ def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
 def contact_sheet(columns: list[Tensor]) -> np.ndarray:
     """(B, C, S, S) float in [0, 1] each -> (H, W, 3) uint8: a row for each sample, a column for each list."""
     scale = max(1, round(SMALLEST / max(column.shape[-1] for column in columns)))
-    cells = [_framed(_visible(column), scale, max(c.shape[-1] for c in columns)) for column in columns]
-    rows = torch.cat(cells, 3)  # (B, 3, H + gap, V · (W + gap))
-    sheet = torch.cat(list(rows), 1)  # (3, B · (H + gap), V · (W + gap))
-    edged = torch.nn.functional.pad(sheet, (GAP, 0, GAP, 0), value=PAPER / 255)
-    return (255 * edged.clamp(0, 1)).round().byte().permute(1, 2, 0).cpu().numpy()
+    return sheet(list(zip(*map(_visible, columns), strict=True)), scale)
 
 
 def sheet_of_views(batch: Batch) -> np.ndarray:
@@ -149,13 +150,7 @@ def sheet_of_views(batch: Batch) -> np.ndarray:
     return contact_sheet([augment.apply(pixels.cpu(), column) for column in columns])
 
 
-def _visible(pixels: Tensor) -> Tensor:
-    """(B, C, S, S) -> (B, 3, S, S): the first three channels, or one thrice."""
-    return pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
-
-
-def _framed(pixels: Tensor, scale: int, side: int) -> Tensor:
-    """(B, 3, S, S) -> (B, 3, n, n): enlarged without smoothing, in a cell for the largest, paper right and below."""
-    large = pixels.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-    room = scale * (side - pixels.shape[-1]) + GAP
-    return torch.nn.functional.pad(large, (0, room, 0, room), value=PAPER / 255)
+def _visible(pixels: Tensor) -> np.ndarray:
+    """(B, C, S, S) -> (B, S, S, 3) uint8: the first three channels, or one thrice."""
+    three = pixels[:, :3] if pixels.shape[1] >= 3 else pixels[:, :1].expand(-1, 3, -1, -1)
+    return (255 * three.clamp(0, 1)).round().byte().permute(0, 2, 3, 1).cpu().numpy()

@@ -14,7 +14,7 @@ from firth.objectives._projector import Projector, spread, together
 from firth.objectives._views import ComparingViews, UnlikeViewsConfig
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
-from firth.signal import Batch, Features
+from firth.signal import Batch
 
 # B samples of this rank, N of all ranks, V = 2 views, Z width of the projection
 
@@ -57,10 +57,6 @@ class BarlowTwins(ComparingViews):
             "barlow_twins_spread": spread(projected),
         }
         return Loss({"barlow_twins": Term(loss * count, count)}, metrics)
-
-    def compared(self, features: Features) -> Tensor:
-        """(B, Z), of pictures as they are."""
-        return self.projector(features.pooled)
 
 
 def correlations(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:

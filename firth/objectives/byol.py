@@ -16,7 +16,7 @@ from firth.objectives._projector import Projector, Teacher, rising, spread, unit
 from firth.objectives._views import ComparingViews, UnlikeViewsConfig, look
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
-from firth.signal import Batch, Features
+from firth.signal import Batch
 
 # B samples of this rank, V = 2 views, Z width of the projection
 
@@ -69,10 +69,6 @@ class BYOL(ComparingViews):
         count = batch.counts["byol"]
         distance = regression(self.predictor(projected), wanted)
         return Loss({"byol": Term(distance, count)}, {"byol_spread": spread(projected)})
-
-    def compared(self, features: Features) -> Tensor:
-        """(B, Z), of pictures as they are."""
-        return self.projector(features.pooled)
 
 
 def regression(predicted: Tensor, wanted: Tensor) -> Tensor:

@@ -20,10 +20,10 @@ from firth.functional.losses import IGNORE, cross_entropy_sum
 from firth.functional.random import Draw
 from firth.model.heads import TokenHead
 from firth.objective import Loss, Objective, ObjectiveConfig, Term
+from firth.objectives._texts import short_texts
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 SHARES = {"mask_share": 0.8, "random_share": 0.1, "keep_share": 0.1}
-SHORT = 8  # tokens; below this there is little to guess from
 WORDS = range(5, 31)  # of a sentence that a model in training is shown
 LONG = 4  # letters of a word worth hiding there
 
@@ -120,11 +120,7 @@ class Config(ObjectiveConfig):
         return masking.replace(tokens, chosen, fate, other, self.mask_id, (self.mask_share, self.random_share))
 
     def check(self, samples: list[Sample]) -> list[Finding]:
-        short = sum(sum(len(part) for part in sample.parts) < SHORT for sample in samples)
-        if 2 * short <= len(samples):
-            return []
-        what = f"{short:,} of {len(samples):,} samples have fewer than {SHORT} tokens: little to guess from"
-        return [Finding("warning", "masked-tokens", what, "Join short texts, for instance with `--document block`.")]
+        return short_texts("masked-tokens", samples)
 
 
 Settings = Config  # the type, where the class below has its own name `Config`

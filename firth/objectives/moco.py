@@ -24,7 +24,7 @@ from firth.objectives._projector import Projector, Teacher, spread, unit
 from firth.objectives._views import ComparingViews, ViewsConfig, look
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
-from firth.signal import Batch, Features
+from firth.signal import Batch
 
 # B samples of this rank, V = 2 views, Q length of the queue, Z width of the projection
 
@@ -96,10 +96,6 @@ class MoCo(ComparingViews):
         return Loss(
             {"moco": Term(nats, count)}, {"moco_accuracy": Term(right, count), "moco_spread": spread(projected)}
         )
-
-    def compared(self, features: Features) -> Tensor:
-        """(B, Z), of pictures as they are."""
-        return self.projector(features.pooled)
 
 
 def found(queries: Tensor, keys: Tensor, queue: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

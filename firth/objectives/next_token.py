@@ -21,11 +21,11 @@ from firth.functional.random import Draw
 from firth.model.heads import OutputMap
 from firth.objective import Loss, Objective, ObjectiveConfig, Term, quiet
 from firth.objectives._likelihood import scorer as scorer_of
+from firth.objectives._texts import SHORT, short_texts
 from firth.objectives._writing import Piece, Written, asked, write_on, written
 from firth.signal import Batch, Facts, Features, Finding, Sample
 
 STEPWISE = ("tokens", "pad", "special", "word", "segments")  # of a batch, one for each step that is read
-SHORT = 8  # tokens, or words; below this there is little to guess from
 WORDS = 12  # that a model in training is shown, and that it is to say
 
 
@@ -106,11 +106,7 @@ class Config(ObjectiveConfig):
         return {name: torch.from_numpy(array) for name, array in arrays.items()}
 
     def check(self, samples: list[Sample]) -> list[Finding]:
-        short = sum(sum(len(part) for part in sample.parts) < SHORT for sample in samples)
-        if 2 * short <= len(samples):
-            return []
-        what = f"{short:,} of {len(samples):,} samples have fewer than {SHORT} tokens: little to guess from"
-        return [Finding("warning", "next-token", what, "Join short texts, for instance with `--document block`.")]
+        return short_texts("next-token", samples)
 
 
 Settings = Config  # the type, where the class below has its own name `Config`

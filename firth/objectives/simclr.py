@@ -18,7 +18,7 @@ from firth.objectives._projector import Projector, spread, unit
 from firth.objectives._views import ComparingViews, ViewsConfig
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
-from firth.signal import Batch, Features
+from firth.signal import Batch
 
 # B samples of this rank, N of all ranks, V = 2 views, Z width of the projection
 
@@ -59,10 +59,6 @@ class SimCLR(ComparingViews):
         count = batch.counts["simclr"]
         metrics = {"simclr_accuracy": Term(right, count), "simclr_spread": spread(projected)}
         return Loss({"simclr": Term(nats, count)}, metrics)
-
-    def compared(self, features: Features) -> Tensor:
-        """(B, Z), of pictures as they are."""
-        return self.projector(features.pooled)
 
 
 def nt_xent(projected: Tensor, temperature: float) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from firth.objectives._projector import Projector, spread, together
 from firth.objectives._views import ComparingViews, UnlikeViewsConfig
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
-from firth.signal import Batch, Features
+from firth.signal import Batch
 
 # B samples of this rank, N of all ranks, V = 2 views, Z width of the projection
 
@@ -61,10 +61,6 @@ class VICReg(ComparingViews):
         names = ("vicreg_distance", "vicreg_missing_variance", "vicreg_covariance")
         metrics = {name: Term(part.detach() * count, count) for name, part in zip(names, parts, strict=True)}
         return Loss({"vicreg": Term(loss * count, count)}, metrics | {"vicreg_spread": spread(projected)})
-
-    def compared(self, features: Features) -> Tensor:
-        """(B, Z), of pictures as they are."""
-        return self.projector(features.pooled)
 
 
 def terms_of(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -11,13 +11,13 @@ from torch import Tensor
 
 from firth.data.source import Source
 from firth.functional.neighbours import nearest, principal_map
+from firth.functional.picture import sheet
 from firth.objective import Composed
 from firth.signal import Sample, Signal
 from firth.train.watch import BANK, Watch, encoded, has_class, taken
 
 ROWS, COLUMNS = 8, 8  # of the picture; the first column are the held-out samples
 SIDE = 48  # pixels; smaller pictures are enlarged
-GAP, PAPER = 2, 255  # pixels between pictures, and their grey level
 PICTURE, MAP = "neighbours.png", "map.json"
 
 
@@ -60,16 +60,8 @@ def seen(signal: Signal, sample: Sample) -> np.ndarray:
 
 def grid(rows: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
     """Pictures (H, W, 3) uint8, all of one size or smaller ones at the upper left → one picture."""
-    height, width = (max(one.shape[axis] for row in rows for one in row) for axis in (0, 1))
-    times = max(1, -(-SIDE // max(height, width)))
-    high, wide = times * height + GAP, times * width + GAP
-    found = np.full((high * len(rows) + GAP, wide * max(map(len, rows)) + GAP, 3), PAPER, np.uint8)
-    for i, row in enumerate(rows):
-        for j, one in enumerate(row):
-            large = one.repeat(times, 0).repeat(times, 1)
-            top, left = GAP + i * high, GAP + j * wide
-            found[top : top + large.shape[0], left : left + large.shape[1]] = large
-    return found
+    largest = max(max(one.shape[:2]) for row in rows for one in row)
+    return sheet(rows, max(1, -(-SIDE // largest)))
 
 
 def save(picture: np.ndarray, path: Path) -> None:
