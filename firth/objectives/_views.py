@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from firth.functional import augment
 from firth.functional.augment import Policy
+from firth.functional.picture import EDGE as GAP  # noqa: F401
 from firth.functional.picture import PAPER as PAPER
 from firth.functional.picture import sheet
 from firth.functional.random import Draw
