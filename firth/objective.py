@@ -61,6 +61,10 @@ class ObjectiveConfig(BaseModel):
 
     weight: float = Field(1.0, ge=0, description="factor of this objective's terms in the loss")
 
+    def unit_of(self, name: str) -> str:
+        """Of the mean of a term or metric, for people; "" where it has none."""
+        return "nats" if name in self.terms else ""
+
     def fill(self, facts: Facts) -> Self:
         """Complete the fields that depend on the data; the filled config is what the run folder keeps."""
         return self

@@ -229,6 +229,20 @@ def test_the_card_has_the_figures_and_commands(tmp_path):
         assert part in text, part
 
 
+@pytest.mark.parametrize(
+    ("objective", "text"),
+    [
+        ("masked-tokens", "Losses are in nats per item, on documents that"),
+        ("mae", "Losses are the squared error per item, on"),
+        ("wav2vec2", "Losses are means over items, on"),
+    ],
+)
+def test_the_card_says_what_losses_are(tmp_path, objective, text):
+    folder = finished(tmp_path / "sea")
+    card.write(folder, Recipe(objective=(objective,)), RESULT, "data", "model")
+    assert text in folder.card.read_text()
+
+
 def test_metrics_in_one_line():
     assert card.describe_metrics(RESULT.metrics) == "masked tokens loss 4.12 (perplexity 62) · 24.1 % right"
     assert card.describe_metrics({"loss": 2.5}) == "loss 2.50"

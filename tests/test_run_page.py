@@ -6,6 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firth import find
+from firth.objective import Objective
 from firth.report import facts, html, plot, run_page
 from firth.report.plot import Curve
 from tests.runs import adapted, folder
@@ -66,6 +68,37 @@ ROWS = [
 def test_there_is_a_chart_for_each_term_and_each_share():
     titles = [chart["title"] for chart in run_page.charts(ROWS)]
     assert titles == ["Masked tokens", "Masked tokens accuracy", "Learning rate"]
+
+
+VIEWED = [
+    {"step": n, "loss": 2.0 - n, "simclr": 2.0 - n, "simclr_accuracy": 0.5, "simclr_spread": 0.9, "lr": 1e-3}
+    for n in (0, 1)
+]
+
+
+@pytest.mark.parametrize("name", find.names("objectives"))
+def test_the_loss_of_a_single_term_is_shown_once_and_of_several_beside_them(name):
+    config = find.main_class(find.find("objectives", name), Objective).Config()
+    terms = dict.fromkeys(config.terms, 1.0)
+    rows = [{"step": n, "loss": 1.0, **terms, f"{config.terms[0]}_spread": 0.5} for n in (0, 1)]
+    titles = [chart["title"] for chart in run_page.charts(rows, [config])]
+    assert ("Loss" in titles) == (len(terms) > 1)
+    assert len(titles) == len({*titles}) == len(terms) + (len(terms) > 1) + 1
+
+
+def test_a_meter_has_no_unit_and_a_loss_that_of_its_objective():
+    config = find.find("objectives", "simclr").Config()
+    labels = [chart["y"]["label"] for chart in run_page.charts(VIEWED, [config])]
+    assert labels == ["nats", "share right", "", "per step"]
+    byol, mae = (find.find("objectives", name).Config() for name in ("byol", "mae"))
+    assert run_page.unit("byol", [byol]) == run_page.unit("loss", [byol]) == "squared distance"
+    assert run_page.unit("loss", [byol, mae]) == run_page.unit("byol_spread", [byol]) == ""
+    assert run_page.unit("masked_tokens") == "" and run_page.unit("bits_per_byte") == "bits"
+
+
+def test_numbers_in_pairs_are_measured_by_their_squared_error():
+    pairs = find.find("tasks", "pairs").Config
+    assert [pairs(kind=kind).unit_of("pairs") for kind in ("classes", "number")] == ["nats", "squared error"]
 
 
 def test_nothing_logged_is_no_chart():

@@ -29,6 +29,9 @@ class Config(UnlikeViewsConfig):
     hidden: int = Field(512, ge=1, description="width between the three maps of the projector (paper: 8192)")
     out: int = Field(512, ge=2, description="width of what is compared (paper: 8192)")
 
+    def unit_of(self, name: str) -> str:
+        return ""
+
     def blamed(self) -> tuple[str, str]:
         """Where vectors collapse: the likely cause, and what to do."""
         what = f"barlow_twins.redundancy = {self.redundancy:g} lets numbers repeat each other"

@@ -32,6 +32,9 @@ class Config(UnlikeViewsConfig):
     hidden: int = Field(512, ge=1, description="width between the two maps of projector and predictor")
     out: int = Field(128, ge=2, description="width of what is compared")
 
+    def unit_of(self, name: str) -> str:
+        return "squared distance" if name in self.terms else ""
+
     def blamed(self) -> tuple[str, str]:
         """Where vectors collapse: the likely cause, and what to do."""
         if not self.predictor:

@@ -33,6 +33,9 @@ class Config(HidingConfig):
     )
     last: int = Field(0, ge=0, description="blocks of the teacher, from the top, whose mean is guessed; 0: two thirds")
 
+    def unit_of(self, name: str) -> str:
+        return "squared error"
+
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         hiding = self.hiding(batch, draw)
         counts = {**batch.counts, "data2vec": int(hiding["hidden"].sum())}

@@ -59,6 +59,9 @@ class Config(UnlikeViewsConfig):
         small = policy._replace(crop=(min(policy.crop[0], self.divide / 2), self.divide), solarise=0.0)
         return large + [small] * self.local
 
+    def unit_of(self, name: str) -> str:
+        return "" if name == "dino_spread" else "nats"
+
     def blamed(self) -> tuple[str, str]:
         """Where vectors collapse: the likely cause, and what to do."""
         if self.teacher_temperature >= self.temperature:

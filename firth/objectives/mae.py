@@ -47,6 +47,9 @@ class Config(ViewsConfig):
     patch: int = Field(0, ge=0, description="filled: side of a patch, in pixels")
     image: int = Field(0, ge=0, description="filled: side of a picture, in pixels")
 
+    def unit_of(self, name: str) -> str:
+        return "squared error"
+
     def fit(self, shape: AnyShape) -> Self:
         if not shape.patch:
             what = f"hides patches, and the shape {shape.name} has none"

@@ -32,6 +32,9 @@ class Config(HidingConfig):
     mask_start: float = Field(0.05, gt=0, le=1, description="share of the steps that begin a hidden run")
     mask_span: int = Field(5, ge=1, description="steps of a run; runs overlap")
 
+    def unit_of(self, name: str) -> str:
+        return "absolute error"
+
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         hiding = self.hiding(batch, draw)
         counts = {**batch.counts, "masked_frames": int(hiding["hidden"].sum())}

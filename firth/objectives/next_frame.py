@@ -26,6 +26,9 @@ class Config(StepsConfig):
 
     ahead: int = Field(3, ge=1, description="steps between the last that is heard and the one that is guessed")
 
+    def unit_of(self, name: str) -> str:
+        return "absolute error"
+
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         guessed = (self.steps(batch) - self.ahead).clip(min=0).sum()
         return Batch(batch, counts={**batch.counts, "next_frame": int(guessed)})

@@ -57,6 +57,9 @@ class Config(HidingConfig):
             raise InputError(where, f"does not divide among {self.groups} code books", do)
         return self
 
+    def unit_of(self, name: str) -> str:
+        return "nats" if name == "wav2vec2" else ""
+
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         hidden = self.hide(batch, draw).numpy()
         hidden = hidden & (hidden.sum(1) > 1)[:, None]  # a step alone has nothing to be told from

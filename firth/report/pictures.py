@@ -19,7 +19,7 @@ KNOWN = {  # what a picture of that name shows
 }
 CURVES = {  # title and unit of what is read off the vectors
     "rank": ("Rank of the vectors", "directions"),
-    "spread": ("Spread of the vectors", "1: everywhere alike"),
+    "spread": ("Spread of the vectors", "0: all alike, 1: evenly spread"),
     "uniformity": ("Uniformity of the vectors", "lower is more even"),
     "neighbour_accuracy": ("Nearest neighbours", "share right"),
 }

@@ -2,14 +2,17 @@
 
 import re
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from firth.evaluate import mistakes
+from firth.objective import ObjectiveConfig
 from firth.report import facts as told
 from firth.report import pictures
 from firth.report.charts import Line, line_chart
 from firth.train.adapted import NAMES, figure
+from firth.train.build import configs_of
 from firth.train.describe import name as words
 from firth.train.folder import RunFolder
 from firth.train.log import read_metrics
@@ -30,7 +33,7 @@ def content(folder: Path) -> dict[str, Any]:
         "eyebrow": f"{folder.name} · {run.status}",
         "tone": tone(run, facts),
         "verdict": verdict(facts),
-        "charts": [*charts(rows), *pictures.curves(rows), *layers_read(facts)],
+        "charts": [*charts(rows, configs(run)), *pictures.curves(rows), *layers_read(facts)],
         "map": pictures.map_of(run.samples, list((facts.get("data") or {}).get("classes") or ())),
         "pictures": pictures.of(run.samples),
         "confusions": confusions(facts.get("result") or {}),
@@ -40,6 +43,11 @@ def content(folder: Path) -> dict[str, Any]:
         "command": command(run),
         "config": run.config.read_text(encoding="utf-8") if run.config.exists() else "",
     }
+
+
+def configs(run: RunFolder) -> list[ObjectiveConfig]:
+    """Of the objectives; none where the recipe is missing."""
+    return list(configs_of(run.recipe).values()) if run.config.exists() else []
 
 
 def tone(run: RunFolder, facts: dict[str, Any]) -> str:
@@ -84,12 +92,20 @@ def shown(key: str, value: float) -> str:
     return f"{value:,.0f}" if key.endswith("perplexity") else f"{value:,.3f}"
 
 
-def charts(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """A chart for the loss and for each term or metric, training and held-out in one; then the learning rate."""
-    names = ["loss", *_names(rows)]
-    names = [name for name in names if name != "loss" or len([n for n in names if unit(n) == "nats"]) != 2]
-    found = [chart(rows, name, words(name).capitalize(), unit(name)) for name in names]
+def charts(rows: list[dict[str, Any]], configs: Sequence[ObjectiveConfig] = ()) -> list[dict[str, Any]]:
+    """A chart for the loss and for each term or metric, training and held-out in one; then the learning rate.
+
+    configs: of the objectives, which know units. The loss of a single term is that term, and is shown once.
+    """
+    names = _names(rows)
+    names = names if len(terms(names)) == 1 else ["loss", *names]
+    found = [chart(rows, name, words(name).capitalize(), unit(name, configs)) for name in names]
     return [one for one in [*found, answered(rows), chart(rows, "lr", "Learning rate", "per step")] if one]
+
+
+def terms(names: Sequence[str]) -> list[str]:
+    """Those that are minimised: a metric is named after its term, or is in bits."""
+    return [name for name in names if not name.startswith(("bits_", *(f"{one}_" for one in names)))]
 
 
 def answered(rows: list[dict[str, Any]]) -> dict[str, Any] | None:
@@ -187,9 +203,17 @@ def _names(rows: list[dict[str, Any]]) -> list[str]:
     return [key for key in dict.fromkeys(seen) if key not in NO_CURVES and not key.endswith("perplexity")]
 
 
-def unit(name: str) -> str:
-    """Of a term or a metric."""
-    return "share right" if _share(name) else "bits" if name.startswith("bits_") else "nats"
+def unit(name: str, configs: Sequence[ObjectiveConfig] = ()) -> str:
+    """Of a term or metric, as its objective has it; of the loss, if all terms have the same. "" for none."""
+    if _share(name):
+        return "share right"
+    if name.startswith("bits_"):
+        return "bits"
+    if name == "loss":
+        found = {config.unit_of(term) for config in configs for term in config.terms}
+        return found.pop() if len(found) == 1 else ""
+    owners = [config for config in configs if name.startswith(config.terms)]
+    return owners[0].unit_of(name) if owners else ""
 
 
 def _share(name: str) -> bool:

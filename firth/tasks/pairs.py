@@ -44,6 +44,9 @@ class Config(_classes.Config):
     def classed(self) -> bool:
         return self.kind != "number"
 
+    def unit_of(self, name: str) -> str:
+        return "squared error" if self.kind == "number" else super().unit_of(name)
+
     def look(self, examples: Sequence[Example]) -> Self:
         first, second = columns(self, examples)
         kind = self.kind

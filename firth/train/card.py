@@ -32,7 +32,7 @@ library_name: {library}
 | wall time | {seconds} |
 | peak memory | {memory} |
 
-Losses are in nats per item, on {things}s that were never trained on; the first-step loss is that of the model after its
+Losses are {measured}, on {things}s that were never trained on; the first-step loss is that of the model after its
 start and before its first update.
 
 ## Use
@@ -83,6 +83,7 @@ def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str,
         library="transformers" if elsewhere else "firth",
         unit=unit.steps,
         things=unit.thing,
+        measured=measured(recipe),
         seed=recipe.seed,
     )
     write_atomically(folder.card, text)
@@ -90,6 +91,13 @@ def write(folder: RunFolder, recipe: Recipe, result, data: str, model: str,
 
 def configs(recipe: Recipe) -> list[Any]:
     return [config_of(recipe, "objectives", name) for name in recipe.objective]
+
+
+def measured(recipe: Recipe) -> str:
+    """What losses are: in nats per item; where objectives differ, or have no unit, means over items."""
+    units = {config.unit_of(term) for config in configs(recipe) for term in config.terms}
+    one = units.pop() if len(units) == 1 else ""
+    return "in nats per item" if one == "nats" else f"the {one} per item" if one else "means over items"
 
 
 def uses(recipe: Recipe) -> list[str]:

@@ -22,7 +22,7 @@ from firth.train.log import Recorded, Show
 
 @dataclass(frozen=True)
 class Result:
-    """What a run ended with. Losses in nats per item, on the held-out part; seconds are wall time of the command."""
+    """What a run ended with. Losses are means over items of the held-out part; seconds are wall time of the command."""
 
     folder: Path
     loss: float | None = None  # the weighted total that was minimised
