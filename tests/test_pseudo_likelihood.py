@@ -8,7 +8,7 @@ from firth.errors import InputError
 from firth.evaluate import pseudo_likelihood
 from firth.evaluate.minimal_pairs import minimal_pairs
 from firth.evaluate.predict import load
-from firth.evaluate.pseudo_likelihood import batches, scorer
+from firth.evaluate.pseudo_likelihood import scorer
 from tests import contract, runs
 from tests.labelled_files import write_minimal_pairs
 
@@ -64,12 +64,19 @@ def test_batches_change_nothing(score, monkeypatch):
     assert [one.tokens for one in together] == [one.tokens for one in alone]
 
 
-def test_batches_are_bounded_and_whole(monkeypatch):
+def test_batches_are_bounded(loaded, monkeypatch):
     monkeypatch.setattr(pseudo_likelihood, "TOGETHER", 60)
-    hidden = [pseudo_likelihood.Hidden(n, 0, np.zeros(n)) for n in range(1, 12) for _ in range(n)]
-    found = list(batches(hidden))
-    assert all(len(rows) * (len(rows[0].ids) + 2) <= 60 for rows in found)
-    assert sum(map(len, found)) == len(hidden) and len(found[0][0].ids) == 11
+    sizes = []
+
+    def guesses(part, signal, rows):
+        sizes.append((len(rows), max(len(one.ids) for one in rows) + 2))
+        return torch.zeros(len(rows)), torch.ones(len(rows), dtype=torch.bool)
+
+    monkeypatch.setattr(pseudo_likelihood, "guesses", guesses)
+    ids = [np.zeros(n, np.int32) for n in range(1, 12)]
+    found = pseudo_likelihood.of_rows(loaded.objective.parts["masked-tokens"], loaded.signal, ids, [0] * len(ids))
+    assert [one.tokens for one in found] == list(range(1, 12)) and sizes[0][1] == 13
+    assert sum(rows for rows, _ in sizes) == 66 and all(rows * steps <= 60 for rows, steps in sizes)
 
 
 def test_the_modes_of_the_model_stay(loaded, score):

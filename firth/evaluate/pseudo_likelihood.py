@@ -4,7 +4,7 @@ Each token is hidden in turn and guessed from all others; the sum of log p is no
 orders sentences as well (Salazar et al. 2020, arXiv 1910.14659). A text of n tokens takes n passes.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,13 +13,14 @@ from torch import Tensor
 
 from firth.errors import InputError
 from firth.functional.choices import Likelihood, Scorer
+from firth.functional.lengths import batches
 from firth.objective import Composed, quiet
 from firth.objectives.masked_tokens import MaskedTokens
 from firth.signal import Sample, Signal
 
 # B rows of a batch, T steps
 
-TOGETHER = 1 << 14  # steps of a batch
+TOGETHER = 1 << 14  # steps of a batch, [CLS] and [SEP] included
 
 
 class Hidden(NamedTuple):
@@ -61,7 +62,8 @@ def of_rows(part: MaskedTokens, signal: Signal, ids: Sequence[np.ndarray], begin
     """Token ids of each text, without special ones, and its first place that counts."""
     nats, right, counts = np.zeros(len(ids)), np.ones(len(ids), bool), np.zeros(len(ids), np.int64)
     hidden = [Hidden(n, place, row) for n, row in enumerate(ids) for place in range(begins[n], len(row))]
-    for rows in batches(hidden):
+    for places in batches([len(one.ids) + 2 for one in hidden], TOGETHER):
+        rows = [hidden[i] for i in places]
         logs, likeliest = guesses(part, signal, rows)
         for one, log, best in zip(rows, logs.tolist(), likeliest.tolist(), strict=True):
             nats[one.text] += log
@@ -77,18 +79,6 @@ def refuse_long(ids: Sequence[np.ndarray], texts: Sequence[tuple[str, str]], con
             what = f"has {len(row) + 2:,} tokens, the context {context:,}"
             shown = text if len(text) <= 40 else text[:39] + "…"
             raise InputError(f"`{shown}`", what, f"Shorten it, or raise the context: text.context={len(row) + 2}.")
-
-
-def batches(hidden: Sequence[Hidden]) -> Iterator[list[Hidden]]:
-    """Texts of like length together, the longest first; TOGETHER steps at most."""
-    rows: list[Hidden] = []
-    for one in sorted(hidden, key=lambda one: -len(one.ids)):
-        if rows and (len(rows) + 1) * (len(rows[0].ids) + 2) > TOGETHER:
-            yield rows
-            rows = []
-        rows.append(one)
-    if rows:
-        yield rows
 
 
 @torch.inference_mode()
