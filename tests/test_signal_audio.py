@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 
+from firth.functional.sound import to_float
 from firth.signal import Unreadable
 from firth.signals import _audio as audio
 from firth.signals._audio import Heard
@@ -145,7 +146,7 @@ def test_clipped_samples_are_counted(tmp_path):
 
 def test_numbers_of_16_bit_come_back_as_they_were():
     numbers = np.arange(-32_768, 32_768).astype(np.int16)
-    np.testing.assert_array_equal(audio.to_int16(audio.to_float(numbers)), numbers)
+    np.testing.assert_array_equal(audio.to_int16(to_float(numbers)), numbers)
 
 
 def test_what_is_too_loud_is_clipped():

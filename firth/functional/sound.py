@@ -53,12 +53,17 @@ def spans_of(
 # ------------------------------------------------------------------ waves
 
 
+def to_float(samples: np.ndarray) -> np.ndarray:
+    """16 bit → float32 in [-1, 1)."""
+    return samples / np.float32(32_768)
+
+
 def padded(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     """int16 clips -> (B, N) float32 in [-1, 1), and how many samples each has (B,)."""
     lengths = torch.tensor([len(clip) for clip in clips])
     wave = np.zeros((len(clips), max(1, int(lengths.max()))), np.float32)
     for row, clip in zip(wave, clips, strict=True):
-        row[: len(clip)] = clip / np.float32(32_768)
+        row[: len(clip)] = to_float(clip)
     return torch.from_numpy(wave), lengths
 
 

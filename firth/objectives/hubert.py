@@ -20,6 +20,7 @@ from firth.functional.cluster import kmeans
 from firth.functional.losses import IGNORE, cross_entropy_sum
 from firth.functional.mel import CEPSTRAL, Grid, deltas, frame_count, mfcc
 from firth.functional.random import Draw, hash_bytes
+from firth.functional.sound import padded
 from firth.functional.steps import steps_of
 from firth.objective import Before, Loss, Objective, Term
 from firth.objectives._steps import HidingConfig, at_hidden
@@ -131,10 +132,9 @@ def cepstra(signal: Any) -> Describe:
     grid = Grid(rate, rate // 40, rate // 100, CEPSTRAL.mels)
 
     def describe(samples: list[Sample]) -> list[np.ndarray]:
-        clips = [torch.from_numpy(sample.parts[0].astype(np.float32) / 2**15) for sample in samples]
-        lengths = torch.tensor([len(clip) for clip in clips])
+        wave, lengths = padded([sample.parts[0] for sample in samples])
         counts = frame_count(lengths, grid)
-        found = deltas(mfcc(nn.utils.rnn.pad_sequence(clips, True), lengths, grid), counts).numpy()
+        found = deltas(mfcc(wave, lengths, grid), counts).numpy()
         return [_standard(rows[:count]) for rows, count in zip(found, counts.tolist(), strict=True)]
 
     return describe

@@ -140,8 +140,3 @@ def whole(source: Source, rate: int, heard: Heard | None = None) -> np.ndarray:
 def to_int16(wave: np.ndarray) -> np.ndarray:
     """[-1, 1] → 16 bit, to the nearest; what is louder is clipped. 16-bit files come back as they were."""
     return np.clip(np.rint(wave * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
-
-
-def to_float(samples: np.ndarray) -> np.ndarray:
-    """16 bit → float32 in [-1, 1)."""
-    return samples.astype(np.float32) / np.float32(32_768)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from firth.functional.segments import silent_share
+from firth.functional.sound import to_float
 from firth.signal import Examiner, Finding, Look
 
 SPEED = 200.0  # seconds of sound that a small model on two cores sees in a second
@@ -30,7 +31,7 @@ class Recordings(Examiner):
     def array(self, array: np.ndarray) -> None:
         seconds = len(array) / self.rate
         self.lengths[-1] += seconds
-        self.silence += seconds * silent_share(array / np.float32(32_768), self.rate)
+        self.silence += seconds * silent_share(to_float(array), self.rate)
 
     @property
     def total(self) -> float:
