@@ -145,7 +145,8 @@ def comparison(name: str, one: Task, text: Path, kept: Path) -> Job:
     settings = [f"train.budget={one.epochs}epochs", *one.settings]
     settings += [f"data.valid={text / one.valid}"] if one.valid else []
     command = firth("compare", kept / "wiki-60m", text / one.train, "--task", one.task, "--test", text / one.test,
-                    "--labels", "all", "--seeds", 3, "--jobs", 2, "--arms", ",".join(("random", "pretrained", *one.arms)),
+                    "--labels", "all", "--seeds", 3, "--jobs", 2,
+                    "--arms", ",".join(("random", "pretrained", *one.arms)),
                     *(word for key in settings for word in ("--set", key)), "--out", place(name, kept))  # fmt: skip
     return Job(f"compare-{name}", command, (*ADAPTING, *COMPARING))
 
