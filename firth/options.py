@@ -50,7 +50,10 @@ Start = Annotated[
     typer.Option(help="pretrained, random, or a start's name such as co-occurrence.  [default: pretrained]"),
 ]
 Frozen = Annotated[bool, typer.Option("--frozen", help="The encoder stays as it is; only the task's own head learns.")]
-Labels = Annotated[int | None, typer.Option(help="Use this many labelled examples in all, validation included.")]
+Labels = Annotated[
+    int | None,
+    typer.Option(help="Use this many labelled examples (pictures, sounds: of each class), validation included."),
+]
 Text = Annotated[str | None, typer.Option(help="Name of the text column.")]
 Label = Annotated[str | None, typer.Option(help="Name of the label column.")]
 Valid = Annotated[list[str] | None, typer.Option(help="Labelled validation file (repeatable).")]

@@ -108,6 +108,16 @@ def test_every_arm_sees_every_draw_in_turn():
     assert show.lines[0] == "Trial    Random initialisation · 10 labels · seed 4 · test accuracy 100.0 % · 0.5 s"
 
 
+@pytest.mark.parametrize(
+    ("labels", "text"), [(1, "1 label a class"), (10, "10 labels a class"), (600, "all 600 labels")]
+)
+def test_a_trial_says_whether_its_labels_are_those_of_each_class(labels, text):
+    few = labelled()
+    few.by_class = True
+    told = compare.described(fake_arm("random", [])(Drawn(labels, 0, few)), Drawn(1, 0, few, whole=600))
+    assert told == f"Random initialisation · {text} · seed 0 · test accuracy 100.0 % · 0.5 s"
+
+
 def test_nothing_drawn_is_a_mistake():
     with pytest.raises(ValueError, match="Give at least one seed"):
         compare.run_trials({}, [], Recorded())

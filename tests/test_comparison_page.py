@@ -1,15 +1,18 @@
 """The pieces of the two pages: every number on them is the one the comparison or the run holds."""
 
 import json
+from dataclasses import replace
+from io import StringIO
 
 import pytest
 
-from firth.evaluate.comparison import Comparison
+from firth.evaluate.comparison import Comparison, amount
 from firth.evaluate.statistics import Interval
 from firth.evaluate.verdict import signed
 from firth.report import comparison_page as page
 from firth.report import facts as told
 from firth.report import run_page
+from firth.report.terminal import Terminal
 from tests.comparisons import RATES, TITLES, comparison
 
 
@@ -218,3 +221,35 @@ def test_the_cost_of_a_run_is_told_by_part():
     facts = {"seconds": {"data": 3.0, "training": 27.0}, "machine": {"cores": 2}, "seed": 1}
     lists = dict(run_page.fact_lists(facts))
     assert ("in all", "30 s") in lists["Cost"] and ("seed", "1") in lists["Versions and machine"]
+
+
+# ------------------------------------------------------------------ labels counted by class
+
+
+def by_class() -> Comparison:
+    return replace(comparison(budgets=(1, 10, 300)), by_class=True, whole=300)
+
+
+def test_labels_of_each_class_are_called_so_wherever_they_stand():
+    found, printed = by_class(), StringIO()
+    assert [found.amount(labels, in_all=True) for labels in found.budgets] == [
+        "1 label a class",
+        "10 labels a class",
+        "all 300 labels",
+    ]
+    content, terminal = page.content(found), Terminal(file=printed, live=False)
+    terminal.comparison(found)
+    text = " ".join([found.verdict, *found.sentences, *content["method"], printed.getvalue(),
+                     *(one["title"] for one in content["budgets"])])  # fmt: skip
+    assert "in all" not in text and "With 10 labels a class" in text and "at 1 label a class" in text
+    assert "A number of labels is that of each class, validation included." in text
+
+
+def test_on_an_axis_of_labels_a_class_all_there_are_stand_at_their_mean():
+    chart = page.efficiency(by_class())
+    assert [column["head"] for column in chart["columns"]] == [f"labels of each class: {n}" for n in (1, 10, 150)]
+
+
+def test_labels_in_all_are_called_so():
+    assert [amount(labels, in_all=True) for labels in (1, 1200)] == ["1 label in all", "1,200 labels in all"]
+    assert "A number of labels holds all labels that were used, validation included." in page.method(comparison())[0]

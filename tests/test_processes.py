@@ -123,7 +123,7 @@ def test_a_start_hangs_on_no_other_trial(one):
 def drawn(found) -> dict:
     """What `described` looks at."""
     labelled = SimpleNamespace(task=SimpleNamespace(metric="accuracy"), by_class=False)
-    return {"gold": found.gold, "counts": None, "labelled": labelled}
+    return {"gold": found.gold, "counts": None, "labelled": labelled, "whole": None}
 
 
 def test_no_jobs_are_refused():
@@ -206,7 +206,7 @@ def test_a_process_that_dies_is_named_with_its_trial(monkeypatch, act, how):
     with pytest.raises(RunError) as caught:
         run(KEYS[:1])
     assert str(caught.value) == (
-        f"trial a, 20 labels, seed 0: {how}. If memory ran out, use fewer --jobs. "
+        f"trial a, labels 20, seed 0: {how}. If memory ran out, use fewer --jobs. "
         "Run the same command without --jobs; it goes on from the trials that are done."
     )
 
@@ -293,7 +293,7 @@ def test_a_worker_says_errors_as_they_are_and_faults_with_their_trial(monkeypatc
 
     assert served(monkeypatch, refuse)[1] == {"error": ["InputError", "x.tsv", "is bad", "Mend it."]}
     assert served(monkeypatch, fail)[1] == {
-        "error": ["RunError", "trial a, 20 labels, seed 1", "ended with KeyError: 'nothing'",
+        "error": ["RunError", "trial a, labels 20, seed 1", "ended with KeyError: 'nothing'",
                   "This is a fault in firth; run again with --jobs 1 --debug."]
     }  # fmt: skip
     assert "Traceback" in capsys.readouterr().err

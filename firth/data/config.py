@@ -19,4 +19,4 @@ class Data(BaseModel):
     held_out: float = Field(default=0.02, gt=0, lt=0.9, description="share of documents held out, by content hash")
     duplicates: Literal["drop", "keep"] = "drop"  # exact ones
     skip_bad: bool = False  # drop rows and files that cannot be read, instead of ending
-    labels: int | None = None  # adapt: use this many labelled examples in all, validation included
+    labels: int | None = None  # adapt: so many labelled examples (images, sound: of each class), validation included

@@ -37,11 +37,13 @@ LONG = 5.0  # seconds after which a training shows its progress
 
 
 class Drawn(NamedTuple):
-    """The labelled data of one trial, the same for all arms: `labels` examples drawn by `seed`, and the test part."""
+    """The labelled data of one trial, the same for all arms: `labels` examples (of each class, where the signal counts
+    so) drawn by `seed`, and the test part."""
 
     labels: int
     seed: int
     labelled: Labelled
+    whole: int | None = None  # the number of labels that stands for all
 
     @property
     def given(self) -> list[Record]:

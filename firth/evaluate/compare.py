@@ -18,7 +18,7 @@ from firth.errors import InputError, Interrupted
 from firth.evaluate import arms as ways
 from firth.evaluate import processes
 from firth.evaluate.arms import Arm, Drawn
-from firth.evaluate.comparison import Comparison, Trial
+from firth.evaluate.comparison import Comparison, Trial, amount
 from firth.evaluate.kept import Kept, Key
 from firth.evaluate.statistics import FEWEST_SEEDS
 from firth.interop.tensors import read_file, write_file
@@ -53,8 +53,8 @@ def compare(
     """Hold the pre-training of `model` (a run or model folder) against the other arms on a labelled task.
 
     paths: labelled files; data.test in settings names the test files, else a fifth is split off by content.
-    labels: numbers of labels, validation included; None: all there are. seeds: how many, from `seed` on; fewer than 3
-    give no verdict.
+    labels: numbers of labels (images, sound: of each class), validation included; None: all there are. seeds: how
+    many, from `seed` on; fewer than 3 give no verdict.
     arms: "random", "pretrained", a name of starts/, a baseline of the task ("tf-idf"); None: all of these. Or what is
     read off frozen vectors: "linear", "neighbours", and of the untrained network "linear-random", "neighbours-random".
     settings: dotted keys of adapt's recipe. models: more run or model folders, an arm each, with their own tokenizers.
@@ -128,7 +128,7 @@ class Work:
         if self.latest is None or (self.latest.labels, self.latest.seed) != (labels, seed):
             labelled = open_part(self.recipe, self.signal, None if labels == self.whole else labels, seed)
             labelled = shuffled(labelled, self.signal, seed) if self.control else labelled
-            self.latest = Drawn(labels, seed, labelled)
+            self.latest = Drawn(labels, seed, labelled, self.whole)
         return self.latest
 
 
@@ -245,7 +245,7 @@ def described(trial: Trial, drawn: Drawn) -> str:
     """Pre-trained · 200 labels · seed 1 · test accuracy 81.2 % · 4.3 s"""
     score, metric = trial.items(drawn.gold, drawn.counts).mean(), drawn.labelled.task.metric.replace("_", " ")
     tested = f"test {metric} {100 * score:.1f} %"
-    labels = f"{trial.labels:,} labels" + " a class" * drawn.labelled.by_class
+    labels = amount(trial.labels, drawn.labelled.by_class, drawn.whole)
     return f"{ways.title(trial.arm)} · {labels} · seed {trial.seed} · {tested} · {trial.seconds:.1f} s"
 
 

@@ -32,7 +32,7 @@ class Trial:
     """One arm, trained once: what it says about the common test part, and its way there."""
 
     arm: str
-    labels: int  # in all, validation included
+    labels: int  # in all, or of each class where these are counted; validation included
     seed: int  # of the draw of labels, the initialisation and the order
     predicted: Any  # (N,): class index of each test item, or a plain value
     curve: tuple[Point, ...] = ()  # step 0 first; empty for arms without steps
@@ -84,9 +84,11 @@ class Comparison:
 
     def amount(self, labels: int, in_all: bool = False) -> str:
         """200 labels (in all); or, where they are counted so, 5 labels a class."""
-        if not self.by_class:
-            return f"{labels:,} labels" + " in all" * in_all
-        return f"all {labels:,} labels" if labels == self.whole else f"{labels:,} label{'s' * (labels != 1)} a class"
+        return amount(labels, self.by_class, self.whole, in_all)
+
+    def placed(self, labels: int) -> float:
+        """The number on an axis of labels: where they are counted by class, all there are stand at their mean."""
+        return labels / max(1, len(self.classes)) if self.by_class and labels == self.whole else labels
 
     @property
     def seeds(self) -> list[int]:
@@ -264,6 +266,14 @@ class Comparison:
         text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, default=str)
         path.write_text(text + "\n", encoding="utf-8")
         return path
+
+
+def amount(labels: int, by_class: bool = False, whole: int | None = None, in_all: bool = False) -> str:
+    """200 labels (in all); by class: 5 labels a class, and of all there are: all 60,000 labels."""
+    named = f"{labels:,} label{'s' * (labels != 1)}"
+    if not by_class:
+        return named + " in all" * in_all
+    return f"all {named}" if labels == whole else f"{named} a class"
 
 
 def within(title: str) -> str:

@@ -158,4 +158,4 @@ def lost(worker: Worker) -> NoReturn:
 
 
 def named(key: Key | None) -> str:
-    return f"trial {key.arm}, {key.labels:,} labels, seed {key.seed}" if key else "a process of --jobs"
+    return f"trial {key.arm}, labels {key.labels:,}, seed {key.seed}" if key else "a process of --jobs"

@@ -154,7 +154,7 @@ def efficiency(comparison: Comparison) -> dict[str, Any] | None:
         budgets = [labels for labels in comparison.budgets if comparison.of(arm, labels)]
         found = [comparison.accuracy(arm, labels) for labels in budgets]
         means, lows, highs = ([getattr(one, key) for one in found] for key in ("mean", "low", "high"))
-        lines.append(Line(title, style, budgets, means, low=lows, high=highs))
+        lines.append(Line(title, style, [*map(comparison.placed, budgets)], means, low=lows, high=highs))
     unit = f"{metric}, 95 % interval"
     return line_chart(
         lines,
@@ -237,15 +237,21 @@ def method(comparison: Comparison) -> list[str]:
     """How the numbers came about, in sentences."""
     return [
         f"Every arm was adapted with {seeds_of(comparison)}. A seed draws labels, initialisation and order, the same "
-        "for all arms; model, steps and settings are equal, only where the weights begin differs. A number of labels "
-        "holds all labels that were used, validation included. All arms are scored on the same "
-        f"{len(comparison.gold):,} test items.",
+        "for all arms; model, steps and settings are equal, only where the weights begin differs. "
+        f"{counted(comparison)} All arms are scored on the same {len(comparison.gold):,} test items.",
         "The intervals are at 95 %: the paired t interval over seeds, widened by the variance over bootstrap resamples "
         "of the test items (the two variances add). A verdict needs at least "
         f"{FEWEST_SEEDS} seeds; an interval that contains zero shows nothing.",
         *([SEVERAL] if comparison.facts.get("models") else []),
         *(comparison.facts.get("notes") or []),
     ]
+
+
+def counted(comparison: Comparison) -> str:
+    """What a number of labels is."""
+    if comparison.by_class:
+        return "A number of labels is that of each class, validation included."
+    return "A number of labels holds all labels that were used, validation included."
 
 
 def fact_lists(facts) -> list[tuple[str, list[tuple[str, str]]]]:

@@ -43,7 +43,8 @@ def adapt(
 
     model: a run folder or any model folder. paths: labelled files; data.valid and data.test name further ones, else
     validation is split off. start: "pretrained", "random" (same shape and tokenizer, weights unused) or a name in
-    starts/; everything else stays equal. labels: use this many in all, validation included. settings: dotted keys.
+    starts/; everything else stays equal. labels: use so many (images, sound: of each class), validation included.
+    settings: dotted keys.
     The same call on an unfinished run folder resumes it; on a finished one it returns the result.
     Raises InputError for what a person can put right, RunError where the run could not go on, Interrupted on a signal.
     """

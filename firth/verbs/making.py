@@ -124,7 +124,9 @@ def compare(
         list[str] | None, typer.Argument(metavar="DATA...", help="Labelled files; with --suite further runs.")
     ] = None,
     task: Task = "classify",
-    labels: Annotated[str, typer.Option(help="Numbers of labels, validation included: 100,500,all.")] = "200",
+    labels: Annotated[
+        str, typer.Option(help="Numbers of labels (pictures, sounds: of each class), validation included: 100,500,all.")
+    ] = "200",
     seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
     arms: Annotated[
         str | None, typer.Option(help="random, pretrained, a start, a baseline; joined by commas.  [default: all]")
