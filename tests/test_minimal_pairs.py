@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from firth.errors import InputError
-from firth.evaluate import minimal_pairs as module
-from firth.evaluate.minimal_pairs import Pair, minimal_pairs, read_pairs, summary
+from firth.evaluate.minimal_pairs import FIELDS, Pair, minimal_pairs, read_pairs, summary
 from firth.functional.choices import Likelihood
 from tests.readers import guessing
 
@@ -96,19 +95,6 @@ def test_some_of_each_paradigm(blimp):
     assert found.pairs == 7 + 7 + 5
 
 
-def test_pairs_are_scored_some_at_a_time(blimp, monkeypatch):
-    monkeypatch.setattr(module, "TOGETHER", 4)
-    sizes = []
-
-    def score(prompts, options):
-        sizes.append(len(prompts))
-        return guessing(prompts, options)
-
-    few = minimal_pairs(score, blimp)
-    monkeypatch.undo()
-    assert max(sizes) == 4 and sum(sizes) == 35 and few == minimal_pairs(guessing, blimp)
-
-
 def test_it_is_told_as_json_and_as_lines(blimp):
     found = minimal_pairs(preferring(lambda pair: pair["verb_2" in pair[0]]), blimp)
     tree = json.loads(json.dumps(found.as_dict()))
@@ -154,9 +140,7 @@ def test_a_row_that_is_no_pair_is_told_at_its_place(text, what, tmp_path, monkey
     with pytest.raises(InputError) as caught:
         read_pairs("p.jsonl")
     do = (
-        module.FIELDS
-        if "JSON" not in what
-        else "Write one JSON object a line; --skip-bad leaves out the lines that are none."
+        FIELDS if "JSON" not in what else "Write one JSON object a line; --skip-bad leaves out the lines that are none."
     )
     assert str(caught.value) == f"{what}. {do}"
 
@@ -166,7 +150,7 @@ def test_plain_text_holds_no_pairs(tmp_path):
     path.write_text("A sentence.\n")
     with pytest.raises(InputError) as caught:
         minimal_pairs(guessing, path)
-    assert str(caught.value) == f"{path}: holds no minimal pairs. {module.FIELDS}"
+    assert str(caught.value) == f"{path}: holds no minimal pairs. {FIELDS}"
 
 
 @pytest.mark.slow

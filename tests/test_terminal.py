@@ -255,3 +255,30 @@ def test_shorter_curves_end_where_they_end():
 
 def test_stdout_is_the_default():
     assert Terminal().out is sys.stdout
+
+
+# ------------------------------------------------------------------ what takes long and is no training
+
+
+def test_what_is_done_soon_shows_no_count(piped):
+    for done in range(11):
+        piped.count("Scored", done, 10)
+    assert text(piped) == ""
+
+
+def test_a_count_says_how_much_is_left_by_what_was_done_in_this_sitting(piped, monkeypatch):
+    clock = iter(range(100, 10_000, 3))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: float(next(clock)))
+    for done in (400, 500, 600, 1000):
+        piped.count("Scored", done, 1000, 400)
+    assert text(piped) == "Scored    60 % · 600 of 1,000 · 12 s left\n"
+
+
+def test_a_live_count_is_gone_once_all_is_done(monkeypatch):
+    monkeypatch.setenv("TERM", "xterm")
+    shown = Terminal(file=Tty())
+    shown.count("Scored", 0, 8)
+    assert text(shown) == "\rScored     0 % · 0 of 8"
+    shown.count("Scored", 8, 8)
+    shown.line("Result", "done")
+    assert "\r" + " " * len("Scored     0 % · 0 of 8") + "\r" in text(shown)

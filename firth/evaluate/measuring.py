@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from firth.errors import InputError, did_you_mean
+from firth.evaluate import parts
 from firth.evaluate.asked import Asked
 from firth.evaluate.judge import open_judge
 from firth.find import find, names
@@ -58,6 +59,7 @@ def measure(
     device: str | None = None,
     dry_run: bool = False,
     show: Show | None = None,
+    kept: str | Path | None = None,
 ) -> Measured:
     """Score a model that guesses tokens; nothing of it is changed.
 
@@ -65,6 +67,7 @@ def measure(
     measures/: likelihood, last-word, minimal-pairs, multiple-choice, prompt, in-context. shots: numbers of examples,
     "0,1,4" or a list. examples: labelled files they are drawn from; draws: how often. template: of one example, with
     {label}. most: items. stride: tokens. settings: dotted keys of the signal and of the task `prompt`.
+    kept: a file for what is scored; the same call goes on from there.
     Raises InputError at once for a task, an option, a model or a file that cannot be.
     """
     show, began = show or Silent(), time.perf_counter()
@@ -78,7 +81,7 @@ def measure(
     if dry_run:
         show.note("Nothing was scored.")
         return told
-    found = module.measured(judge, asked)
+    found = module.measured(parts.watched(judge, parts.opened(kept, model, signal_keys(recipe), show)), asked)
     for number, line in enumerate(found.lines()):
         show.line("" if number else "Result", line)
     return Measured(**vars(told) | {"found": found, "seconds": round(time.perf_counter() - began, 2)})

@@ -20,7 +20,6 @@ from firth.evaluate.statistics import Interval, proportion
 from firth.functional.choices import Scorer, asked, best, scores
 
 GOOD, BAD = "sentence_good", "sentence_bad"
-TOGETHER = 2048  # pairs that are scored at once
 FIELDS = f"BLiMP has `{GOOD}` and `{BAD}` in each line, beside `UID` and `linguistics_term`."
 
 
@@ -108,14 +107,10 @@ def limited(pairs: Iterable[Pair], most: int | None) -> Iterator[Pair]:
 
 def judged(score: Scorer, pairs: Sequence[Pair]) -> np.ndarray:
     """bool (N, 2): right, tied."""
-    found = []
-    for begin in range(0, len(pairs), TOGETHER):
-        part = pairs[begin : begin + TOGETHER]
-        options = [(pair.good, pair.bad) for pair in part]
-        for both, said in zip(options, asked(score, [""] * len(part), options), strict=True):
-            place = best(both, scores(said, both))
-            found.append((place == 0, place is None))
-    return np.array(found, bool)
+    options = [(pair.good, pair.bad) for pair in pairs]
+    found = asked(score, [""] * len(pairs), options)
+    places = [best(both, scores(said, both)) for both, said in zip(options, found, strict=True)]
+    return np.array([(place == 0, place is None) for place in places], bool)
 
 
 def summary(pairs: Sequence[Pair], right: np.ndarray, tied: np.ndarray) -> MinimalPairs:

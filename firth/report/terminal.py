@@ -55,16 +55,24 @@ class Terminal:
         """The live line, redrawn a few times a second; a plain line every few seconds when piped."""
         now = time.monotonic()
         if step.index <= 1 or not self._began:
-            self._began, self._drawn = now - step.seconds, 0.0 if self.live else now
+            self._begin(now, now - step.seconds)
         last = step.index >= step.steps
-        if not last and now - self._drawn < (LIVE_SECONDS if self.live else PLAIN_SECONDS):
-            return
-        self._drawn = now
-        text = progress_line(step, now - self._began, getattr(run, "resumed", 0))
-        self._redraw(text) if self.live else self.console.print(escape(text))
+        if last or self._due(now):
+            self._draw(progress_line(step, now - self._began, getattr(run, "resumed", 0)), now)
         if last:
             self._end_line()
             self._began = 0.0
+
+    def count(self, key: str, done: int, whole: int, begun: int = 0) -> None:
+        """As progress; the line is gone once all is done, and of what is done soon there is none."""
+        now = time.monotonic()
+        if not self._began:
+            self._begin(now, now)
+        if done >= whole:
+            self._clear()
+            self._began = 0.0
+        elif self._due(now):
+            self._draw(count_line(key, done, whole, now - self._began, begun), now)
 
     def result(self, result) -> None:
         """At the end of a verb: a comparison as curves, table and verdict; what trained has said its lines already."""
@@ -151,6 +159,17 @@ class Terminal:
             self.console.print(text, soft_wrap=True)
         self.console.print()
 
+    def _begin(self, now: float, began: float) -> None:
+        """Something that takes long: on a terminal it is drawn at once, when piped after a while."""
+        self._began, self._drawn = began, 0.0 if self.live else now
+
+    def _due(self, now: float) -> bool:
+        return now - self._drawn >= (LIVE_SECONDS if self.live else PLAIN_SECONDS)
+
+    def _draw(self, text: str, now: float) -> None:
+        self._drawn = now
+        self._redraw(text) if self.live else self.console.print(escape(text))
+
     def _redraw(self, text: str) -> None:
         width = self.console.width - 1
         self.out.write("\r" + text[:width].ljust(min(self._line, width)))
@@ -205,6 +224,12 @@ def progress_line(step, elapsed: float, begun: int = 0) -> str:
     else:
         parts.append(f"{_time(elapsed)}")
     return "Train    " + " · ".join(parts)
+
+
+def count_line(key: str, done: int, whole: int, elapsed: float, begun: int = 0) -> str:
+    """`Scored    43 % · 860 of 2,000 · 26 s left`; begun: how many were done before."""
+    left = f" · {_time(elapsed / (done - begun) * (whole - done))} left" if done > begun else ""
+    return f"{key:<8} {100 * done / whole:3.0f} % · {done:,} of {whole:,}{left}"
 
 
 def comparison_table(comparison, labels: int, width: int = PLAIN_WIDTH) -> Table:

@@ -18,6 +18,9 @@ class Show(Protocol):
     def progress(self, step, run) -> None:
         """After each step: `step` of train/run.py, `run` with .steps; the receiver chooses how often to draw."""
 
+    def count(self, key: str, done: int, whole: int, begun: int = 0) -> None:
+        """How far something is that may take long and is no training; done = whole: it is over. begun: done before."""
+
     def result(self, result) -> None:
         """At the end, with the Result."""
 
@@ -30,6 +33,8 @@ class Silent:
     def note(self, text: str) -> None: ...
 
     def progress(self, step, run) -> None: ...
+
+    def count(self, key: str, done: int, whole: int, begun: int = 0) -> None: ...
 
     def result(self, result) -> None: ...
 
@@ -51,6 +56,9 @@ class Recorded(Silent):
 
     def progress(self, step, run) -> None:
         self.show.progress(step, run)
+
+    def count(self, key: str, done: int, whole: int, begun: int = 0) -> None:
+        self.show.count(key, done, whole, begun)
 
     def result(self, result) -> None:
         self.show.result(result)

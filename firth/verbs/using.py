@@ -200,16 +200,19 @@ def measure(
     """What a language model knows: likelihood of text, minimal pairs, multiple choice, prompts; nothing is learnt."""
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.measuring import measure as run
+        from firth.evaluate.parts import beside
         from firth.report.html import write_measured
 
-        found = run(
-            model, data or [], task, shots=shots, examples=examples, template=template, draws=draws, most=most,
-            stride=stride, text=text, label=label, config=config, settings=settings or [], seed=seed, device=device,
-            dry_run=dry_run, show=show,
-        )  # fmt: skip
-        if out and not dry_run:
-            page = out.suffix == ".html"
-            show.line("Report", str(write_measured(found, out, typed()))) if page else show.keep(found.as_dict(), out)
+        with beside(None if dry_run else out) as kept:
+            found = run(
+                model, data or [], task, shots=shots, examples=examples, template=template, draws=draws, most=most,
+                stride=stride, text=text, label=label, config=config, settings=settings or [], seed=seed,
+                device=device, dry_run=dry_run, show=show, kept=kept,
+            )  # fmt: skip
+            if out and not dry_run and out.suffix == ".html":
+                show.line("Report", str(write_measured(found, out, typed())))
+            elif out and not dry_run:
+                show.keep(found.as_dict(), out)
         emit(as_json, found)
 
 
