@@ -152,10 +152,38 @@ def test_the_recipes_of_arms_differ_in_the_start_alone():
 
 
 def test_without_a_test_part_there_is_no_comparison(monkeypatch):
-    monkeypatch.setattr(compare, "open_labelled", lambda *args, **kwargs: SimpleNamespace(test=None))
+    monkeypatch.setattr(compare, "draw_labelled", lambda *args: SimpleNamespace(test=None))
     with pytest.raises(InputError) as caught:
-        compare.open_part(filled(ADAPT, data={"paths": ("a.tsv",)}), None, 10, 0)
+        compare.open_part(filled(ADAPT, data={"paths": ("a.tsv",)}), None, 10, 0, SimpleNamespace())
     assert str(caught.value) == "a.tsv: leaves nothing to test on. Give a test file: data.test."
+
+
+@pytest.fixture
+def reviews(monkeypatch):
+    """The labelled reviews as work without arms, and how often files are read."""
+    reads, real = [], compare.read_labelled
+    monkeypatch.setattr(compare, "read_labelled", lambda *args, **kwargs: reads.append(1) or real(*args, **kwargs))
+    recipe = compare.recipe_of(
+        str(runs.folder() / "pretrained"), [str(runs.folder() / "reviews.tsv")], "classify", 0, None, ()
+    )
+    return compare.Work(recipe, compare.adaptation.open_signal(recipe), {}, False), reads
+
+
+def test_labelled_files_are_read_once_and_the_test_part_encoded_once(reviews):
+    work, reads = reviews
+    one, other, again = (work.drawn(*draw) for draw in ((20, 0), (40, 1), (20, 0)))
+    assert reads == [1] and one.labelled.test is other.labelled.test
+    assert [len(one.given), len(other.given)] == [20, 40] and one.given == again.given
+    alone = compare.open_part(work.recipe, work.signal, 40, 1)
+    assert alone.records == other.labelled.records and alone.facts == other.labelled.facts
+    for part in ("train", "valid", "test"):
+        ours, theirs = (getattr(found, part).samples for found in (other.labelled, alone))
+        assert [sample.key for sample in ours] == [sample.key for sample in theirs]
+
+
+def test_a_draw_finds_nothing_that_another_has_found(reviews):
+    work, _ = reviews
+    assert work.drawn(20, 0).labelled.findings == work.drawn(20, 1).labelled.findings
 
 
 # ------------------------------------------------------------------ once for real, tiny

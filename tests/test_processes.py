@@ -163,6 +163,17 @@ def test_a_process_keeps_to_its_draw_and_a_new_one_takes_a_draw_of_its_own():
     assert taken(waiting, two, [one, two]) == ("d", 20, 0) and waiting == []
 
 
+def test_a_process_keeps_to_its_seed_where_it_can_and_to_one_that_nobody_has():
+    waiting = [Key("a", labels, seed) for seed in (0, 1, 2) for labels in (20, 40)]
+    one, two = SimpleNamespace(draw=None), SimpleNamespace(draw=None)
+    taking = []
+    for who in (one, two, two, two, one, one):
+        key = taken(waiting, who, [one, two])
+        who.draw = (key.labels, key.seed)
+        taking.append(who.draw)
+    assert taking == [(20, 0), (20, 1), (40, 1), (20, 2), (40, 0), (40, 2)]
+
+
 @pytest.mark.parametrize(("asked", "cores", "jobs", "threads"), [(None, 8, 2, 4), (None, 2, 3, 1), (3, 8, 2, 3)])
 def test_threads_are_those_asked_for_or_a_share_of_the_cores(monkeypatch, asked, cores, jobs, threads):
     fake(monkeypatch)

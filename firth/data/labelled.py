@@ -1,6 +1,7 @@
 """Labelled examples: read, checked, split by content, drawn for a label budget, encoded."""
 
 from collections import Counter
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from itertools import chain
@@ -36,6 +37,34 @@ class Labelled:
     task: TaskConfig = field(default_factory=TaskConfig)  # what its rows say of it, classes included
 
 
+@dataclass
+class Rows:
+    """Labelled rows as they were read, before any is drawn: what all draws of a comparison have in common."""
+
+    records: dict[str, list[Record]]  # by part
+    classes: tuple[str, ...]
+    task: TaskConfig
+    signal: Any
+    problems: Problems
+    tested: tuple[TaskConfig, list[Record], ListSource | None] | None = None  # the latest test part, encoded
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The classes, where each row has one of them."""
+        return self.classes if self.task.classed and not self.task.several else ()
+
+    @property
+    def by_class(self) -> bool:
+        """Whether a number of labels is that of each class."""
+        return bool(getattr(self.signal, "labels_by_class", False)) and self.task.classed and not self.task.several
+
+    def test(self, records: list[Record], task: TaskConfig) -> ListSource | None:
+        """The test part, encoded once for all draws that have the very same."""
+        if self.tested is None or self.tested[0] != task or list(map(id, self.tested[1])) != list(map(id, records)):
+            self.tested = task, records, _source(records, self.signal, task)
+        return self.tested[2]
+
+
 def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = None, test_share: float = 0.0,
                   task: TaskConfig | None = None) -> Labelled:  # fmt: skip
     """Read and split labelled data: config is a recipe.Data (paths, text, label, valid, test, labels, …).
@@ -46,6 +75,11 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
     classes: those of a trained model. test_share: part split off for testing where no test files are given.
     Raises InputError at file:line:column for rows and labels that cannot be used.
     """
+    return draw_labelled(read_labelled(config, signal, classes, task), config, seed, test_share)
+
+
+def read_labelled(config, signal, classes: tuple[str, ...] | None = None, task: TaskConfig | None = None) -> Rows:
+    """As open_labelled, up to the draw."""
     problems, task = Problems(config.skip_bad), task or TaskConfig()
     records = read_parts(config, problems, task, signal)
     task = task.look((records["train"] or records["test"])[:LOOK])
@@ -54,16 +88,22 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
         records, classes = classed(records, config, classes, problems, task.classes_of)
     else:
         classes = classes or task.names(records["train"] or records["test"])
-    by_class = bool(getattr(signal, "labels_by_class", False)) and task.classed and not task.several
-    _check_budget(config.labels, classes if task.classed and not task.several else (), len(records["train"]), by_class)
-    done = split(records, config.labels, seed, test_share, config.duplicates == "drop", task.classes_of, by_class)
+    return Rows(records, classes, task, signal, problems)
+
+
+def draw_labelled(rows: Rows, config, seed: int, test_share: float = 0.0) -> Labelled:
+    """The rows in parts, so many of them as config.labels says. Raises InputError where there are fewer."""
+    task, problems = rows.task, deepcopy(rows.problems)
+    _check_budget(config.labels, rows.counted, len(rows.records["train"]), rows.by_class)
+    drop = config.duplicates == "drop"
+    done = split(rows.records, config.labels, seed, test_share, drop, task.classes_of, rows.by_class)
     for where, what in done.notes:
         problems.note("warning", where, what)
-    task = task.model_copy(update={"classes": classes}).learnt_from(done.parts["train"])
-    sources = {part: _source(done.parts[part], signal, task) for part in PARTS}
-    told = facts(done, classes if task.classed else (), task.classes_of)
-    return Labelled(**sources, classes=classes, records=done.parts, facts=told, findings=problems.all(),
-                    by_class=by_class, task=task)  # fmt: skip
+    task = task.model_copy(update={"classes": rows.classes}).learnt_from(done.parts["train"])
+    learnt = {part: _source(done.parts[part], rows.signal, task) for part in ("train", "valid")}
+    told = facts(done, rows.classes if task.classed else (), task.classes_of)
+    return Labelled(**learnt, test=rows.test(done.parts["test"], task), classes=rows.classes, records=done.parts,
+                    facts=told, findings=problems.all(), by_class=rows.by_class, task=task)  # fmt: skip
 
 
 def read_parts(config, problems: Problems, task: TaskConfig, signal=None) -> dict[str, list[Record]]:

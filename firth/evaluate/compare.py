@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
-from firth.data.labelled import Labelled, open_labelled, shuffled
+from firth.data.labelled import Labelled, Rows, draw_labelled, read_labelled, shuffled
 from firth.errors import InputError, Interrupted
 from firth.evaluate import arms as ways
 from firth.evaluate import processes
@@ -117,16 +117,22 @@ class Work:
     control: bool
     whole: int | None = None  # the number of labels that stands for all
     latest: Drawn | None = None
+    rows: Rows | None = None  # the labelled data, read once
 
     def count(self) -> int:
         """How many labels there are beside the test part."""
-        records = open_part(self.recipe, self.signal, None, self.recipe.seed).records
+        records = self.part(None, self.recipe.seed).records
         return len(records["train"]) + len(records["valid"])
+
+    def part(self, labels: int | None, seed: int) -> Labelled:
+        """So many labels drawn by the seed, or all, and the test part."""
+        self.rows = self.rows or read_part(self.recipe, self.signal)
+        return open_part(self.recipe, self.signal, labels, seed, self.rows)
 
     def drawn(self, labels: int, seed: int) -> Drawn:
         """The labelled data of one draw; the test part hangs on the content alone. The latest is kept."""
         if self.latest is None or (self.latest.labels, self.latest.seed) != (labels, seed):
-            labelled = open_part(self.recipe, self.signal, None if labels == self.whole else labels, seed)
+            labelled = self.part(None if labels == self.whole else labels, seed)
             labelled = shuffled(labelled, self.signal, seed) if self.control else labelled
             self.latest = Drawn(labels, seed, labelled, self.whole)
         return self.latest
@@ -204,11 +210,18 @@ def check(labels: Sequence[int | None], seeds: int, jobs: int = 1) -> None:
         raise InputError(f"jobs = {jobs}", "no process would train", "Use 1, or as many as there are cores.")
 
 
-def open_part(recipe: Recipe, signal: Signal, labels: int | None, seed: int) -> Labelled:
-    """So many labels drawn by the seed, or all, and the test part. Raises InputError where nothing is left to test."""
+def read_part(recipe: Recipe, signal: Signal) -> Rows:
+    """The labelled data as it is read, before anything is drawn. Raises InputError for rows that cannot be used."""
+    return read_labelled(recipe.data, signal, task=adaptation.task_of(recipe))
+
+
+def open_part(recipe: Recipe, signal: Signal, labels: int | None, seed: int, rows: Rows | None = None) -> Labelled:
+    """So many labels drawn by the seed, or all, and the test part. rows: where they were read before.
+
+    Raises InputError where nothing is left to test.
+    """
     config = filled(recipe, data={"labels": labels}).data
-    share = 0.0 if config.test else TEST_SHARE
-    labelled = open_labelled(config, signal, seed, test_share=share, task=adaptation.task_of(recipe))
+    labelled = draw_labelled(rows or read_part(recipe, signal), config, seed, 0.0 if config.test else TEST_SHARE)
     if not labelled.test:
         raise InputError(", ".join(config.paths), "leaves nothing to test on", "Give a test file: data.test.")
     if labels is not None:

@@ -131,12 +131,15 @@ def crew(request: Mapping[str, Any], jobs: int, threads: int, inbox) -> Iterator
 
 
 def taken(waiting: list[Key], worker: Worker, workers: Sequence[Worker]) -> Key:
-    """The next trial for a worker, taken from those that wait: one of the draw that it has open, else of a draw that
-    nobody has, else the first."""
-    others = {other.draw for other in workers if other is not worker}
-    own = [key for key in waiting if (key.labels, key.seed) == worker.draw]
+    """The next trial for a worker, taken from those that wait: one of the draw that it has open, else of its seed (an
+    untrained network hangs on the seed), else of a seed that nobody has, else of a draw that nobody has, else the
+    first."""
+    others = {other.draw for other in workers if other is not worker and other.draw}
     free = [key for key in waiting if (key.labels, key.seed) not in others]
-    key = (own or free or waiting)[0]
+    own = [key for key in waiting if (key.labels, key.seed) == worker.draw]
+    alike = [key for key in free if worker.draw and key.seed == worker.draw[1]]
+    apart = [key for key in free if key.seed not in {seed for _, seed in others}]
+    key = (own or alike or apart or free or waiting)[0]
     waiting.remove(key)
     return key
 
