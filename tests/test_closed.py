@@ -159,6 +159,23 @@ def test_a_model_is_opened_once_and_shared_and_an_untrained_one_once_a_seed():
     assert calls == [(0, True), (0, False), (1, False)]
 
 
+def test_the_test_part_is_encoded_once_a_network_whatever_reads_it(monkeypatch):
+    seen, real = [], closed.frozen
+
+    def frozen(objective, signal):
+        vectors = real(objective, signal)
+        return lambda samples: seen.extend(one.key for one in samples) or vectors(samples)
+
+    monkeypatch.setattr(closed, "frozen", frozen)
+    found = probes()
+    for seed in (0, 1):
+        for labels in (40, 60):
+            for name in ("linear", "linear-random", "neighbours", "neighbours-random"):
+                found[name](drawn(labels, seed))
+    test = {one.key for one in source(*TEST).samples}
+    assert sum(key in test for key in seen) == 3 * len(test)  # the pre-trained one, and an untrained one a seed
+
+
 def test_trials_do_not_hang_on_those_before():
     one, two = probes(), probes()
     one["linear"](drawn(60, 0))
