@@ -111,6 +111,14 @@ class Unit(NamedTuple):
     labelled: str = "LABELS.tsv"  # what `adapt` is, in commands that are shown
 
 
+class Rung(NamedTuple):
+    """A size of the shape that goes with a signal, and when it is worth its time."""
+
+    size: str
+    samples: float  # that a run sees at least; fewer are better spent on a smaller one
+    rate: float  # samples a second on the two cores that the ladder was set on
+
+
 class Signal:
     """A fitted signal: tokenizer or front end, ready to make tensors. One subclass per file in signals/."""
 
@@ -122,7 +130,7 @@ class Signal:
     objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
     shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
     defaults: ClassVar[Mapping[str, Any]] = {}  # recipe keys that go with it, where neither person nor objective says
-    ladder: ClassVar[tuple[tuple[float, str], ...]] = ()  # (seconds of a budget, size up to there), ascending
+    ladder: ClassVar[tuple[Rung, ...]] = ()  # ascending; of a time budget, where it is not by its tokens
     unit: ClassVar[Unit] = Unit("document", "tokens")
     labels_by_class: ClassVar[bool] = False  # a budget of labels counts those of each class, not of all together
     config: SignalConfig
@@ -148,8 +156,9 @@ class Signal:
         """What a shape must be made for, as keys of model.sizes.shape_of: the vocabulary, the pixels."""
         return {}
 
-    def batch_for(self, lengths: np.ndarray | None) -> int | None:
-        """Samples of a step of pre-training where nobody says, by the lengths of all; None: as many as usual."""
+    def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int | None:
+        """Samples of a step of pre-training where nobody says, by the lengths of all, and by how many samples the whole
+        run will see, where that is known; None: as many as usual."""
         return None
 
     def encode(self, inputs: list[Any]) -> list["Encoded"]:

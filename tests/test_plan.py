@@ -12,6 +12,7 @@ from hypothesis import strategies as some
 from firth.errors import InputError
 from firth.model.sizes import shape_of
 from firth.recipe import Recipe, filled
+from firth.signal import Rung
 from firth.train import describe, machine, plan
 from firth.train.budget import Budget, Clock, missing, parse, process_start
 from firth.train.plan import Measured
@@ -210,6 +211,45 @@ def test_a_slow_machine_gets_the_size_for_the_time_it_has():
     assert plan.defaults(600, plan.REFERENCE / 10)["model.size"] == "2x256"
     assert plan.rate_of_mini(10_000, 4, 256) == 10_000
     assert plan.rate_of_mini(10_000, 2, 256) < 10_000 < plan.rate_of_mini(10_000, 8, 512)
+
+
+RUNGS = (Rung("tiny", 0, 1000), Rung("small", 100_000, 500), Rung("base", 1_000_000, 100))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "factor", "size"),
+    [(10, 1, "tiny"), (199, 1, "tiny"), (200, 1, "small"), (9999, 1, "small"), (10_000, 1, "base"),
+     (200, 0.5, "tiny"), (20_000, 0.4, "small")],
+)  # fmt: skip
+def test_a_rung_is_reached_where_its_samples_fit_into_the_time(seconds, factor, size):
+    assert plan.rung(RUNGS, seconds, factor).size == size
+
+
+@pytest.mark.parametrize(
+    ("size", "seconds", "rate", "expected"),
+    [
+        ("small", 300, 500, ("small", 500)),  # as the ladder says
+        ("small", 300, 9000, ("small", 9000)),  # quicker: no larger one, so that machines differ in the time alone
+        ("small", 200, 400, ("small", 400)),  # nearly as quick
+        ("small", 300, 100, ("tiny", 200)),  # 30,000 samples are too few; tiny sees twice as many
+        ("small", 3000, 100, ("small", 100)),
+        ("base", 10_000, 10, ("small", 50)),
+        ("base", 500, 1, ("tiny", 10)),
+        ("tiny", 5, 1, ("tiny", 1)),
+        ("3x64", 300, 1, ("3x64", 1)),
+    ],
+)
+def test_a_slow_machine_goes_down_the_ladder(size, seconds, rate, expected):
+    assert plan.lower(RUNGS, size, seconds, rate) == expected
+
+
+def test_no_run_on_a_ladder_sees_fewer_samples_than_its_size_needs():
+    for seconds in (30, 300, 3000, 30_000):
+        for slow in (1, 0.5, 0.1, 0.01):
+            first = plan.rung(RUNGS, seconds)
+            size, rate = plan.lower(RUNGS, first.size, seconds, slow * first.rate)
+            needs = next(one.samples for one in RUNGS if one.size == size)
+            assert rate * seconds >= plan.SLOW * needs
 
 
 def test_defaults_never_overrule_a_person():

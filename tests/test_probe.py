@@ -13,6 +13,7 @@ from firth.data.source import ListSource
 from firth.errors import InputError, RunError
 from firth.objective import Composed
 from firth.recipe import Recipe, Train, filled, with_table
+from firth.signal import Rung, Signal
 from firth.train import build, machine, prepare, probe
 from firth.train.budget import Budget, Clock
 from firth.train.log import Recorded
@@ -333,3 +334,29 @@ def test_a_slow_machine_gets_a_smaller_model(monkeypatch, seconds, smaller):
     prepare.shrink(job, seconds)
     assert bool(built) is smaller
     assert job.recipe.model.size == ("2x128" if smaller else "2x256")
+
+
+class Pictures(Signal):
+    """Of one size; many samples a step where many are seen."""
+
+    ladder = (Rung("tiny", 0, 1000), Rung("small", 100_000, 500))
+
+    def batch_for(self, lengths, seen=None):
+        return 64 if seen is not None and seen < 50_000 else 256
+
+
+@pytest.mark.parametrize(
+    ("seconds", "size", "batch"),
+    [(0.5, "small", 256), (2.0, "tiny", 256), (20.0, "tiny", 64)],  # of a step of 256: 512, 128, 13 samples a second
+)
+def test_a_slow_machine_gets_a_lower_rung_and_smaller_batches(monkeypatch, seconds, size, batch):
+    job = work(filled(recipe_of(), model={"size": "small"}, train={"batch": 256}), Budget("seconds", 300))
+    job.signal, job.source = Pictures(), SimpleNamespace(lengths=None)
+    monkeypatch.setattr(prepare.build, "signal_class", lambda recipe: Pictures)
+    monkeypatch.setattr(prepare.build, "fill", lambda recipe, signal: recipe)
+    built, batched = [], []
+    monkeypatch.setattr(prepare, "model", built.append)
+    monkeypatch.setattr(prepare, "make_batches", batched.append)
+    prepare.rebatch(job, prepare.shrink(job, seconds))
+    assert (job.recipe.model.size, job.recipe.train.batch) == (size, batch)
+    assert bool(built) is (size == "tiny") and bool(batched) is (batch == 64)

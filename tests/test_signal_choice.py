@@ -24,7 +24,7 @@ def asked(paths, settings=(), config=None, **options):
 def test_pictures_are_learnt_from_by_what_goes_with_pictures(photos):
     recipe = asked(photos)
     assert (recipe.signal, recipe.objective) == ("image", Image.objective)
-    assert (recipe.train.batch, recipe.optimizer.lr) == (Image.defaults["train.batch"], Image.defaults["optimizer.lr"])
+    assert (recipe.train.batch, recipe.optimizer.lr) == (None, Image.defaults["optimizer.lr"])
     assert recipe.model.start == "random"
 
 
@@ -64,7 +64,7 @@ def test_a_config_keeps_its_own_keys(photos, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size"), [(None, "mini"), (60, "tiny"), (600, "mini"), (10_000, "small"), (10**6, "small")]
+    ("seconds", "size"), [(None, "small"), (60, "tiny"), (300, "small"), (3600, "medium"), (10**6, "base")]
 )
 def test_the_size_goes_by_the_time(photos, seconds, size):
     assert build.sized(asked(photos), seconds).model.size == size

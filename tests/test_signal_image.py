@@ -12,7 +12,7 @@ from firth.errors import InputError
 from firth.model.sizes import shape_of
 from firth.signal import Look, Sample, Unreadable
 from firth.signals import _pictures
-from firth.signals.image import Config, Image, size_for
+from firth.signals.image import BATCHES, RUNGS, STEPS, Config, Image, size_for
 from tests.picture_files import made, noise, written
 
 
@@ -313,3 +313,21 @@ def test_a_person_is_shown_colours():
 )
 def test_what_files_are_like_is_told(looks, told):
     assert signal().told(looks, 0) == [told]
+
+
+# ------------------------------------------------------------------ sizes and batches for a budget
+
+
+def test_the_ladder_rises_in_what_it_wants_and_falls_in_its_rate():
+    wanted, rates = ([getattr(one, name) for one in RUNGS] for name in ("samples", "rate"))
+    assert wanted == sorted(wanted) and wanted[0] == 0 and rates == sorted(rates, reverse=True)
+    sizes = [shape_of("resnet", one.size, image=32, channels=3).weights for one in RUNGS]
+    assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize(
+    ("seen", "batch"), [(None, 256), (10**6, 256), (256 * STEPS, 256), (256 * STEPS - 1, 128), (20_000, 64), (1, 64)]
+)
+def test_few_pictures_are_seen_in_smaller_batches(seen, batch):
+    assert Image(Config(size=32)).batch_for(None, seen) == batch
+    assert batch == BATCHES[0] or seen is None or seen >= STEPS * batch

@@ -19,6 +19,7 @@ from firth.signal import (
     Facts,
     Look,
     Media,
+    Rung,
     Sample,
     SignalConfig,
     Unit,
@@ -29,6 +30,15 @@ from firth.signals._albums import Albums, shown
 
 SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224)  # of which the training size is chosen
 MOST = 64  # chosen at most: two cores see hundreds of such pictures in a second; larger ones are asked for
+RUNGS = (  # SimCLR on 32 × 32 pixels, two views a picture. Rates of small and base are measured (ResNet-18 of a quarter
+    # of the width, and whole); of the others they lie on the line through both, by the multiplications of the network
+    Rung("tiny", 0, 1_150),
+    Rung("small", 100_000, 768),
+    Rung("medium", 500_000, 300),
+    Rung("base", 3_000_000, 88),
+)
+BATCHES = (64, 128, 256)  # pictures of a step
+STEPS = 400  # that a run has at least: a hundred large ones teach less than many small ones
 FILE = "preprocessor_config.json"  # where transformers looks for the size and the means
 BICUBIC = 3  # as Pillow and transformers number it
 DO = "Give the folder of a model of images, or save it again."
@@ -65,8 +75,8 @@ class Image(Media):
     )
     objective: ClassVar[tuple[str, ...]] = ("simclr",)
     shape: ClassVar[str] = "resnet"
-    defaults: ClassVar[Mapping[str, Any]] = {"train.batch": 256, "optimizer.lr": 2e-3, "optimizer.embedding_lr": 1.0}
-    ladder: ClassVar[tuple[tuple[float, str], ...]] = ((120, "tiny"), (3600, "mini"), (12 * 3600, "small"))
+    defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 2e-3, "optimizer.embedding_lr": 1.0}
+    ladder: ClassVar[tuple[Rung, ...]] = RUNGS
     unit: ClassVar[Unit] = Unit("image", "images", given="PICTURE.jpg", labelled="LABELLED/")
     config: ImageConfig
 
@@ -142,6 +152,10 @@ class Image(Media):
 
         config = self.config
         return _pictures.decode(data, self.side, config.channels, config.fit, config.stretched)
+
+    def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int:
+        """256, or as many as leave STEPS steps of what the run sees."""
+        return max([size for size in BATCHES if seen is None or seen >= STEPS * size], default=BATCHES[0])
 
     def encode(self, inputs: list[Any]) -> list[Encoded]:
         """Pixels of each input: an array as it is, the bytes of a file, a path, or what `array` of it says."""

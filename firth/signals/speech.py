@@ -170,7 +170,7 @@ class Speech(Media):
         size = len(sample.parts[0])
         return size if self.config.front == "wave" else int(frame_count(size, self.config.grid))
 
-    def batch_for(self, lengths: np.ndarray | None) -> int | None:
+    def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int | None:
         """About TOGETHER seconds, in 8, 16, 32 or 64 clips: short clips are many, and long ones few."""
         if lengths is None or not len(lengths):
             return None

@@ -29,6 +29,7 @@ from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Signal
 from firth.train.describe import count, duration
+from firth.train.plan import rung
 
 KIND = {"pretrain": "objectives", "adapt": "tasks"}
 DEFAULT_SHAPE = "modernbert"
@@ -149,8 +150,8 @@ def sized(recipe: Recipe, seconds: float | None) -> Recipe:
     model, ladder = recipe.model, signal_class(recipe).ladder
     if not ladder or model.source or model.size or model.layers:
         return recipe
-    amount = ladder[min(1, len(ladder) - 1)][0] if seconds is None else seconds
-    return filled(recipe, model={"size": next((name for limit, name in ladder if amount <= limit), ladder[-1][1])})
+    found = ladder[min(1, len(ladder) - 1)] if seconds is None else rung(ladder, seconds)
+    return filled(recipe, model={"size": found.size})
 
 
 def fitting_shape(recipe: Recipe) -> str:

@@ -1,11 +1,13 @@
 """From a budget and a measurement to numbers: size, batch, steps, when to evaluate and save, minutes, memory, disk."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from firth.errors import InputError
 from firth.recipe import Recipe, filled
+from firth.signal import Rung
 from firth.train.budget import Budget
 from firth.train.describe import count, duration, size
 from firth.train.measure import EVALUATED
@@ -21,6 +23,7 @@ CHECKPOINT_SECONDS = 60.0  # of training between checkpoints
 LATER = 1.06  # what a long run holds at its peak, over the peak of the measured steps: saving, longer rows, heap
 FEWEST = 10  # steps that are worth a run
 LADDER = ((20, "2x128"), (180, "2x256"), (3600, "4x256"), (6 * 3600, "4x512"), (24 * 3600, "8x512"))
+SLOW = 0.75  # of the rate on a ladder; a machine below it has the size for the time it really has
 REFERENCE = 15_000  # tokens per second of 4x256 on two cores with bf16, for which LADDER was set
 
 
@@ -89,6 +92,23 @@ def defaults(seconds: float | None, tokens_per_second: float = REFERENCE, starte
         "optimizer.lr": 1e-3,
         "optimizer.embedding_lr": 0.3 if started else 1.0,
     }
+
+
+def rung(ladder: Sequence[Rung], seconds: float, factor: float = 1.0) -> Rung:
+    """The highest of a ladder whose samples fit into a time budget; factor: on the rates, of this machine."""
+    return next((one for one in reversed(ladder) if seconds * factor * one.rate >= one.samples), ladder[0])
+
+
+def lower(ladder: Sequence[Rung], size: str, seconds: float, rate: float) -> tuple[str, float]:
+    """The size for a machine that is much slower than the ladder says, and its rate to be expected.
+
+    rate: samples a second, measured at `size`. What is nearly as quick keeps the size; so does one of no ladder.
+    """
+    now = next((one for one in ladder if one.size == size), None)
+    if now is None or rate >= SLOW * now.rate:
+        return size, rate
+    found = rung(ladder, seconds, rate / now.rate)
+    return found.size, rate * found.rate / now.rate
 
 
 def started_by_statistics(recipe: Recipe) -> bool:

@@ -77,8 +77,10 @@ def fresh(work: Work) -> None:
         work.recipe = filled(work.recipe, train={"batch": batch})
     model(work)
     seconds = choices(work)
-    if seconds and not given and not work.recipe.model.source and not work.signal.ladder:
-        shrink(work, seconds)
+    if seconds and not given and not work.recipe.model.source:
+        seconds = shrink(work, seconds)
+    if seconds and asked is None:
+        rebatch(work, seconds)
     losses_and_start(work)
     planning(work)
 
@@ -142,10 +144,14 @@ def model(work: Work) -> None:
     held = samples * shape.activations(probe.recipe_context(work.recipe))
     plan.refuse_memory(plan.training_memory(shape.weights, held), machine.free_memory())
     work.objective = build.compose(work.recipe, work.signal, shape)
-    work.train = build.batches_of(work.recipe, work.signal, work.source)
-    work.valid = build.batches_of(work.recipe, work.signal, work.held_out)
+    make_batches(work)
     work.objective.to(work.device)
     work.clock.lap("model")
+
+
+def make_batches(work: Work) -> None:
+    work.train = build.batches_of(work.recipe, work.signal, work.source)
+    work.valid = build.batches_of(work.recipe, work.signal, work.held_out)
 
 
 def choices(work: Work) -> float | None:
@@ -165,15 +171,35 @@ def choices(work: Work) -> float | None:
     return seconds
 
 
-def shrink(work: Work, seconds_per_step: float) -> None:
-    """On a machine much slower than the one the sizes were set for: the size for the time it really has."""
-    tokens = (work.recipe.train.batch or 16) * probe.recipe_context(work.recipe)
-    rate = plan.rate_of_mini(tokens / seconds_per_step, work.shape.layers, work.shape.width)
-    wanted = plan.defaults(work.budget.amount, min(rate, plan.REFERENCE))["model.size"]
-    if wanted != work.recipe.model.size:
-        changes = {"size": wanted, **dict.fromkeys(("layers", "width", "heads", "intermediate", "key_heads"))}
+def shrink(work: Work, seconds_per_step: float) -> float:
+    """On a machine much slower than the one the sizes were set for: the size for the time it really has. Returns the
+    seconds of a step that are then to be expected, where a ladder says so."""
+    batch, ladder = work.recipe.train.batch or 16, build.signal_class(work.recipe).ladder
+    if ladder:
+        size, rate = plan.lower(ladder, work.recipe.model.size or "", work.budget.amount, batch / seconds_per_step)
+        seconds_per_step = batch / rate
+    else:
+        size = smaller(work, batch / seconds_per_step)
+    if size != work.recipe.model.size:
+        changes = {"size": size, **dict.fromkeys(("layers", "width", "heads", "intermediate", "key_heads"))}
         work.recipe = build.fill(plan.filled(work.recipe, model=changes), work.signal)
         model(work)
+    return seconds_per_step
+
+
+def smaller(work: Work, rate: float) -> str:
+    """The size by tokens a second, where there is no ladder. rate: samples a second."""
+    tokens = plan.rate_of_mini(rate * probe.recipe_context(work.recipe), work.shape.layers, work.shape.width)
+    return plan.defaults(work.budget.amount, min(tokens, plan.REFERENCE))["model.size"]
+
+
+def rebatch(work: Work, seconds_per_step: float) -> None:
+    """As many samples a step as go with what the whole run will see."""
+    rate = (work.recipe.train.batch or 16) / seconds_per_step
+    batch = work.signal.batch_for(work.source.lengths, rate * work.budget.amount)
+    if batch is not None and batch != work.recipe.train.batch:
+        work.recipe = filled(work.recipe, train={"batch": batch})
+        make_batches(work)
 
 
 def losses_and_start(work: Work) -> None:
