@@ -7,7 +7,7 @@ from sklearn.decomposition import PCA
 from sklearn.neighbors import KNeighborsClassifier, NearestNeighbors
 
 from firth.functional import neighbours
-from firth.functional.neighbours import nearest, neighbour_accuracy, plain_votes, principal_map, weighted_votes
+from firth.functional.neighbours import nearest, neighbour_accuracy, principal_map, weighted_votes
 
 
 def clouds(seed=0, count=120, width=10, classes=4):
@@ -38,15 +38,6 @@ def test_many_queries_are_answered_in_parts(monkeypatch):
 def test_a_small_bank_gives_all_it_has():
     bank, queries = clouds(count=3)[0], clouds(1)[0]
     assert nearest(bank, queries).place.shape == (120, 3)
-
-
-@pytest.mark.parametrize("count", [1, 5, 20])
-def test_plain_votes_are_those_of_scikit_learn(count):
-    (bank, labels), (queries, _) = clouds(), clouds(1)
-    votes = plain_votes(nearest(bank, queries, count), labels, 4)
-    model = KNeighborsClassifier(count, metric="cosine").fit(bank, labels)
-    np.testing.assert_allclose(votes / count, model.predict_proba(queries), atol=1e-6)
-    np.testing.assert_array_equal(votes.argmax(1), model.predict(queries))
 
 
 def test_weighted_votes_are_those_of_scikit_learn_with_the_same_weights():

@@ -34,17 +34,7 @@ def weighted_votes(found: Nearest, labels: Tensor, classes: int, temperature: fl
     Wu et al. 2018, arXiv 1805.01978, section 3.4, divided by the greatest exponential of each query.
     """
     weights = ((found.similarity - found.similarity[:, :1]) / temperature).exp()  # (Q, K)
-    return _votes(weights, labels[found.place], classes)
-
-
-def plain_votes(found: Nearest, labels: Tensor, classes: int) -> Tensor:
-    """labels (N,) of the bank -> (Q, C): how many neighbours each class has."""
-    return _votes(torch.ones_like(found.similarity), labels[found.place], classes)
-
-
-def _votes(weights: Tensor, labels: Tensor, classes: int) -> Tensor:
-    """(Q, K), (Q, K) -> (Q, C)"""
-    return weights.new_zeros(len(weights), classes).scatter_add_(1, labels, weights)
+    return weights.new_zeros(len(weights), classes).scatter_add_(1, labels[found.place], weights)
 
 
 def neighbour_accuracy(bank: Tensor, labels: Tensor, queries: Tensor, gold: Tensor, count: int = NEIGHBOURS,

@@ -128,11 +128,6 @@ class Shape(BaseModel):
         return self
 
     @property
-    def class_token(self) -> bool:
-        """Whether a learned step stands before the patches."""
-        return self.patch > 0
-
-    @property
     def kept(self) -> dict[str, Any]:
         """What a recipe keeps of it, as keys of its table `model`: with the signal they make the same shape again."""
         taken = {key: getattr(self, key) for key in ("layers", "width", "heads", "intermediate", "tied", "dropout")}
@@ -191,7 +186,6 @@ class ConvShape(BaseModel):
     causal: ClassVar[bool] = False
     vocabulary: ClassVar[int] = 0
     patch: ClassVar[int] = 0
-    class_token: ClassVar[bool] = False
     dropout: ClassVar[float] = 0.0
 
     @property
