@@ -31,17 +31,23 @@ Raw = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help="Raw fi
 Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run folders; none: all of ./runs.")]
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
-Objective = Annotated[str | None, typer.Option(help="Pretext tasks, joined by commas: next-sentence,masked-tokens.")]
+Objective = Annotated[
+    str | None,
+    typer.Option(help=f"What is learnt (joined by commas): {', '.join(names('objectives'))}.  [default: by DATA]"),
+]
 Task = Annotated[str, typer.Option(help=f"The labelled task: {', '.join(learnable())}.")]
 MeasureTask = Annotated[
     str, typer.Option("--task", help=f"What is asked of the model: {', '.join(names('evaluate/measures'))}.")
 ]
 ScoreTask = Annotated[str, typer.Option("--task", help=f"The labelled task: {', '.join(names('tasks'))}.")]
-Size = Annotated[str | None, typer.Option(help="tiny, mini, small, medium, base, large, or layers x width: 4x256.")]
+Size = Annotated[
+    str | None,
+    typer.Option(help="tiny, mini, small, medium, base, large, or layers x width: 4x256.  [default: by the budget]"),
+]
 Budget = Annotated[
     str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
 ]
-Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a model folder.")]
+Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a run or a model folder.")]
 AdaptTask = Annotated[
     str | None, typer.Option("--task", help=f"The labelled task: {', '.join(learnable())}.  [default: classify]")
 ]
@@ -54,22 +60,31 @@ Labels = Annotated[
     int | None,
     typer.Option(help="Use this many labelled examples (pictures, sounds: of each class), validation included."),
 ]
-Text = Annotated[str | None, typer.Option(help="Name of the text column.")]
-Label = Annotated[str | None, typer.Option(help="Name of the label column.")]
-Valid = Annotated[list[str] | None, typer.Option(help="Labelled validation file (repeatable).")]
+Text = Annotated[str | None, typer.Option(help="Name of the text column.  [default: found by content]")]
+Label = Annotated[str | None, typer.Option(help="Name of the label column.  [default: found by content]")]
+Valid = Annotated[list[str] | None, typer.Option(help="Labelled file to validate on while learning (repeatable).")]
 Test = Annotated[list[str] | None, typer.Option(help="Labelled test file, scored once at the end (repeatable).")]
-Shots = Annotated[str | None, typer.Option(help="prompt: how many examples; of measure several: 0,1,4,16.")]
+Shots = Annotated[
+    str | None, typer.Option(help="prompt: how many examples stand in it; of measure several numbers: 0,1,4,16.")
+]
 Examples = Annotated[
     list[str] | None, typer.Option(help="prompt: a labelled file that examples are drawn from (repeatable).")
 ]
 Template = Annotated[str | None, typer.Option(help="prompt: one example, as in 'Review: {text}\\nSentiment: {label}'.")]
-Document = Annotated[str | None, typer.Option(help="What one document is: file, block or line.")]
-SkipBad = Annotated[bool, typer.Option("--skip-bad", help="Drop rows and files that cannot be read.")]
+Document = Annotated[
+    str | None, typer.Option(help="What one document is: file, block or line.  [default: found by content]")
+]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="Leave out rows and files that cannot be read, instead of ending.")
+]
 Config = Annotated[Path | None, typer.Option(help="A recipe in TOML, such as a run's config.toml.")]
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Set a recipe key (repeatable).")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe, such as optimizer.lr=1e-3 (repeatable)."),
+]
 Out = Annotated[Path | None, typer.Option(help="The folder, or the file, to write.")]
-Seed = Annotated[int | None, typer.Option(help="One seed, the same batches and weights.  [default: 0]")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.")]
+Seed = Annotated[int | None, typer.Option(help="The same seed draws the same data and weights.  [default: 0]")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.  [default: auto]")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the estimate; write nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout, everything else on stderr.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", hidden=True)]

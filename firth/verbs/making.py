@@ -64,7 +64,7 @@ def check(
     out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Read the data as training would, and name every bad file, row and label with its place."""
+    """Read the data as training would, and name every bad file, row and label."""
     with verb(as_json, debug) as show:
         from firth.evaluate.doctor import check as run
 
@@ -81,7 +81,7 @@ def pretrain(
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Self-supervised training from raw files."""
+    """Self-supervised training from raw files: texts, pictures or sounds."""
     with verb(as_json, debug) as show:
         from firth.train.budget import process_start
         from firth.train.pretrain import pretrain as run
@@ -103,7 +103,7 @@ def adapt(
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Fine-tune on labelled data; --start random: same shape and tokenizer, weights unused."""
+    """Fine-tune on labelled data; --start random takes the same shape, but new weights."""
     with verb(as_json, debug) as show:
         from firth.train.adapt import adapt as run
         from firth.train.budget import process_start
@@ -129,14 +129,20 @@ def compare(
     ] = "200",
     seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
     arms: Annotated[
-        str | None, typer.Option(help="random, pretrained, a start, a baseline; joined by commas.  [default: all]")
+        str | None,
+        typer.Option(help="random, pretrained, linear, a start, a baseline; joined by commas.  [default: by DATA]"),
     ] = None,
-    against: Annotated[list[str] | None, typer.Option(metavar="MODEL", help="A further model (repeatable).")] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(metavar="MODEL", help="A further model to compare with (repeatable).")
+    ] = None,
     vary: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=A,B", help="MODEL is raw data: pre-train once for each value.")
+        list[str] | None,
+        typer.Option(metavar="KEY=A,B", help="Compare settings: MODEL is raw data, pre-trained on for each value."),
     ] = None,
     budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
-    control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    control: Annotated[
+        str | None, typer.Option(help="shuffled-labels: with labels dealt out anew, no gain may be shown.")
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="A suite of tasks, such as speech or speech:digits,phones, or a TOML file.")
     ] = None,
@@ -146,7 +152,10 @@ def compare(
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Does pre-training pay? Random initialisation, this model, others, baselines; seeds, intervals, a verdict."""
+    """Does pre-training pay? MODEL against random weights and baselines, and a verdict.
+
+    All learn from the same labels, with several seeds; differences are told with 95 % intervals.
+    """
     with verb(as_json, debug) as show:
         if suite:
             from firth.evaluate.standings import run_suite

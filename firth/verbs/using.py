@@ -61,13 +61,13 @@ def score(
 def embed(
     model: Model,
     inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
-    layer: Annotated[int, typer.Option(help="Whose output: 0 the embedding, -1 the last block.")] = -1,
-    pooling: Annotated[str, typer.Option(help="mean, first or max.")] = "mean",
+    layer: Annotated[int, typer.Option(help="The layer that is taken: 0 the embedding, -1 the last block.")] = -1,
+    pooling: Annotated[str, typer.Option(help="How the vectors of its steps become one: mean, first or max.")] = "mean",
     raw: Annotated[bool, typer.Option("--raw", help="Do not scale the vectors to length 1.")] = False,
     text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Vectors of texts, as .npy or .parquet, for search, clustering, near-duplicates."""
+    """Vectors of texts or files, as .npy or .parquet, for search or clustering."""
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.vectors import embed as run
 
@@ -85,17 +85,23 @@ def embed(
 def units(
     model: Model, data: Data,
     number: Annotated[int, typer.Option("--units", help="Kinds of sound that are looked for.")] = 100,
-    layer: Annotated[int | None, typer.Option(help="Whose output: 0 the embedding.  [default: the middle]")] = None,
+    layer: Annotated[
+        int | None, typer.Option(help="The layer that is taken: 0 the embedding.  [default: the middle]")
+    ] = None,
     label: Label = None,
     speaker: Annotated[str | None, typer.Option(help="Name of the column of speakers.")] = None,
     aligner: Annotated[
-        str | None, typer.Option("--align", metavar="MODEL", help="A run of transcribe: hold units against phones.")
+        str | None,
+        typer.Option("--align", metavar="MODEL", help="A run of the task transcribe: units are held against its phones."),
     ] = None,
     most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 1000,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """What an encoder of sound found without labels: units through time, who sounds alike; a file of units."""
+    """What an encoder of sound found without labels: units of sound, and who sounds alike.
+
+    With --out, a file of units that a language model can be trained on.
+    """
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.units import units as run
 
@@ -118,7 +124,7 @@ def company(
     text: Text = None, config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None,
     device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """The company a word keeps: its occurrences, grouped by contextual vectors."""
+    """The company a word keeps: its occurrences, grouped by their vectors in context."""
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.company import company as run
         from firth.report.company_page import page_of, write_company
@@ -156,7 +162,10 @@ def predict(
     text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
     seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """Labels, tags, answers, words for [MASK], a text written on; readable on a terminal, JSON lines when piped."""
+    """Labels, tags, answers, transcripts, words for [MASK], or a text written on.
+
+    On a terminal for people, when piped as JSON lines. "Writing on" is what a model of next tokens does.
+    """
     with verb(as_json, debug, skips=False) as show:
         prompt: dict[str, Any] = {"shots": shots, "examples": examples, "template": template, "label": label}
         if task is not None:
@@ -185,11 +194,14 @@ def predict(
 def measure(
     model: Model,
     data: Annotated[
-        list[str] | None, typer.Argument(metavar="DATA...", help="What is scored, as the task has it.")
+        list[str] | None,
+        typer.Argument(metavar="DATA...", help="What is scored: texts, pairs, choices or labelled rows, by the task."),
     ] = None,
     task: MeasureTask = "likelihood",
     shots: Shots = None, examples: Examples = None, template: Template = None,
-    draws: Annotated[int | None, typer.Option(help="prompt: of the examples, for each number.  [default: 5]")] = None,
+    draws: Annotated[
+        int | None, typer.Option(help="prompt: how often examples are drawn, for each number.  [default: 5]")
+    ] = None,
     most: Annotated[int | None, typer.Option(help="Score so many items (minimal pairs: of each paradigm).")] = None,
     stride: Annotated[
         int | None, typer.Option(help="likelihood: tokens that a window is moved by.  [default: half of one]")
@@ -197,7 +209,10 @@ def measure(
     text: Text = None, label: Label = None, config: Config = None, settings: Set = None, out: Out = None,
     seed: Seed = None, device: Device = None, dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """What a language model knows: likelihood of text, minimal pairs, multiple choice, prompts; nothing is learnt."""
+    """What a language model knows without learning: likelihood, minimal pairs, prompts.
+
+    With --out, the same command goes on where it was ended.
+    """
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.measuring import measure as run
         from firth.evaluate.parts import beside
@@ -227,7 +242,10 @@ def export(
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """A model for other tools; each export is loaded again and compared before it is called done."""
+    """A model for other tools: ONNX, GGUF or a clean Hugging Face folder.
+
+    Each export is loaded again and compared with the model before it is called done.
+    """
     with verb(as_json, debug, skips=False) as show:
         from firth.evaluate.export import export as run
 
@@ -246,7 +264,10 @@ def serve(
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """A model behind HTTP on this machine: /v1/completions and /v1/embeddings, as clients of OpenAI's API ask."""
+    """A model behind HTTP on this machine: /v1/completions and /v1/embeddings.
+
+    As clients of OpenAI's API ask for them.
+    """
     with verb(as_json, debug, skips=False) as show:
         from functools import partial
 
