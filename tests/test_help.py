@@ -120,6 +120,13 @@ def test_the_map_names_every_room():
         assert f"`{path.name}`" in text or f"`{path.name}/`" in text, path.name
 
 
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").glob("*.md")), ids=lambda p: p.name)
+def test_every_page_can_be_found(page):
+    """By a link in the README or on the map."""
+    readme, of_map = ((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "docs/map.md"))
+    assert f"(docs/{page.name}" in readme or f"({page.name}" in of_map
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "decisions").glob("*.md")), ids=lambda p: p.name)
 def test_a_decision_says_what_would_change_our_mind(page):
     text = page.read_text(encoding="utf-8").lower()

@@ -92,7 +92,7 @@ def units(
     speaker: Annotated[str | None, typer.Option(help="Name of the column of speakers.")] = None,
     aligner: Annotated[
         str | None,
-        typer.Option("--align", metavar="MODEL", help="A run of the task transcribe: units are held against its phones."),
+        typer.Option("--align", metavar="MODEL", help="A run of transcribe: its phones are held against the units."),
     ] = None,
     most: Annotated[int, typer.Option(help="Clips that are looked at.")] = 1000,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
