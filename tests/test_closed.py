@@ -103,6 +103,22 @@ def test_raw_samples_are_asked_for_once_and_a_dictionary_learnt_once(monkeypatch
     assert (asked, learnt) == ([1], [1])
 
 
+@pytest.mark.parametrize("name", ["pixels", "hog"])
+def test_vectors_that_learn_nothing_are_made_once_and_ask_for_no_raw_samples(monkeypatch, name):
+    one, seen = closed.PLAIN[name], []
+
+    def make(source, seed):
+        vectors = one.make(source, seed)
+        return lambda samples: seen.extend(sample.key for sample in samples) or vectors(samples)
+
+    monkeypatch.setitem(closed.PLAIN, name, one._replace(make=make))
+    arm = closed.plain_arms(Pictures().facts.offers, lambda: pytest.fail("nothing is learnt"), 0)[name]
+    for seed in (0, 1):
+        arm(drawn(60, seed))
+    test = {sample.key for sample in source(*TEST).samples}
+    assert sum(key in test for key in seen) == len(test)
+
+
 def test_without_raw_samples_each_draw_learns_from_its_own():
     data = [drawn(60, 0), drawn(60, 1)]
     alone = plain_arms()["patches"](data[1]).predicted

@@ -160,6 +160,8 @@ def plain_arms(offers: frozenset[str], raw: Callable[[], Source | None], seed: i
         return None if raw() else (drawn.labels, drawn.seed)
 
     def maker(one: Plain) -> Maker:
+        if not one.learns:
+            return Maker(always, lambda drawn: one.make(drawn.labelled.train, seed))
         return Maker(hangs_on, lambda drawn: one.make(raw() or drawn.labelled.train, seed))
 
     return {name: ClosedArm(name, maker(one), by(READS[one.reads])) for name, one in PLAIN.items()

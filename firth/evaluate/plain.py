@@ -18,9 +18,10 @@ Vectors = Callable[[Sequence[Sample]], np.ndarray]  # n samples → (n, D) float
 
 class Plain(NamedTuple):
     """One kind of vectors. make: of samples to learn from, labels left aside (raw ones, where there are some), and a
-    seed; so that what is learnt is learnt once."""
+    seed; so that what is learnt is learnt once. learns: whether it looks at them at all."""
 
     title: str
     needs: frozenset[str]  # what a signal must offer
     make: Callable[[Source, int], Vectors]
     reads: Literal["logistic", "ridge"] = "logistic"
+    learns: bool = False

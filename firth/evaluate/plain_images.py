@@ -52,5 +52,5 @@ PIXELS = frozenset({"pixels"})
 PLAIN = {  # the strongest last
     "pixels": Plain("Raw pixels + logistic regression", PIXELS, lambda source, seed: pixels),
     "hog": Plain("Oriented gradients + logistic regression", PIXELS, lambda source, seed: oriented),
-    "patches": Plain("Patch k-means features + ridge", PIXELS, patch_vectors, reads="ridge"),
+    "patches": Plain("Patch k-means features + ridge", PIXELS, patch_vectors, reads="ridge", learns=True),
 }
