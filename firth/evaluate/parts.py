@@ -8,7 +8,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,11 +107,17 @@ def watched(judge: Judge, parts: Parts) -> Judge:
         found = parts.of("sums", questions, lambda part: judge.sums(rows[part], begins[part]))
         return [Likelihood(*one) for one in found]
 
-    def write(tokens: int, writer: Callable[[int], Writer], prompts: Sequence[str]) -> list[str]:
-        return parts.of(f"write {tokens}", prompts, lambda part: writer(tokens)(prompts[part]))
+    return replace(judge, score=score, sums=sums, writer=judge.writer and writing_in(parts, judge.writer))
 
-    writer = None if judge.writer is None else lambda tokens: partial(write, tokens, judge.writer)
-    return replace(judge, score=score, sums=sums, writer=writer)
+
+def writing_in(parts: Parts, writer: Callable[[int], Writer]) -> Callable[[int], Writer]:
+    """The writer, asked in parts."""
+
+    def of(tokens: int) -> Writer:
+        write = writer(tokens)
+        return lambda prompts: parts.of(f"write {tokens}", prompts, lambda part: write(prompts[part]))
+
+    return of
 
 
 def name_of(kind: str, questions: Sequence[str]) -> str:
