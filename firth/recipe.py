@@ -229,7 +229,7 @@ def _field(key: str):
     fields = _fields(table)
     if name in fields and (dot or name not in {*TABLES, "tables"}):
         return fields[name]
-    return did_you_mean(key, _known(table, name)) or "`firth pretrain --help` shows the keys. "
+    return did_you_mean(key, _known(table, name)) or "docs/recipe.md lists the keys. "
 
 
 def _fields(table: str) -> dict[str, Any]:

@@ -211,8 +211,8 @@ WORDS = {
     "signal=image": "corpus.txt: `.txt` files have no reader.\n"
     "firth reads JPEG, PNG, WebP, TIFF, BMP, GIF, .zip, .tar, parquet of bytes, and .csv or .jsonl of paths.",
     "nonsense": "--set nonsense: has no `=`.\nWrite key=value, as in --set train.batch=32.",
-    "=5": "--set: `` is no key.\n`firth pretrain --help` shows the keys.",
-    "data=5": "--set: `data` is no key.\n`firth pretrain --help` shows the keys.",
+    "=5": "--set: `` is no key.\ndocs/recipe.md lists the keys.",
+    "data=5": "--set: `data` is no key.\ndocs/recipe.md lists the keys.",
     "verb=adapt": "verb: the recipe is one of `adapt`.\nUse it with firth adapt --config.",
 }
 

@@ -105,6 +105,11 @@ def test_settings_in_pages_are_recipe_keys():
         assert name in _fields(table), key
 
 
+@pytest.mark.parametrize("key", [f"{table}.{name}" for table, own in TABLES.items() for name in own.model_fields])
+def test_the_page_on_recipes_lists_every_key(key):
+    assert f"`{key}`" in (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+
+
 def test_tables_named_in_pages_exist():
     known = {*TABLES, *(name.replace("-", "_") for kind in ("objectives", "tasks", "signals") for name in names(kind))}
     for table in re.findall(r"^\[([a-z_]+)\]$", words_of_pages(), re.M):

@@ -122,7 +122,7 @@ def test_misspelt_keys_of_methods_are_known_too():
 
 
 def test_a_key_like_nothing_points_to_the_help():
-    assert refusal(["qqqqqqqq=1"]) == "--set: `qqqqqqqq` is no key. `firth pretrain --help` shows the keys."
+    assert refusal(["qqqqqqqq=1"]) == "--set: `qqqqqqqq` is no key. docs/recipe.md lists the keys."
 
 
 def test_a_setting_without_a_value_is_refused():
