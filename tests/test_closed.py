@@ -199,6 +199,19 @@ def test_trials_do_not_hang_on_those_before():
     np.testing.assert_array_equal(first.predicted, second.predicted)
 
 
+def test_draws_that_are_the_same_are_read_once(monkeypatch):
+    reads, real = [], linear.classified
+    monkeypatch.setattr(linear, "classified", lambda *given: reads.append(1) or real(*given))
+    arm, whole = probes()["linear"], drawn(60, 0)
+    trials = [arm(whole._replace(seed=seed)) for seed in (0, 1, 2)]  # of all labels: the draws of all seeds are alike
+    assert reads == [1] and [one.seed for one in trials] == [0, 1, 2]
+    assert len({(one.predicted.tobytes(), one.seconds) for one in trials}) == 1 and trials[0].seconds > 0
+    arm(drawn(60, 1)), arm(drawn(40, 0))
+    untrained = probes()["linear-random"]
+    untrained(whole), untrained(whole._replace(seed=1))
+    assert len(reads) == 5
+
+
 def test_vectors_that_take_too_much_room_are_not_kept(monkeypatch):
     monkeypatch.setattr(closed, "KEPT", 10)
     kept = closed.Kept(plain_images.pixels)
