@@ -20,7 +20,7 @@ import numpy as np
 
 from firth import find
 from firth.data import cache as cache_of
-from firth.data import media
+from firth.data import groups, media
 from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
@@ -226,6 +226,8 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
     found = list(corpus.records(signal.whole if task.classed else None))
+    if config.leave_out and groups.Rule.of(config.leave_out).column:
+        found = groups.with_rows(found, dict(media.rows_of(paths, type(signal))))
     for record in found:
         if record.label is None:
             problems.bad(record.where, f"this {signal.unit.thing} has no label", LABELS.format(signal.unit.thing))

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from firth.data import groups
 from firth.data.labels import ClassesOf, check_labels, class_names, need_two_classes
 from firth.data.records import Problems, Record
 from firth.data.source import ListSource
@@ -46,15 +47,11 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
     classes: those of a trained model. test_share: part split off for testing where no test files are given.
     Raises InputError at file:line:column for rows and labels that cannot be used.
     """
-    problems, task = Problems(config.skip_bad), task or TaskConfig()
-    records = read_parts(config, problems, task, signal)
-    task = task.look((records["train"] or records["test"])[:LOOK])
-    records = {part: examples(found, task, problems) for part, found in records.items()}
-    if task.classed:
-        records, classes = classed(records, config, classes, problems, task.classes_of)
-    else:
-        classes = classes or task.names(records["train"] or records["test"])
-    by_class = bool(getattr(signal, "labels_by_class", False)) and task.classed and not task.several
+    problems = Problems(config.skip_bad)
+    records, classes, task = examined(config, signal, task or TaskConfig(), classes, problems)
+    if config.leave_out:
+        records = groups.apart(records, config.leave_out, named(config))
+    by_class = counts_by_class(signal, task)
     _check_budget(config.labels, classes if task.classed and not task.several else (), len(records["train"]), by_class)
     done = split(records, config.labels, seed, test_share, config.duplicates == "drop", task.classes_of, by_class)
     for where, what in done.notes:
@@ -64,6 +61,40 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
     told = facts(done, classes if task.classed else (), task.classes_of)
     return Labelled(**sources, classes=classes, records=done.parts, facts=told, findings=problems.all(),
                     by_class=by_class, task=task)  # fmt: skip
+
+
+def whole_test(config, signal, task: TaskConfig | None = None) -> Labelled:
+    """All that may be tested, as one part: the rows of the test files, where there are none all rows; not encoded.
+
+    Raises InputError as open_labelled does.
+    """
+    problems = Problems(config.skip_bad)
+    records, classes, task = examined(config, signal, task or TaskConfig(), None, problems)
+    task = task.model_copy(update={"classes": classes})
+    parts = {"train": [], "valid": [], "test": records["test"] or records["train"]}
+    return Labelled(None, None, None, classes, parts, {}, problems.all(), counts_by_class(signal, task), task)
+
+
+def examined(
+    config, signal, task: TaskConfig, classes: tuple[str, ...] | None, problems: Problems
+) -> tuple[dict[str, list[Record]], tuple[str, ...], TaskConfig]:
+    """The examples of each part, the names of the classes, and the task as its rows have it."""
+    records = read_parts(config, problems, task, signal)
+    task = task.look((records["train"] or records["test"])[:LOOK])
+    records = {part: examples(found, task, problems) for part, found in records.items()}
+    if task.classed:
+        return *classed(records, config, classes, problems, task.classes_of), task
+    return records, classes or task.names(records["train"] or records["test"]), task
+
+
+def counts_by_class(signal, task: TaskConfig) -> bool:
+    """Whether a number of labels is that of each class."""
+    return bool(getattr(signal, "labels_by_class", False)) and task.classed and not task.several
+
+
+def named(config) -> str:
+    """The labelled data, for messages."""
+    return ", ".join([*config.paths, *config.test]) or "DATA"
 
 
 def read_parts(config, problems: Problems, task: TaskConfig, signal=None) -> dict[str, list[Record]]:

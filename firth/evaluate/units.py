@@ -6,7 +6,7 @@ like a text: `firth pretrain units.jsonl --objective next-token` is a language m
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,8 @@ from torch import nn
 
 from firth.data.arrays import NONE, ArrayCorpus, ArrayRows, open_corpus
 from firth.data.config import Data
-from firth.data.media import TABLES, Reading, cell_name
-from firth.data.readers import table
-from firth.data.records import Problems, Record, Where
+from firth.data.media import rows_of
+from firth.data.records import Record, Where
 from firth.errors import InputError, did_you_mean
 from firth.evaluate.discovery import Clip, Discovery, discover
 from firth.evaluate.predict import load
@@ -196,18 +195,6 @@ class Rows:
             do = "Name the column of transcripts: --label text."
             raise InputError(str(record.where), "has no transcript to align", do)
         return label_of(said)
-
-
-def rows_of(paths: Sequence[str], signal: type[Media]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(the path in it that leads to a clip, row) of every row of every table."""
-    with Reading.of(paths, signal, None, Problems(skip=True)) as reading:
-        tables = [file for file in reading.files if file.format in TABLES.values()]
-    for file in tables:
-        for _, row in table(file, Problems(skip=True)):
-            names = (cell_name(cell) for cell in row.values())
-            name = next((one for one in names if Path(one).suffix.lower() in signal.suffixes), None)
-            if name:
-                yield name, row
 
 
 def refuse_silence(clips: Sequence[Clip], paths: Sequence[str]) -> None:

@@ -135,6 +135,10 @@ def compare(
     ] = None,
     budget: Annotated[str | None, typer.Option(help="With --vary: of each pre-training, such as 500steps.")] = None,
     control: Annotated[str | None, typer.Option(help="shuffled-labels: nothing may be shown.")] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Test on each group in turn: a column such as speaker."),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="A suite of tasks, such as speech or speech:digits,phones, or a TOML file.")
     ] = None,
@@ -161,5 +165,6 @@ def compare(
             model, data or [], task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
             budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
             device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
+            leave_out=leave_out,
         )  # fmt: skip
         emit(as_json, found)
