@@ -1,13 +1,13 @@
 """How fast recordings become samples to learn from: seconds of sound for a second of processor time, on one core.
 
-    python benchmarks/decode.py [--seconds 60] [--rounds 5] [--forms wav,flac,mp3,ogg,opus] [--rates 8000,16000,44100,48000]
+    python benchmarks/decode.py [--seconds 60] [--rounds 5] [--forms wav,flac,mp3,ogg,opus] [--rates 8000,16000,48000]
     python benchmarks/decode.py --parts            # where the time goes: opening, decoding, changing the rate, the rest
     python benchmarks/decode.py --qualities        # soxr's settings: time, and error against its best one
 
-What is measured is what pre-training does with a file: its bytes go in, 16-bit segments at 16,000 samples a second come
-out. Of each form, rate and kind of sound the median over rounds. Kinds: `speech` is made of voiced syllables with four
-formants, hissing ones, pauses, and a floor of noise 60 dB below; `noise` is white, the hardest for every codec. Opus has
-no 44,100.
+What is measured is what pre-training does with a file: its bytes go in, 16-bit segments at 16,000 samples a second
+come out. Of each form, rate and kind of sound the median over rounds. Kinds: `speech` is made of voiced syllables with
+four formants, hissing ones, pauses, and a floor of noise 60 dB below; `noise` is white, the hardest for every codec.
+Opus has no 44,100.
 """
 
 import argparse
@@ -22,8 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from firth.signals import _audio as audio  # noqa: E402
-from firth.signals.speech import Config, Speech  # noqa: E402
+from firth.signals import _audio as audio
+from firth.signals.speech import Config, Speech
 
 RATE = 16_000
 FORMS = {
@@ -169,11 +169,12 @@ def decibels(wave: np.ndarray) -> float:
 def table(given: argparse.Namespace) -> None:
     print(f"seconds of sound a second of processor time, clips of {given.seconds:g} s; aim: {GOAL}")
     rates = [int(rate) for rate in given.rates.split(",")]
-    print(f"{'':14}" + "".join(f"{rate:>10,}" for rate in rates))
+    width = 24 if given.parts else 10
+    print(f"{'':14}" + "".join(f"{rate:>{width},}" for rate in rates))
     for kind in given.kinds.split(","):
         for form in given.forms.split(","):
             cells = [cell(given, kind, form, rate) for rate in rates]
-            print(f"{kind:<8}{form:<6}" + "".join(f"{one:>10}" for one in cells), flush=True)
+            print(f"{kind:<8}{form:<6}" + "".join(f"{one:>{width}}" for one in cells), flush=True)
 
 
 def cell(given: argparse.Namespace, kind: str, form: str, rate: int) -> str:

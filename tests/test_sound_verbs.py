@@ -48,6 +48,7 @@ def test_recordings_need_nothing_but_a_budget(desk):
     said = (desk / "said.txt").read_text()
     assert "32 clips · " in said and "16,000 Hz · mono" in said
     assert "audio-seconds" in said and "audio-seconds/s measured" in said
+    assert re.search(r"step 4 of 4 · .* audio-seconds/s · ", said)
     assert "masked frames loss" in said
     run = desk / "runs" / "words-masked-frames"
     assert json.loads((run / "run.json").read_text())["status"] == "finished"

@@ -60,7 +60,7 @@ class Terminal:
         if not last and now - self._drawn < (LIVE_SECONDS if self.live else PLAIN_SECONDS):
             return
         self._drawn = now
-        text = progress_line(step, now - self._began, getattr(run, "resumed", 0))
+        text = progress_line(step, now - self._began, getattr(run, "resumed", 0), getattr(run, "unit", "items"))
         self._redraw(text) if self.live else self.console.print(escape(text))
         if last:
             self._end_line()
@@ -190,8 +190,8 @@ def opened(out: Path) -> Iterator[IO[str]]:
                 partial.unlink(missing_ok=True)
 
 
-def progress_line(step, elapsed: float, begun: int = 0) -> str:
-    """`Train     43 % · step 860 of 2,000 · loss 5.31 · 23,400 items/s · 26 s left`; begun: where it went on from."""
+def progress_line(step, elapsed: float, begun: int = 0, unit: str = "items") -> str:
+    """`Train     43 % · step 860 of 2,000 · loss 5.31 · 23,400 tokens/s · 26 s left`; begun: where it went on from."""
     done = max(step.index - begun, 1)
     parts = [
         f"{100 * step.index / step.steps:3.0f} %",
@@ -199,7 +199,8 @@ def progress_line(step, elapsed: float, begun: int = 0) -> str:
         f"loss {step.loss:.3f}",
     ]
     if step.items and step.seconds:
-        parts.append(f"{step.items / step.seconds:,.0f} items/s")
+        rate = step.items / step.seconds
+        parts.append(f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s")
     if step.index < step.steps:
         parts.append(f"{_time(elapsed / done * (step.steps - step.index))} left")
     else:

@@ -127,6 +127,7 @@ def fit(
         valid=adaptation.valid,
         device=build.device_of(adaptation.recipe),
         evaluate_first=True,
+        unit=adaptation.signal.unit.steps,
     )
     with remembering(adaptation):
         for step in train(job):
