@@ -54,7 +54,7 @@ class Config(HidingConfig):
     score_spread: float = Field(
         1.0,
         gt=0,
-        description="deviation of the weights of the scores at first; 1 as in fairseq, less: softer choices among codes",
+        description="deviation of the scores' weights at first; 1 as in fairseq; less: softer choices among codes",
     )
 
     @model_validator(mode="after")
