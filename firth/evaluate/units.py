@@ -1,7 +1,7 @@
 """`firth units`: what a pre-trained encoder of sound found without labels, as a report and as a file of units.
 
-The units of a clip, repetitions merged, are written as words (`u7 u12 …`), one clip a line, so that they can be read
-like a text: `firth pretrain units.jsonl --objective next-token` is a language model over sound (arXiv 2102.01192).
+The units of a clip, repetitions merged, are written as words (`u7 u12 …`), each clip a text: `firth pretrain units.txt
+--objective next-token` is a language model over sound (arXiv 2102.01192), and `firth predict` writes on in units.
 """
 
 import json
@@ -238,12 +238,15 @@ def filled(heard: Sequence[transcribe.Heard], steps: int) -> list[str | None]:
 
 
 def write(out: Path, found: Discovery, show: Show) -> None:
-    """JSON lines: {"text": "u7 u12 …", "clip": name}; clips too short for a unit are left out."""
-    lines = (
-        json.dumps({"text": " ".join(f"u{unit}" for unit in row), "clip": name}, ensure_ascii=False)
-        for name, row in found.sequences.items()
-        if row
-    )
+    """JSON lines: {"text": "u7 u12 …", "clip": name}; in a .txt file the units alone, a blank line after each clip.
+
+    Clips too short for a unit are left out.
+    """
+    texts = {name: " ".join(f"u{unit}" for unit in row) for name, row in found.sequences.items() if row}
+    if out.suffix == ".txt":
+        lines = [f"{text}\n\n" for text in texts.values()]
+    else:
+        lines = [f"{json.dumps({'text': text, 'clip': name}, ensure_ascii=False)}\n" for name, text in texts.items()]
     with writing(out):
-        out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        out.write_text("".join(lines), encoding="utf-8")
     show.line("Saved", f"{out} · firth pretrain {out} --objective next-token learns what follows what")
