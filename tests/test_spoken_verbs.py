@@ -1,7 +1,6 @@
 """Transcribe, verify, units and a suite on recordings of tones, through the same functions as the command line."""
 
 import json
-import re
 from itertools import combinations
 from pathlib import Path
 
@@ -203,20 +202,6 @@ def test_units_are_held_against_labels_speakers_and_what_a_run_aligns(desk, tran
     assert json.loads(out.read_text().splitlines()[0])["text"].startswith("u")
     held = units(desk / "runs" / "voices", given, count=5, label="text", aligner=transcriber.folder)
     assert "characters (by forced alignment)" in held.agreements and "labels of whole clips" not in held.agreements
-
-
-def test_a_language_of_units_is_learnt_and_written_on(desk, tmp_path):
-    """The whole chain, as it stands on the page: units, a language model over them, what it writes."""
-    out = tmp_path / "units.txt"
-    found = units(desk / "runs" / "voices", str(desk / "voices"), count=6, out=out)
-    texts = out.read_text().split("\n\n")
-    assert texts[:-1] == [" ".join(f"u{unit}" for unit in row) for row in found.sequences.values() if row]
-    settings = ["train.batch=8", "train.precision=fp32", "optimizer.lr=0.02", "text.context=16", "data.duplicates=keep"]
-    run = pretrain([out], "next-token", "1x32", "60steps", tmp_path / "speaker", settings=settings)
-    [said] = predict(run.folder, "u1", tokens=8, temperature=0)
-    assert re.fullmatch(r"( ?u[0-5])+", said.written.strip()) or said.ended == "end"
-    [free] = predict(run.folder, texts[0], tokens=12, seed=1)
-    assert free.tokens <= 12 and free.text == texts[0]
 
 
 def test_a_layer_that_is_not_there_is_named(desk):
