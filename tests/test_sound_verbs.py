@@ -154,8 +154,8 @@ def test_odd_clips_get_vectors_and_answers_too(at_desk):
 
 def test_units_are_learnt_and_written_on_as_the_page_says(at_desk):
     """From sound to a file of units, a language model over them, and what it writes: three commands."""
-    units, learn, write_on = (line.partition(" #")[0] for line in lines_of("discovery.md") if "units" in line.split("#")[0]
-                              and ("units.txt" in line or "units-next-token" in line))  # fmt: skip
+    chain = [line for line in lines_of("discovery.md") if re.search("units.txt|units-next-token", line)]
+    units, learn, write_on = (line.partition(" #")[0] for line in chain)
     typed(*shlex.split(units.replace("voices-masked-frames voices/", "words-masked-frames words --units 6"))[1:])
     texts = [text for text in (at_desk / "units.txt").read_text().split("\n\n") if text]
     assert len(texts) == 32 and all(re.fullmatch(r"u[0-5]( u[0-5])*", text) for text in texts)
