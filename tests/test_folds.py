@@ -11,7 +11,7 @@ from firth.data.records import Record, Where
 from firth.errors import InputError
 from firth.evaluate import folds as core
 from firth.evaluate.comparison import Comparison, Trial
-from firth.evaluate.folds import Folds, opened, refuse_number
+from firth.evaluate.folds import Folds, opened, refuse_answers, refuse_number
 from firth.evaluate.statistics import mean_interval
 from firth.recipe import Recipe, filled
 
@@ -127,6 +127,15 @@ def test_one_group_and_a_crowd_are_refused():
         "--leave-out who: there are 25, and each would be a training of every arm. "
         "Name at most 24: --leave-out who=s0,s1,s2."
     )
+
+
+def test_labels_are_no_groups():
+    with pytest.raises(InputError) as caught:
+        refuse_answers(["no", "yes"], labelled("ab"), "label")
+    assert str(caught.value) == (
+        "--leave-out label: is what is to be said, and what is left out would never be learnt. Name another column."
+    )
+    refuse_answers(["a", "b"], labelled("ab"), "who")
 
 
 def test_folds_are_what_they_are_made_of():

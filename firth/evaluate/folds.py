@@ -65,6 +65,7 @@ def opened(recipe: Recipe, signal: Signal, rule: str) -> Folds:
     groups = groups_of(labelled.records["test"], found)
     chosen = names(groups, found, named(data))
     refuse_number(chosen, found, rule)
+    refuse_answers(groups, labelled, rule)
     kept = [place for place, group in enumerate(groups) if group in chosen]
     test = [labelled.records["test"][place] for place in kept]
     labelled = replace(labelled, records={**labelled.records, "test": test})
@@ -81,3 +82,10 @@ def refuse_number(groups: tuple[str, ...], rule: Rule, given: str) -> None:
     if len(groups) > MOST:
         do = f"Name at most {MOST}: --leave-out {rule.by}={','.join(groups[:3])}."
         raise InputError(where, f"there are {len(groups):,}, and each would be a training of every arm", do)
+
+
+def refuse_answers(groups: list[str], labelled: Labelled, given: str) -> None:
+    """Raises InputError where groups are the very labels, which nothing could then be learnt of."""
+    if groups == [str(one.label) for one in labelled.records["test"]]:
+        what = "is what is to be said, and what is left out would never be learnt"
+        raise InputError(f"--leave-out {given}", what, "Name another column.")
