@@ -38,13 +38,13 @@ def test_every_objective_over_sound_has_the_same_four_settings():
 @pytest.mark.parametrize("name", SOUND)
 def test_nothing_is_done_where_nobody_asks(name):
     config = contract.config_of(name)
-    assert (config.mix, config.hiss, config.band, config.gain) == (0, 0, 0, 0) and not config.partnered
+    assert (config.mixing, config.hiss, config.band, config.gain) == (0, 0, 0, 0) and not config.partnered
     samples = contract.samples(3, of=name)
     found = config.arrange(samples, Draw(1))
     assert [one.parts[0] is other.parts[0] for one, other in zip(found, samples, strict=True)] == [True] * 3
 
 
-@pytest.mark.parametrize("settings", [{"mix": 1.0}, {"hiss": 1.0}, {"band": 1.0}, {"gain": 6.0}])
+@pytest.mark.parametrize("settings", [{"mixing": 1.0}, {"hiss": 1.0}, {"band": 1.0}, {"gain": 6.0}])
 def test_a_clip_changes_by_its_key_alone(settings):
     samples = clips(4)
     together = changed(samples, **settings)
@@ -56,7 +56,7 @@ def test_a_clip_changes_by_its_key_alone(settings):
     assert not any(np.array_equal(a, b) for a, b in zip(together, other, strict=True))
 
 
-@pytest.mark.parametrize("name", ["mix", "hiss", "band"])
+@pytest.mark.parametrize("name", ["mixing", "hiss", "band"])
 def test_a_share_of_the_clips_is_changed(name):
     samples = clips(200, 0.05)
     found = changed(samples, **{name: 0.3})
@@ -67,7 +67,7 @@ def test_a_share_of_the_clips_is_changed(name):
 def test_another_clip_sounds_in_at_most_half_at_its_ratio():
     samples = clips(40)
     ratios, widths = [], []
-    for one, sample in zip(changed(samples, mix=1.0), samples, strict=True):
+    for one, sample in zip(changed(samples, mixing=1.0), samples, strict=True):
         added = one.astype(np.float64) - sample.parts[0]
         inside = np.flatnonzero(np.abs(added) > 1)
         widths.append((inside[-1] - inside[0] + 1) / len(one))
@@ -78,9 +78,9 @@ def test_another_clip_sounds_in_at_most_half_at_its_ratio():
 
 def test_without_another_clip_nothing_is_mixed_in():
     samples = clips(5, partner=False)
-    for one, sample in zip(changed(samples, mix=1.0), samples, strict=True):
+    for one, sample in zip(changed(samples, mixing=1.0), samples, strict=True):
         np.testing.assert_array_equal(one, sample.parts[0])
-    assert HeardConfig(mix=0.2).partnered
+    assert HeardConfig(mixing=0.2).partnered
 
 
 def test_noise_is_so_many_decibels_below():
@@ -115,12 +115,12 @@ def test_levels_are_drawn_to_both_sides_and_clip():
 @pytest.mark.parametrize("size", [0, 1, 2, 3])
 def test_the_shortest_clips_come_through(size):
     sample = Sample((np.full(size, 1000, np.int16),), key=5, partner=Sample((np.full(1, 500, np.int16),), key=6))
-    found = changed([sample], mix=1.0, hiss=1.0, band=1.0, gain=3.0)
+    found = changed([sample], mixing=1.0, hiss=1.0, band=1.0, gain=3.0)
     assert len(found[0]) == size and found[0].dtype == np.int16
 
 
 def test_what_hubert_guesses_stays_clean():
-    config = contract.config_of("hubert", mix=1.0, hiss=1.0)
+    config = contract.config_of("hubert", mixing=1.0, hiss=1.0)
     samples = [one.but(partner=other) for one, other in zip(sounds.waves(3), sounds.waves(3, seed=9), strict=True)]
     found = config.arrange(samples, Draw(2))
     for one, sample in zip(found, samples, strict=True):

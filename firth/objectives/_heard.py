@@ -27,7 +27,7 @@ Waves = list[Tensor]  # (1, N) of each clip
 
 
 class HeardConfig(ObjectiveConfig):
-    mix: float = Field(
+    mixing: float = Field(
         0.0, ge=0, le=1, description="share of the clips in part of which another one sounds; 0.2: WavLM"
     )
     hiss: float = Field(0.0, ge=0, le=1, description="share of the clips with white noise, 5 to 30 dB below them")
@@ -36,10 +36,10 @@ class HeardConfig(ObjectiveConfig):
 
     @property
     def partnered(self) -> bool:
-        return self.mix > 0
+        return self.mixing > 0
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
-        if not samples or not any((self.mix, self.hiss, self.band, self.gain)):
+        if not samples or not any((self.mixing, self.hiss, self.band, self.gain)):
             return samples
         keys = np.array([sample.key for sample in samples], np.uint64)
         waves = [padded([sample.parts[0]])[0] for sample in samples]
@@ -55,7 +55,7 @@ class HeardConfig(ObjectiveConfig):
         """Up to half of the clip, anywhere, from anywhere in the other."""
         luck = draw.uniform(keys, "mix", 5)  # (B, 5)
         return [
-            _mixed(wave, one.partner.parts[0], row[1:]) if one.partner is not None and row[0] < self.mix else wave
+            _mixed(wave, one.partner.parts[0], row[1:]) if one.partner is not None and row[0] < self.mixing else wave
             for wave, one, row in zip(waves, samples, luck, strict=True)
         ]
 
