@@ -236,7 +236,7 @@ def test_the_code_of_each_book_is_that_of_the_highest_score():
 @pytest.mark.parametrize("spread", [1.0, 0.1])
 def test_scores_begin_as_far_apart_as_is_said(spread):
     part = contract.build(["wav2vec2"], **{"wav2vec2": {"codes": 200, "score_spread": spread}}).parts["wav2vec2"]
-    assert part.quantiser.scores.weight.std().item() == pytest.approx(spread, rel=0.1)
+    assert part.quantiser.scores.weight.std().item() == pytest.approx(0.88 * spread, rel=0.05)  # of a cut normal
 
 
 def test_noise_draws_codes_by_their_scores():

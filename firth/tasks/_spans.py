@@ -39,7 +39,7 @@ class SpansConfig(StepsConfig, TaskConfig):
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         found = {}
-        if self.hide_share:
+        if self.hide_share and batch.keys() & {"frames", "wave"}:
             found["spans"] = self.runs(batch, draw)
         if self.hide_bands and "frames" in batch:
             bands = np.full(len(batch["frames"]), batch["frames"].shape[2])
