@@ -40,9 +40,9 @@ class Config(HidingConfig):
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         hiding = self.hiding(batch, draw)
         counts = {**batch.counts, "masked_frames": int(hiding["hidden"].sum())}
-        return Batch({**batch, **hiding, **self.narrowed(batch, draw)}, counts=counts)
+        return Batch({**batch, **hiding, **self.without_bands(batch, draw)}, counts=counts)
 
-    def narrowed(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+    def without_bands(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The frames without some bands, and `whole` (B, F, M), in which they are guessed."""
         frames = batch["frames"]  # (B, F, M)
         bands = frames.shape[2]
