@@ -77,7 +77,8 @@ class ArrayRows:
         """int64 (n,): a window of another array for each, all such windows equally likely."""
         places = np.searchsorted(self.before, indices, side="right") - 1
         first, own = self.before[places], self.parts[places]
-        luck = draw.uniform([sample.key for sample in samples], "partner", 1)[:, 0]
+        keys = np.array([sample.key for sample in samples], np.uint64)
+        luck = draw.uniform(keys, "partner", 1)[:, 0]
         chosen = (luck * (len(self) - own)).astype(np.int64)
         return np.where(chosen >= first, chosen + own, chosen)
 
