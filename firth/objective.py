@@ -78,6 +78,11 @@ class ObjectiveConfig(BaseModel):
         files under `given.place`, and the config that is returned knows of them. Done before: nothing to do."""
         return self
 
+    @property
+    def partnered(self) -> bool:
+        """Whether each sample is to come with a random one of another document or file, in `partner`."""
+        return "partner" in self.needs
+
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
         """Optional: make pairs, order, views out of what data/ hands out, before stacking."""
         return samples

@@ -334,3 +334,28 @@ def test_one_clip_cannot_be_learnt_from_and_measured_on(tmp_path):
     assert str(caught.value) == (
         f"{tmp_path}: there is only 1 clip, too few to learn from some and to measure on others. Give more clips."
     )
+
+
+# ------------------------------------------------------------------ partners
+
+
+def test_each_window_comes_with_one_of_another_file(tmp_path):
+    for number in range(6):
+        write(tmp_path / "w" / f"{number}.wav", hiss(1.0 + number / 4, number))
+    found = corpus(tmp_path / "w", Config(longest=0.5), held_out=0.3)
+    rows = found.train(partner=True)
+    every = np.arange(len(rows))
+    samples = rows.get(every, Draw(3))
+    names = {one.key: rows.name(place) for place, one in enumerate(everything(found.train()))}
+    assert all(names[one.partner.key] != names[one.key] for one in samples)
+    assert len({one.partner.key for one in samples}) > len(samples) // 3
+    assert [one.partner.key for one in rows.get(every[4:6], Draw(3))] == [one.partner.key for one in samples[4:6]]
+    assert [one.partner.key for one in rows.get(every, Draw(3, 1))] != [one.partner.key for one in samples]
+    assert all(one.partner is None for one in everything(found.train()))
+
+
+def test_a_single_file_has_no_other(tmp_path):
+    write(tmp_path / "w" / "a.wav", hiss(1.0, 1))
+    write(tmp_path / "w" / "b.wav", hiss(1.0, 2))
+    rows = corpus(tmp_path / "w", held_out=0.5).train(partner=True)
+    assert len(rows) == 1 and rows.get(np.array([0]), Draw(0))[0].partner is None

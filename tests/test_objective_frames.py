@@ -19,6 +19,34 @@ def batch_for(objective, *steps: int):
     return contract.batch_of(objective, chosen), [FRAMES.read(sample) for sample in chosen]
 
 
+# ------------------------------------------------------------------ bands
+
+
+def test_bands_are_hidden_from_the_encoder_and_guessed_all_the_same():
+    """The loss is over whole frames: that of the same guess against them."""
+    objective = contract.build(["masked-frames"], **{"masked_frames": {"hide_bands": 0.5}})
+    batch, clips = batch_for(objective, 12, 9)
+    seen, true = batch["frames"], batch["whole"]
+    for row, own, clip in zip(seen, true, clips, strict=True):
+        np.testing.assert_array_equal(own[: len(clip)], clip)
+        hidden = (row != own).any(0)  # bands
+        assert hidden.sum() <= BANDS // 2 and (row[:, hidden] == 0).all()
+    assert (seen != true).any()
+    part, places = objective.parts["masked-frames"], batch["hidden"]
+    with torch.no_grad():
+        guess = part.head(
+            part.encode(Batch({"frames": seen, "hidden": places, "frame_pad": batch["frame_pad"]})).values
+        )
+    steps = true[:, : guess.shape[1] * JOIN].reshape(2, -1, JOIN * BANDS)
+    wanted = (guess - steps).abs().mean(-1)[places].sum()
+    assert objective(batch).terms["masked_frames"].sum.item() == pytest.approx(wanted.item(), rel=1e-5)
+
+
+def test_by_default_every_band_is_heard():
+    batch, _ = batch_for(contract.build(["masked-frames"]), 12, 9)
+    assert "whole" not in batch
+
+
 # ------------------------------------------------------------------ next frame
 
 

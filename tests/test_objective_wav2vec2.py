@@ -15,7 +15,7 @@ from firth.interop.folder import open_folder, save_folder
 from firth.model.backbones import backbone_of
 from firth.model.quantiser import Quantiser, perplexity
 from firth.objective import Composed
-from firth.objectives.wav2vec2 import Config, Wav2Vec2
+from firth.objectives.wav2vec2 import Config, Wav2Vec2, slowed
 from firth.signal import Batch
 from tests import contract, sounds
 from tests.test_interop_sound import LARGE, SMALL, shake
@@ -34,7 +34,9 @@ def pair(tmp_path, **own):
     opened = open_folder(tmp_path)
     assert not opened.unused and opened.parts == {"wav2vec2"}
     backbone = backbone_of(opened.shape.model_copy(update={"dropout": 0.0}))
-    part = Wav2Vec2(Config(**BOOKS, noise=False, mask_start=0.1, mask_span=4).fit(opened.shape), backbone)
+    part = Wav2Vec2(
+        Config(**BOOKS, noise=False, mask_start=0.1, mask_span=4, encoder_gradient=1.0).fit(opened.shape), backbone
+    )
     ours = Composed(backbone, {"wav2vec2": part})
     missing, left = ours.load_state_dict(opened.state, strict=False)
     assert missing == ["parts.wav2vec2.softness"] and not left
@@ -185,6 +187,34 @@ def test_equal_codes_are_no_negatives():
     assert loss.terms["wav2vec2"].sum.item() == 0
 
 
+def convolutions_gradient(factor: float) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Of the convolutions, and of the map behind them."""
+    ours = contract.build(["wav2vec2"], **{"wav2vec2": {"encoder_gradient": factor}})
+    batch = contract.batch_of(ours, sounds.waves(3))
+    sum(term.sum for term in ours(batch).terms.values()).backward()
+    embed = ours.backbone.embed
+    return [one.grad for one in embed.convolutions.parameters()], embed.map.weight.grad
+
+
+def test_the_convolutions_learn_from_a_tenth_of_the_gradient():
+    """Section 4.2 of the paper; everything behind them learns from all of it."""
+    (whole, behind), (part, same) = convolutions_gradient(1.0), convolutions_gradient(0.1)
+    for one, other in zip(whole, part, strict=True):
+        torch.testing.assert_close(other, 0.1 * one)
+    torch.testing.assert_close(same, behind)
+    assert Config().encoder_gradient == 0.1
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1, 0.7, 1.0])
+def test_a_slowed_value_is_the_value(factor):
+    values = torch.randn(50, requires_grad=True)
+    found = slowed(values, factor)
+    assert torch.equal(found, values)
+    if factor:
+        found.sum().backward()
+        torch.testing.assert_close(values.grad, torch.full((50,), factor))
+
+
 # ------------------------------------------------------------------ the quantiser
 
 
@@ -201,6 +231,12 @@ def test_the_code_of_each_book_is_that_of_the_highest_score():
     trained = quantiser.train()(values, 0.7, noise=False)
     torch.testing.assert_close(trained.values, found.values)
     torch.testing.assert_close(trained.shares, scores.softmax(-1))
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.1])
+def test_scores_begin_as_far_apart_as_is_said(spread):
+    part = contract.build(["wav2vec2"], **{"wav2vec2": {"codes": 200, "score_spread": spread}}).parts["wav2vec2"]
+    assert part.quantiser.scores.weight.std().item() == pytest.approx(0.88 * spread, rel=0.05)  # of a cut normal
 
 
 def test_noise_draws_codes_by_their_scores():

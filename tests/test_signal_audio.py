@@ -141,6 +141,22 @@ def test_clipped_samples_are_counted(tmp_path):
     assert heard.clipped > 0.5 * heard.samples and heard.peak == pytest.approx(1, abs=1e-3)
 
 
+def test_what_is_heard_is_what_looking_at_every_sample_finds():
+    source = np.random.default_rng(3)
+    block = source.uniform(-1.2, 1.2, (5000, 3)).astype(np.float32)
+    block[[5, 70], [0, 2]], block[9, 1] = np.nan, -np.inf
+    heard, plain = Heard(), np.where(np.isfinite(block), block, 0)
+    np.testing.assert_array_equal(heard.listen(block), plain)
+    assert (heard.samples, heard.no_numbers) == (15_000, 3)
+    assert heard.clipped == (np.abs(plain) >= audio.CLIPPED).sum() and heard.peak == np.abs(plain).max()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+def test_the_mean_of_channels_is_that_of_numpy(channels):
+    block = np.random.default_rng(4).uniform(-1, 1, (1000, channels)).astype(np.float32)
+    np.testing.assert_allclose(audio.averaged(block), block.mean(1, dtype=np.float64), atol=1e-6)
+
+
 # ------------------------------------------------------------------ numbers of 16 bit
 
 

@@ -48,6 +48,7 @@ def test_recordings_need_nothing_but_a_budget(desk):
     said = (desk / "said.txt").read_text()
     assert "32 clips · " in said and "16,000 Hz · mono" in said
     assert "audio-seconds" in said and "audio-seconds/s measured" in said
+    assert re.search(r"step 4 of 4 · .* audio-seconds/s · ", said)
     assert "masked frames loss" in said
     run = desk / "runs" / "words-masked-frames"
     assert json.loads((run / "run.json").read_text())["status"] == "finished"
@@ -149,3 +150,21 @@ def test_odd_clips_get_vectors_and_answers_too(at_desk):
         assert sum(json.loads(line)["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     typed("embed", "runs/words-masked-frames", "odd/one.wav", "--out", "alone.npy")
     np.testing.assert_allclose(np.load("alone.npy")[0], vectors[0], atol=1e-5)
+
+
+def test_units_are_learnt_and_written_on_as_the_page_says(at_desk):
+    """From sound to a file of units, a language model over them, and what it writes: three commands."""
+    chain = [line for line in lines_of("discovery.md") if re.search("units.txt|units-next-token", line)]
+    units, learn, write_on = (line.partition(" #")[0] for line in chain)
+    typed(*shlex.split(units.replace("voices-masked-frames voices/", "words-masked-frames words --units 6"))[1:])
+    texts = [text for text in (at_desk / "units.txt").read_text().split("\n\n") if text]
+    assert len(texts) == 32 and all(re.fullmatch(r"u[0-5]( u[0-5])*", text) for text in texts)
+    own = ["--size", "1x32", "--set", "train.batch=8", "--set", "text.context=16", "--set", "data.held_out=0.2"]
+    budget = ["--set", "optimizer.lr=0.02", "--set", "data.duplicates=keep"]
+    said = typed(*shlex.split(learn.replace("20m", "60steps"))[1:], *own, *budget)
+    assert "tokens/s" in said
+    [line] = typed(
+        *shlex.split(write_on.replace("u7 u12", "u1 u2"))[1:], "--temperature", "0", "--tokens", "6"
+    ).splitlines()
+    found = json.loads(line)
+    assert found["text"] == "u1 u2" and re.fullmatch(r"( ?u[0-5])*", found["written"])

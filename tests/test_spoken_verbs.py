@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from firth.errors import InputError
+from firth.evaluate.compare import Request, compare, opened
 from firth.evaluate.predict import predict
 from firth.evaluate.scoring import score
 from firth.evaluate.standings import run_suite
@@ -41,6 +42,21 @@ label = "phones"
 baselines = ["frames"]
 train = { table = "clips.jsonl", where = { speaker = "ann" } }
 test = { table = "clips.jsonl", where = { speaker = "bob" } }
+"""
+
+
+OTHERS = """
+title = "Strangers"
+[settings]
+"model.frozen" = true
+"train.steps" = 2
+[tasks.unheard]
+task = "classify"
+label = "word"
+leave_out = "speaker"
+labels = [2]
+baselines = ["mfcc"]
+train = { table = "clips.jsonl" }
 """
 
 
@@ -218,3 +234,41 @@ def test_a_suite_puts_runs_and_baselines_side_by_side(desk, tmp_path):
     again = run_suite([desk / "runs" / "voices"], str(desk / "mine.toml"), seeds=1, out=tmp_path / "suite")
     assert again.as_dict() | {"layers": {}} == found.as_dict() | {"layers": {}}  # nothing was trained again
     assert (tmp_path / "suite" / "suite.md").read_text().startswith("## Tones\n\n|  | words accuracy | letters PER |")
+
+
+def test_each_speaker_is_left_out_in_turn(desk, tmp_path):
+    settings = [*FROZEN, "train.steps=2", "data.label=word"]
+    given = {
+        "labels": (2, None),
+        "arms": ("random", "pretrained", "mfcc"),
+        "settings": settings,
+        "leave_out": "speaker",
+    }
+    found = compare(desk / "runs" / "voices", desk / "clips.jsonl", out=tmp_path / "c", **given)
+    assert found.seeds == [0, 1, 2, 3] and len(found.gold) == 36 and found.budgets == [2, 27]
+    assert {len(trial.predicted) for trial in found.trials} == {9}
+    assert found.facts["notes"][0].startswith("Each seed is a fold that leaves one `speaker` out (ann, bob, cid, dot)")
+    assert found.accuracy("mfcc", 27).seeds == 4 and "4 seeds" in found.verdict
+    again = compare(desk / "runs" / "voices", desk / "clips.jsonl", out=tmp_path / "c", jobs=2, **given)
+    assert again.as_dict()["arms"] == found.as_dict()["arms"]  # nothing was trained again
+    with pytest.raises(InputError) as caught:
+        compare(desk / "runs" / "voices", desk / "clips.jsonl", out=tmp_path / "c", **given | {"leave_out": "age"})
+    assert "holds a comparison with another left out" in str(caught.value)
+
+
+def test_nothing_of_a_speaker_who_is_left_out_is_learnt_from(desk):
+    asked = Request(str(desk / "runs" / "voices"), [str(desk / "clips.jsonl")], "classify", 0, None,
+                    ["data.label=word"], ["random"], [], False, leave_out="speaker")  # fmt: skip
+    work = opened(asked, Told())
+    for seed, speaker in enumerate(PITCH):
+        drawn = work.drawn(4, seed)
+        learnt = {one.fields["speaker"] for one in drawn.given}
+        assert learnt and speaker not in learnt and {one.fields["speaker"] for one in drawn.test} == {speaker}
+        assert [one.text for one in work.folds.part(seed).test] == [one.text for one in drawn.test]
+
+
+def test_a_suite_leaves_speakers_out_too(desk, tmp_path):
+    (desk / "others.toml").write_text(OTHERS)
+    found = run_suite([desk / "runs" / "voices"], str(desk / "others.toml"), seeds=1, out=tmp_path / "suite")
+    assert found.columns == {"unheard": "accuracy"}
+    assert {row.cells["unheard"].seeds for row in found.rows} == {4}

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from firth.find import find
+from firth.functional.random import Draw
 from firth.model.features import Features
 from firth.model.layer_sum import LayerSum
 from firth.model.store import Store
@@ -27,7 +28,7 @@ def part(layers: bool = True):
 
 def batch_of(names):
     examples = [CONFIG.example(tones.example(name)) for name in names]
-    return CONFIG.prepare(tones.SIGNAL.stack(CONFIG.samples(examples, tones.SIGNAL)), None)
+    return CONFIG.prepare(tones.SIGNAL.stack(CONFIG.samples(examples, tones.SIGNAL)), Draw(0))
 
 
 class Counted:

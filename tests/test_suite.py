@@ -108,3 +108,14 @@ def test_refusals_say_where_what_and_what_to_do(desk, monkeypatch):
     assert refusal(lambda: written(none, desk, desk / "out" / "x.jsonl")) == (
         f"{desk / 'clips.jsonl'}: has no row with {{'split': 'dev'}}. Check the suite's `where`."
     )
+
+
+def test_a_task_is_tested_on_something(desk):
+    path, test = desk / "some.toml", 'test = { table = "clips.jsonl", where = { split = "test" } }\n'
+    path.write_text(OWN.replace(test, ""))
+    assert refusal(lambda: open_suite(str(path))).startswith(
+        f"{path}: `tasks.words`: Value error, give `test`, or a column to `leave_out`. See "
+    )
+    path.write_text(OWN.replace(test, 'leave_out = "speaker"\n'))
+    found, _ = open_suite(str(path))
+    assert list(found.tasks["words"].parts) == ["train"] and list(found.tasks["people"].parts) == ["train", "test"]

@@ -4,6 +4,7 @@ import io
 import json
 import sys
 from collections import namedtuple
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,6 +98,21 @@ def test_progress_says_where_it_is_and_how_long_it_takes():
     assert progress_line(step(60), 10.0, begun=50).endswith("40 s left")
     assert progress_line(step(1, steps=1001), 1.0).endswith("17 min left")
     assert progress_line(step(1, steps=10_001), 1.0).endswith("2.8 h left")
+
+
+@pytest.mark.parametrize(
+    ("items", "unit", "said"),
+    [
+        (2048, "tokens", "20,480 tokens/s"),
+        (256, "images", "2,560 images/s"),
+        (31, "audio-seconds", "310 audio-seconds/s"),
+        (0.75, "audio-seconds", "7.5 audio-seconds/s"),
+    ],
+)
+def test_the_rate_is_counted_as_the_signal_counts(piped, items, unit, said):
+    assert said in progress_line(step(40, items=items), 10.0, unit=unit)
+    piped.progress(step(100, items=items), SimpleNamespace(unit=unit, resumed=0))
+    assert said in text(piped)
 
 
 def test_a_comparison_is_drawn_and_judged(piped):

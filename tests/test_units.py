@@ -83,3 +83,5 @@ def test_units_are_written_as_words(tmp_path):
     rows = [json.loads(line) for line in (tmp_path / "units.jsonl").read_text().splitlines()]
     assert rows == [{"text": "u0 u2 u1", "clip": "a.wav"}]  # b.wav is too short for a unit
     assert "--objective next-token" in told.lines["Saved"]
+    write(tmp_path / "units.txt", found, told)
+    assert (tmp_path / "units.txt").read_text() == "u0 u2 u1\n\n"

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from firth.functional.random import Draw
 from firth.model.features import Features
 from firth.model.init import initialise
 from firth.model.shape import Shape
@@ -141,7 +142,7 @@ def learn(objective: Composed, examples: list[Example], steps: int = 60, lr: flo
     """Adam over all examples at once; the loss by item of each step."""
     part = objective.objectives[0]
     samples = part.config.samples(examples, SIGNAL)
-    batch = part.config.prepare(SIGNAL.stack(samples), None)
+    batch = part.config.prepare(SIGNAL.stack(samples), Draw(0))
     optimizer, losses = torch.optim.Adam([p for p in objective.parameters() if p.requires_grad], lr), []
     for _ in range(steps):
         (term,) = objective(batch).terms.values()

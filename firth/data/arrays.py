@@ -20,7 +20,7 @@ import numpy as np
 
 from firth import find
 from firth.data import cache as cache_of
-from firth.data import media
+from firth.data import groups, media
 from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
@@ -45,10 +45,17 @@ BROKEN = 0.5  # share of broken files beyond which something else is wrong
 
 
 class ArrayRows:
-    """Some arrays of a shard as a source. An array longer than `window` values is cut evenly into several samples."""
+    """Some arrays of a shard as a source. An array longer than `window` values is cut evenly into several samples.
 
-    def __init__(self, shard: ArrayShard, chosen: np.ndarray, window: int | None = None, labelled: bool = True):
+    partner: attach a random window of another array, drawn by key, where there is one.
+    """
+
+    def __init__(
+        self, shard: ArrayShard, chosen: np.ndarray, window: int | None = None, labelled: bool = True,
+        partner: bool = False,
+    ):  # fmt: skip
         self.shard, self.chosen, self.labelled = shard, chosen, labelled
+        self.partner = partner and len(chosen) > 1
         lengths = shard.lengths[chosen]
         even = not len(lengths) or bool((lengths == lengths[0]).all())
         self.parts = np.ones(len(chosen), np.int64) if window is None else np.maximum(-(-lengths // window), 1)
@@ -60,8 +67,24 @@ class ArrayRows:
 
     def get(self, indices: np.ndarray, draw: Draw | None = None) -> list[Sample]:
         """key = (hash of the file, numbers of piece and window). label: of its folder, which no objective reads."""
-        places = np.searchsorted(self.before, np.asarray(indices, np.int64), side="right") - 1
-        parts = np.asarray(indices, np.int64) - self.before[places]
+        samples = self._samples(np.asarray(indices, np.int64))
+        if not self.partner or draw is None:
+            return samples
+        partners = self._samples(self._partners(np.asarray(indices, np.int64), samples, draw))
+        return [one.but(partner=other) for one, other in zip(samples, partners, strict=True)]
+
+    def _partners(self, indices: np.ndarray, samples: list[Sample], draw: Draw) -> np.ndarray:
+        """int64 (n,): a window of another array for each, all such windows equally likely."""
+        places = np.searchsorted(self.before, indices, side="right") - 1
+        first, own = self.before[places], self.parts[places]
+        keys = np.array([sample.key for sample in samples], np.uint64)
+        luck = draw.uniform(keys, "partner", 1)[:, 0]
+        chosen = (luck * (len(self) - own)).astype(np.int64)
+        return np.where(chosen >= first, chosen + own, chosen)
+
+    def _samples(self, indices: np.ndarray) -> list[Sample]:
+        places = np.searchsorted(self.before, indices, side="right") - 1
+        parts = indices - self.before[places]
         numbers = self.chosen[places]
         windows = (self.shard.pieces[numbers].astype(np.int64) << WINDOWS) + parts
         keys = combine(self.shard.hashes[numbers], windows).tolist()
@@ -113,16 +136,16 @@ class ArrayCorpus:
         }
         self.facts["told"] = self._told()
 
-    def train(self, **_) -> ArrayRows:
-        return self.source("train")
+    def train(self, partner: bool = False, **_) -> ArrayRows:
+        return self.source("train", partner)
 
-    def held_out(self, **_) -> ArrayRows:
+    def held_out(self, partner: bool = False, **_) -> ArrayRows:
         """Files that training never sees."""
-        return self.source("held_out")
+        return self.source("held_out", partner)
 
-    def source(self, side: str) -> ArrayRows:
+    def source(self, side: str, partner: bool = False) -> ArrayRows:
         """ "train" or "held_out"."""
-        return ArrayRows(self.shard, self.sides[side], self.signal.window)
+        return ArrayRows(self.shard, self.sides[side], self.signal.window, partner=partner)
 
     @property
     def findings(self) -> list[Finding]:
@@ -226,6 +249,8 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
     found = list(corpus.records(signal.whole if task.classed else None))
+    if config.leave_out and groups.Rule.of(config.leave_out).column:
+        found = groups.with_rows(found, dict(media.rows_of(paths, type(signal))))
     for record in found:
         if record.label is None:
             problems.bad(record.where, f"this {signal.unit.thing} has no label", LABELS.format(signal.unit.thing))

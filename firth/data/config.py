@@ -15,6 +15,7 @@ class Data(BaseModel):
     label: str | None = None  # name of the label column
     valid: tuple[str, ...] = ()  # adapt: labelled validation files; else a part of `paths` is split off
     test: tuple[str, ...] = ()  # adapt: labelled test files, touched once, at the end
+    leave_out: str | None = None  # adapt: `column=a,b`, rows that are tested on and not learnt from
     document: Literal["auto", "file", "block", "line"] = "auto"
     held_out: float = Field(default=0.02, gt=0, lt=0.9, description="share of documents held out, by content hash")
     duplicates: Literal["drop", "keep"] = "drop"  # exact ones

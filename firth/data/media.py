@@ -273,3 +273,15 @@ def trouble(error: Exception, raw: Raw) -> tuple[str, str] | None:
         with suppress(TypeError):
             return f"cannot be read ({error.strerror})", RIGHTS.replace("FILE", raw.name)
     return None
+
+
+def rows_of(paths: Iterable[str], signal: type[Media]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(the path in it that leads to a file, row) of every row of every table."""
+    with Reading.of(paths, signal, None, Problems(skip=True)) as reading:
+        tables = [file for file in reading.files if file.format != MEDIUM]
+    for file in tables:
+        for _, row in table(file, Problems(skip=True)):
+            names = (cell_name(cell) for cell in row.values())
+            name = next((one for one in names if Path(one).suffix.lower() in signal.suffixes), None)
+            if name:
+                yield name, row

@@ -16,9 +16,11 @@ from typing import Any, NamedTuple
 from firth.data.labelled import Labelled, Rows, draw_labelled, read_labelled, shuffled
 from firth.errors import InputError, Interrupted
 from firth.evaluate import arms as ways
+from firth.evaluate import folds as folds_of
 from firth.evaluate import processes
 from firth.evaluate.arms import Arm, Drawn
 from firth.evaluate.comparison import Comparison, Trial, amount
+from firth.evaluate.folds import Folds
 from firth.evaluate.kept import Kept, Key
 from firth.evaluate.statistics import FEWEST_SEEDS
 from firth.interop.tensors import read_file, write_file
@@ -49,6 +51,7 @@ def compare(
     control: bool = False,
     title: str | None = None,
     jobs: int = 1,
+    leave_out: str | None = None,
 ) -> Comparison:
     """Hold the pre-training of `model` (a run or model folder) against the other arms on a labelled task.
 
@@ -62,20 +65,23 @@ def compare(
     out: a folder for the trials; the same call goes on there. control: the labels are shuffled: nothing may be shown.
     title: what the main arm is called; None: Pre-trained. jobs: processes that share the trials; results stay equal
     bit for bit as long as the threads of each (train.threads; the cores, divided by the jobs) do.
+    leave_out: a column of groups, or a pattern on names of files, maybe with `=a,b`: each group is the test part in
+    turn, a fold that counts as a seed, and `seeds` then says nothing.
     Raises InputError for what a person can put right.
     """
     show, began = show or Silent(), time.perf_counter()
     given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
     request = Request(str(model), given, task, seed, device, plain(settings), list(arms or ()),
-                      [str(one) for one in models], control)  # fmt: skip
+                      [str(one) for one in models], control, leave_out=leave_out)  # fmt: skip
     check(labels, seeds, jobs)
     work = opened(request, show, begun)
     if None in labels:
         work.whole = work.count()
         request = request._replace(whole=work.whole)
     numbers = [work.whole or 0 if one is None else one for one in labels]
-    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control))
-    draws = [(number, one) for one in range(seed, seed + seeds) for number in numbers]
+    folds = work.folds
+    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control, folds))
+    draws = [(number, one) for one in (folds.seeds if folds else range(seed, seed + seeds)) for number in numbers]
     with prepare.own_threads(), telling_what_is_kept(kept, len(draws) * len(work.arms)):
         if jobs == 1:
             trials, last = run_trials(work.arms, (work.drawn(*draw) for draw in draws), show, kept)
@@ -83,9 +89,11 @@ def compare(
         else:
             keys, last = [Key(name, *draw) for draw in draws for name in work.arms], work.drawn(*draws[-1])
             with written(request, begun or {}) as whole:
-                trials, told = in_processes(whole, keys, jobs, work.recipe.train.threads, last, show, kept)
-    facts = {**facts_of(told, last, time.perf_counter() - began), **(facts or {})}
-    found = comparison_of(ways.titles(work.arms, title), trials, last, facts, work.whole)
+                trials, told = in_processes(whole, keys, jobs, work.recipe.train.threads, last, show, kept, folds)
+    notes = [folds.told()] if folds else []
+    facts = {**facts_of(told, last, time.perf_counter() - began, folds), **(facts or {})}
+    facts["notes"] = [*notes, *facts.get("notes", [])]
+    found = comparison_of(ways.titles(work.arms, title), trials, last, facts, work.whole, folds)
     if out:
         found.save(Path(out) / "comparison.json")
     return found
@@ -105,6 +113,7 @@ class Request(NamedTuple):
     control: bool
     begun: Mapping[str, str] | None = None  # by start: the file of what it writes, where it was computed before
     whole: int | None = None  # the number of labels that stands for all
+    leave_out: str | None = None  # what groups go by that are left out in turn
 
 
 @dataclass
@@ -117,6 +126,7 @@ class Work:
     control: bool
     whole: int | None = None  # the number of labels that stands for all
     latest: Drawn | None = None
+    folds: Folds | None = None  # where groups are left out in turn
     rows: Rows | None = None  # the labelled data, read once
 
     def count(self) -> int:
@@ -125,12 +135,13 @@ class Work:
         return len(records["train"]) + len(records["valid"])
 
     def part(self, labels: int | None, seed: int) -> Labelled:
-        """So many labels drawn by the seed, or all, and the test part."""
+        """So many labels drawn by the seed, or all, and the test part; of a fold without what it leaves out."""
         self.rows = self.rows or read_part(self.recipe, self.signal)
-        return open_part(self.recipe, self.signal, labels, seed, self.rows)
+        recipe = self.folds.recipe(self.recipe, seed) if self.folds else self.recipe
+        return open_part(recipe, self.signal, labels, seed, self.rows)
 
     def drawn(self, labels: int, seed: int) -> Drawn:
-        """The labelled data of one draw; the test part hangs on the content alone. The latest is kept."""
+        """The labelled data of one draw; the test part hangs on the content or the fold. The latest is kept."""
         if self.latest is None or (self.latest.labels, self.latest.seed) != (labels, seed):
             labelled = self.part(None if labels == self.whole else labels, seed)
             labelled = shuffled(labelled, self.signal, seed) if self.control else labelled
@@ -145,7 +156,8 @@ def opened(request: Request, show: Show, begun: ways.Begun | None = None) -> Wor
     begun = begun or {name: read_file(Path(file)) for name, file in (request.begun or {}).items()}
     names = request.arms or ways.default(request.task, ways.offers_of(signal))
     arms = ways.arms_of(names, recipe, signal, show, begun) | others
-    return Work(recipe, signal, arms, request.control, request.whole)
+    out = folds_of.opened(recipe, signal, request.leave_out) if request.leave_out else None
+    return Work(recipe, signal, arms, request.control, request.whole, folds=out)
 
 
 def plain(settings: Iterable[str] | Mapping[str, Any] | None) -> Any:
@@ -153,7 +165,7 @@ def plain(settings: Iterable[str] | Mapping[str, Any] | None) -> Any:
     return dict(settings) if isinstance(settings, Mapping) else list(settings or ())
 
 
-def asked(recipe: Recipe, models: Sequence[str | Path], control: bool) -> dict[str, Any]:
+def asked(recipe: Recipe, models: Sequence[str | Path], control: bool, folds: Folds | None = None) -> dict[str, Any]:
     """What must be the same for trials to belong together; numbers of labels and seeds may grow."""
     data = recipe.data
     return {
@@ -165,6 +177,7 @@ def asked(recipe: Recipe, models: Sequence[str | Path], control: bool) -> dict[s
         "tables": recipe.tables,
         "control": control,
         "encoder": encoder_of(recipe) or None,
+        "left out": [folds.rule.by, *folds.groups] if folds else None,
     }
 
 
@@ -180,14 +193,18 @@ def comparison_of(
     drawn: Drawn,
     facts: Mapping[str, Any],
     whole: int | None = None,
+    folds: Folds | None = None,
 ) -> Comparison:
-    """The trials on their common test part. whole: the number of labels that stands for all."""
+    """The trials on their common test part. whole: the number of labels that stands for all. folds: whose trials
+    they are, each tested on its share."""
+    drawn = folds.whole if folds else drawn
     task, texts = drawn.labelled.task, [record.text for record in drawn.test]
     main = ways.main_of(titles)
     rivals = sorted((name for name in titles if name != main), key=lambda name: name != f"{main}-random")
     return Comparison(titles, drawn.classes, drawn.gold, trials, main, rivals=rivals, inputs=texts, facts=facts,
                       metric=task.metric, count=drawn.counts, by_class=drawn.labelled.by_class, whole=whole,
-                      judge=None if task.classed else drawn.judged)  # fmt: skip
+                      judge=None if task.classed or folds else drawn.judged,
+                      tested=folds.places if folds else None)  # fmt: skip
 
 
 def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) -> Recipe:
@@ -263,18 +280,30 @@ def described(trial: Trial, drawn: Drawn) -> str:
 
 
 def in_processes(
-    request: Request, keys: Sequence[Key], jobs: int, threads: int | None, drawn: Drawn, show: Show, kept: Kept
+    request: Request,
+    keys: Sequence[Key],
+    jobs: int,
+    threads: int | None,
+    drawn: Drawn,
+    show: Show,
+    kept: Kept,
+    folds: Folds | None = None,
 ) -> tuple[list[Trial], list[dict[str, Any]]]:
-    """The trials in the order of the keys, and what the arms told; `drawn`: any draw, for its test part."""
+    """The trials in the order of the keys, and what the arms told; `drawn`: any draw, for its test part, which
+    folds have their own shares of."""
+
+    def tell(trial: Trial) -> None:
+        show.line("Trial", described(trial, folds.part(trial.seed) if folds else drawn))
+
     done = {key: trial for key in keys if (trial := kept.get(*key))}
     for trial in done.values():
-        show.line("Trial", described(trial, drawn))
+        tell(trial)
     told = []
     missing = [key for key in keys if key not in done]
     with closing(processes.trained(request._asdict(), missing, jobs, threads, show)) as finished:
         for trial, facts in finished:
             done[Key(trial.arm, trial.labels, trial.seed)] = kept.put(trial)
-            show.line("Trial", described(trial, drawn))
+            tell(trial)
             told.append(facts)
     return [done[key] for key in keys], told
 
@@ -301,7 +330,9 @@ def telling_what_is_kept(kept: Kept, trials: int):
         raise Interrupted(kept.folder, what, "The same command goes on from there.") from None
 
 
-def facts_of(told: Iterable[Mapping[str, Any]], drawn: Drawn, seconds: float) -> dict[str, Any]:
+def facts_of(
+    told: Iterable[Mapping[str, Any]], drawn: Drawn, seconds: float, folds: Folds | None = None
+) -> dict[str, Any]:
     """Data, settings, cost, versions: what the report tells besides the result. told: by the arms."""
     settings: dict[str, Any] = {}
     begun: dict[str, float] = {}
@@ -313,7 +344,7 @@ def facts_of(told: Iterable[Mapping[str, Any]], drawn: Drawn, seconds: float) ->
         models |= one.get("models", {})
         layers |= one.get("layers", {})
     return {
-        "data": {"test items": len(drawn.test), **drawn.labelled.facts},
+        "data": {"test items": len((folds.whole if folds else drawn).test), **drawn.labelled.facts},
         "settings": settings,
         "models": models if len({*models.values()}) > 1 else {},
         "cost": begun | {"comparing": seconds - sum(begun.values())},

@@ -77,6 +77,7 @@ class Comparison:
     by_class: bool = False  # numbers of labels are those of each class
     whole: int | None = None  # the number that stands for all labels there are
     judge: Callable[[Any], Outcome] | None = None  # what a trial's plain values make of the items, mistakes named
+    tested: Mapping[int, np.ndarray] | None = None  # by seed: places of the items that its trials are about; None: all
 
     @property
     def budgets(self) -> list[int]:
@@ -103,19 +104,36 @@ class Comparison:
         """(S, N): values by seed and item whose mean is the metric, and whose spread is that of its estimate."""
         return np.stack([self.items(trial) for trial in self.of(arm, labels)])
 
+    def about(self, values: Any, seed: int) -> Any:
+        """Of what there is for each item, that of the items that a seed is tested on."""
+        if self.tested is None or values is None:
+            return values
+        places = self.tested[seed]
+        return values[places] if isinstance(values, np.ndarray) else [values[place] for place in places.tolist()]
+
     def items(self, trial: Trial) -> np.ndarray:
-        """(N,): as `right`, of one trial."""
-        return trial.items(self.gold, self.count)
+        """(N,): as `right`, of one trial, over the items that it is about."""
+        return trial.items(self.about(self.gold, trial.seed), self.about(self.count, trial.seed))
 
     def score(self, trial: Trial) -> float:
         return float(self.items(trial).mean())
 
+    def scores(self, arm: str, labels: int) -> np.ndarray:
+        """(S,): of each seed."""
+        return np.array([self.score(trial) for trial in self.of(arm, labels)])
+
     def accuracy(self, arm: str, labels: int) -> Interval:
+        """Over seeds and items; where each seed has items of its own, their spread is in that of the seeds."""
+        if self.tested is not None:
+            return mean_interval(self.scores(arm, labels).tolist())
         return accuracy(self.right(arm, labels))
 
     def difference(self, arm: str, rival: str, labels: int) -> Interval:
         """Accuracy of the arm less that of the rival, paired by seed and by test item, over the seeds both have."""
         both = {t.seed for t in self.of(arm, labels)} & {t.seed for t in self.of(rival, labels)}
+        if self.tested is not None:
+            own, other = ([self.score(t) for t in self.of(name, labels) if t.seed in both] for name in (arm, rival))
+            return mean_interval((np.array(own) - np.array(other)).tolist())
         rights = [np.stack([self.items(t) for t in self.of(name, labels) if t.seed in both]) for name in (arm, rival)]
         return paired_difference(*rights)
 
@@ -170,7 +188,7 @@ class Comparison:
             return np.sum(found, axis=0, dtype=int)
         matrix = np.zeros((size, size), dtype=int)
         for trial in self.of(arm, labels):
-            np.add.at(matrix, (self.gold, trial.predicted), 1)
+            np.add.at(matrix, (self.about(self.gold, trial.seed), trial.predicted), 1)
         return matrix
 
     def mistakes(self, arm: str, labels: int, most: int = 8) -> list[tuple[str, str, str]]:
@@ -178,11 +196,20 @@ class Comparison:
         if not self.classes:
             wrong = [self.judge(trial.predicted).wrong for trial in self.of(arm, labels)] if self.judge else [[]]
             return in_common(wrong)[:most]
-        predicted = np.stack([trial.predicted for trial in self.of(arm, labels)])
-        alike = (predicted == predicted[0]).all(0) & (predicted[0] != self.gold)
+        predicted = self.said(arm, labels)  # (S, N)
+        first = predicted.max(0)
+        alike = ((predicted == first) | (predicted < 0)).all(0) & (first != self.gold) & (first >= 0)
         places = [i for i in np.flatnonzero(alike).tolist() if i < len(self.inputs)][:most]
-        named = [(self.inputs[i], self.classes[self.gold[i]], self.classes[predicted[0][i]]) for i in places]
+        named = [(self.inputs[i], self.classes[self.gold[i]], self.classes[first[i]]) for i in places]
         return [(shortened(text), gold, said) for text, gold, said in named]
+
+    def said(self, arm: str, labels: int) -> np.ndarray:
+        """(S, N) the class that each seed gives each item; -1 where it is not asked."""
+        trials = self.of(arm, labels)
+        found = np.full((len(trials), len(self.gold)), -1)
+        for row, trial in zip(found, trials, strict=True):
+            row[slice(None) if self.tested is None else self.tested[trial.seed]] = trial.predicted
+        return found
 
     @property
     def compared(self) -> list[str]:

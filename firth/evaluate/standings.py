@@ -95,15 +95,17 @@ def run_suite(
     place = Path(out) if out else Path("runs") / f"{suite.partition(':')[0].replace('/', '-')}-suite"
     found: dict[tuple[str, str], Comparison] = {}
     for name, task in plan.tasks.items():
-        data = [written(part, folder, place / "data" / f"{name}-{side}.jsonl")
-                for side, part in (("train", task.train), ("test", task.test))]  # fmt: skip
+        data = {
+            side: written(part, folder, place / "data" / f"{name}-{side}.jsonl") for side, part in task.parts.items()
+        }
         for number, run in enumerate(runs):
             title = ways.name_of(Path(run), {run for run, _ in found if (run, name) in found})
             show.line("Task", f"{name} · {title}")
-            asked = own_settings(plan, task, data[1], settings)
+            asked = own_settings(plan, task, data.get("test"), settings)
             found[title, name] = compare(
-                run, data[0], task.task, numbers(task), seeds, seed, arms_of(task, first=number == 0), asked,
+                run, data["train"], task.task, numbers(task), seeds, seed, arms_of(task, first=number == 0), asked,
                 device, show, out=place / name / title, title=title, jobs=jobs,
+                leave_out=task.leave_out or None,
             )  # fmt: skip
     made = tabulated(plan, found, seeds)
     tell(made, place, show)
@@ -115,7 +117,8 @@ def run_suite(
 def planned(plan: Suite, runs: Sequence[str | Path], seeds: int, show: Show) -> Standings:
     """What would be done, and nothing else."""
     for name, task in plan.tasks.items():
-        show.line("Plan", f"{name}: {task.task}, {', '.join(map(str, task.labels))} labels, {seeds} seeds, "
+        often = f"each {task.leave_out} left out" if task.leave_out else f"{seeds} seeds"
+        show.line("Plan", f"{name}: {task.task}, {', '.join(map(str, task.labels))} labels, {often}, "
                           f"{len(runs)} runs beside random weights and baselines")  # fmt: skip
     show.note("Nothing was trained or written.")
     return Standings(plan.title, {}, [], seeds)
@@ -138,9 +141,10 @@ def numbers(task: Task) -> list[int | None]:
     return [None if one == ALL else int(one) for one in task.labels]
 
 
-def own_settings(plan: Suite, task: Task, test: Path, settings: Iterable[str] | Mapping[str, Any]) -> list[str]:
+def own_settings(plan: Suite, task: Task, test: Path | None, settings: Iterable[str] | Mapping[str, Any]) -> list[str]:
     """key=value, the later ones winning."""
-    own = plan.settings | {"data.label": task.label, "data.test": [str(test)]} | task.settings
+    files = {"data.test": [str(test)]} if test else {}
+    own = plan.settings | {"data.label": task.label} | files | task.settings
     more = (
         [f"{key}={json.dumps(value)}" for key, value in settings.items()] if isinstance(settings, Mapping) else settings
     )

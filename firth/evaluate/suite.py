@@ -9,9 +9,9 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from firth.data.files import expand
 from firth.data.readers import table
@@ -51,10 +51,22 @@ class Task(Table):
     task: str
     label: str  # column of the labels, or of the transcripts
     train: Part
-    test: Part
+    test: Part | None = None  # none: what `leave_out` leaves out of `train`
+    leave_out: str = ""  # column of groups, each the test part in turn, of `test` where that is given
     labels: tuple[int | Literal["all"], ...] = (ALL,)
     baselines: tuple[str, ...] = ()  # arms without a network, as `compare --arms` names them
     settings: dict[str, Any] = {}  # of this task, beside those of the suite
+
+    @model_validator(mode="after")
+    def tests_something(self) -> Self:
+        if self.test is None and not self.leave_out:
+            raise ValueError("give `test`, or a column to `leave_out`")
+        return self
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """By name."""
+        return {"train": self.train} | ({"test": self.test} if self.test else {})
 
 
 class Suite(Table):
@@ -121,7 +133,7 @@ def folder_of(suite: Suite, path: Path) -> Path:
     """Where the tables lie: in FIRTH_DATA for a suite of firth, else beside the file. Raises InputError."""
     root = Path(os.environ.get("FIRTH_DATA", "data")) if path.parent == HERE else path.parent
     folder = root / suite.data
-    missing = sorted({part.table for task in suite.tasks.values() for part in (task.train, task.test)
+    missing = sorted({part.table for task in suite.tasks.values() for part in task.parts.values()
                       if not (folder / part.table).exists()})  # fmt: skip
     if missing:
         do = f"Set FIRTH_DATA to the folder that holds `{suite.data}`, or write a suite of your own: docs/suite.md."

@@ -1,12 +1,12 @@
 """`firth units`: what a pre-trained encoder of sound found without labels, as a report and as a file of units.
 
-The units of a clip, repetitions merged, are written as words (`u7 u12 …`), one clip a line, so that they can be read
-like a text: `firth pretrain units.jsonl --objective next-token` is a language model over sound (arXiv 2102.01192).
+The units of a clip, repetitions merged, are written as words (`u7 u12 …`), each clip a text: `firth pretrain units.txt
+--objective next-token` is a language model over sound (arXiv 2102.01192), and `firth predict` writes on in units.
 """
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,9 +16,8 @@ from torch import nn
 
 from firth.data.arrays import NONE, ArrayCorpus, ArrayRows, open_corpus
 from firth.data.config import Data
-from firth.data.media import TABLES, Reading, cell_name
-from firth.data.readers import table
-from firth.data.records import Problems, Record, Where
+from firth.data.media import rows_of
+from firth.data.records import Record, Where
 from firth.errors import InputError, did_you_mean
 from firth.evaluate.discovery import Clip, Discovery, discover
 from firth.evaluate.predict import load
@@ -198,18 +197,6 @@ class Rows:
         return label_of(said)
 
 
-def rows_of(paths: Sequence[str], signal: type[Media]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(the path in it that leads to a clip, row) of every row of every table."""
-    with Reading.of(paths, signal, None, Problems(skip=True)) as reading:
-        tables = [file for file in reading.files if file.format in TABLES.values()]
-    for file in tables:
-        for _, row in table(file, Problems(skip=True)):
-            names = (cell_name(cell) for cell in row.values())
-            name = next((one for one in names if Path(one).suffix.lower() in signal.suffixes), None)
-            if name:
-                yield name, row
-
-
 def refuse_silence(clips: Sequence[Clip], paths: Sequence[str]) -> None:
     """Raises InputError where no clip is long enough for a step."""
     if not any(len(clip.steps) for clip in clips):
@@ -251,12 +238,15 @@ def filled(heard: Sequence[transcribe.Heard], steps: int) -> list[str | None]:
 
 
 def write(out: Path, found: Discovery, show: Show) -> None:
-    """JSON lines: {"text": "u7 u12 …", "clip": name}; clips too short for a unit are left out."""
-    lines = (
-        json.dumps({"text": " ".join(f"u{unit}" for unit in row), "clip": name}, ensure_ascii=False)
-        for name, row in found.sequences.items()
-        if row
-    )
+    """JSON lines: {"text": "u7 u12 …", "clip": name}; in a .txt file the units alone, a blank line after each clip.
+
+    Clips too short for a unit are left out.
+    """
+    texts = {name: " ".join(f"u{unit}" for unit in row) for name, row in found.sequences.items() if row}
+    if out.suffix == ".txt":
+        lines = [f"{text}\n\n" for text in texts.values()]
+    else:
+        lines = [f"{json.dumps({'text': text, 'clip': name}, ensure_ascii=False)}\n" for name, text in texts.items()]
     with writing(out):
-        out.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        out.write_text("".join(lines), encoding="utf-8")
     show.line("Saved", f"{out} · firth pretrain {out} --objective next-token learns what follows what")

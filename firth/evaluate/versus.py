@@ -8,7 +8,7 @@ from typing import Any
 
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import arms as ways
-from firth.evaluate.compare import Request, check, compare, opened, plain
+from firth.evaluate.compare import Request, Work, check, compare, opened, plain
 from firth.evaluate.comparison import Comparison
 from firth.evaluate.kept import refuse_place
 from firth.recipe import Recipe, load_toml
@@ -45,6 +45,7 @@ def versus(
     report: Callable[..., Path] | None = None,
     jobs: int = 1,
     command: str | None = None,
+    leave_out: str | None = None,
 ) -> Comparison | dict[str, Any]:
     """Compare `model` with the other arms on the labelled files `paths`; the result lies in `out`, with its report.
 
@@ -52,7 +53,7 @@ def versus(
     vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
     the runs are the arms; "key=a" holds for all of them. control: "shuffled-labels". report: writes the page, or None.
     jobs: processes that share the trials, not the pre-trainings of `vary`.
-    command: what was typed, for the page.
+    command: what was typed, for the page. leave_out: as of evaluate.compare.
     The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
     """
     show = show or Silent()
@@ -69,7 +70,7 @@ def versus(
         raise InputError("--vary", "needs a budget for each pre-training", "Add one such as --budget 500steps.")
     if dry_run:
         own = merged(config, settings)
-        return planned(model, given, task, numbers, seeds, chosen, against, names, own, show, place)
+        return planned(model, given, task, numbers, seeds, chosen, against, names, own, show, place, leave_out)
     if control:
         show.note(SHUFFLED)
     runs, asked = place / "runs", zip(names, choices, strict=True)
@@ -78,7 +79,7 @@ def versus(
         models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
         told_of(task, given, control, command), models=[*models[1:], *against],
         out=place / "comparison" if vary else place, control=bool(control), title=names[0] if vary else None,
-        jobs=jobs,
+        jobs=jobs, leave_out=leave_out,
     )  # fmt: skip
     show.result(found)
     if report:
@@ -191,7 +192,18 @@ def trained(
 
 
 def planned(
-    model, paths, task, labels, seeds, arms, against, choices: Sequence[str], settings, show: Show, place: Path
+    model,
+    paths,
+    task,
+    labels,
+    seeds,
+    arms,
+    against,
+    choices: Sequence[str],
+    settings,
+    show: Show,
+    place: Path,
+    leave_out: str | None = None,
 ) -> dict[str, Any]:
     """What would be done; the labelled data is read and checked where there is a model."""
     refuse_place(place)
@@ -206,11 +218,21 @@ def planned(
         plan["pre-trainings"] = list(choices)
     else:
         given = (str(model), list(map(str, paths)), task, 0, None, plain(settings))
-        work = opened(Request(*given, list(arms or ()), list(map(str, against)), False), show)
+        work = opened(Request(*given, list(arms or ()), list(map(str, against)), False, leave_out=leave_out), show)
         drawn = work.drawn(labels[-1], 0)
         plan |= {"arms": [ways.title(name) for name in work.arms], "test items": len(drawn.test)}
         plan |= {"rows": drawn.labelled.task.notes} if drawn.labelled.task.notes else {}
+        plan |= folded(work, len(labels)) if work.folds else {}
     for key, value in plan.items():
         show.line("Plan", f"{key}: {value if not isinstance(value, list) else ', '.join(map(str, value))}")
     show.note("Nothing was trained or written.")
     return plan
+
+
+def folded(work: Work, budgets: int) -> dict[str, Any]:
+    """What of the plan is otherwise where groups are left out in turn."""
+    folds = work.folds
+    assert folds is not None
+    number = len(folds.groups)
+    return {"seeds": number, "left out in turn": list(folds.groups), "trials of each arm": budgets * number,
+            "test items": len(folds.whole.test)}  # fmt: skip

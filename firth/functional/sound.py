@@ -67,6 +67,11 @@ def padded(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(wave), lengths
 
 
+def to_16_bit(wave: Tensor) -> np.ndarray:
+    """(N,) in [-1, 1] -> int16 (N,), to the nearest; what is louder is clipped. `padded` makes of it what it was."""
+    return (wave * 32_768).round().clamp(-32_768, 32_767).to(torch.int16).numpy()
+
+
 def standardised(wave: Tensor, lengths: Tensor | None = None) -> Tensor:
     """(B, N) -> mean 0 and variance 1 in each clip, as transformers' Wav2Vec2FeatureExtractor with do_normalize."""
     here = real(wave, lengths)
@@ -153,5 +158,9 @@ def hide_spans(frames: Tensor, times: tuple[Tensor, Tensor], bands: tuple[Tensor
 
     times, bands: begins and widths (B, K), as spans_of draws them.
     """
-    hidden = covered(*times, frames.shape[1])[..., None] | covered(*bands, frames.shape[2])[:, None]
-    return frames.masked_fill(hidden, 0)
+    return hide_bands(frames.masked_fill(covered(*times, frames.shape[1])[..., None], 0), bands)
+
+
+def hide_bands(frames: Tensor, bands: tuple[Tensor, Tensor]) -> Tensor:
+    """(B, T, M) -> 0 in spans of bands, throughout the clip."""
+    return frames.masked_fill(covered(*bands, frames.shape[2])[:, None], 0)

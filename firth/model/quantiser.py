@@ -20,15 +20,15 @@ class Quantised(NamedTuple):
 
 
 class Quantiser(nn.Module):
-    def __init__(self, channels: int, groups: int, codes: int, width: int):
+    def __init__(self, channels: int, groups: int, codes: int, width: int, spread: float = 1.0):
         super().__init__()
-        self.groups = groups
+        self.groups, self.spread = groups, spread
         self.scores = nn.Linear(channels, groups * codes)
         self.codes = nn.Parameter(torch.zeros(1, groups * codes, width // groups))
 
     def begin(self, drawn: Drawn) -> None:
-        """Scores as in fairseq, of variance C; codes normal, so that they differ in direction."""
-        self.scores.weight.copy_(drawn("scores", self.scores.weight.shape, 1.0))
+        """Scores of variance C with spread 1, as in fairseq; codes normal, so that they differ in direction."""
+        self.scores.weight.copy_(drawn("scores", self.scores.weight.shape, self.spread))
         self.codes.copy_(drawn("codes", self.codes.shape, 0.5))
 
     def forward(self, values: Tensor, softness: Tensor | float, noise: bool) -> Quantised:

@@ -13,6 +13,7 @@ from firth.functional.steps import steps_of
 from firth.model.shape import AnyShape
 from firth.model.sound import input_of, lengths_of
 from firth.objective import ObjectiveConfig
+from firth.objectives._heard import HeardConfig
 from firth.signal import Batch, Features
 
 # B rows, T steps, K hidden steps of a row at most, N of all rows, D width
@@ -41,7 +42,7 @@ class StepsConfig(ObjectiveConfig):
         return max(1, steps_of(batch[input_of(batch)].shape[1], self.field, self.stride))
 
 
-class HidingConfig(StepsConfig):
+class HidingConfig(HeardConfig, StepsConfig):
     """Hides runs of steps, and asks for the vectors of these alone. What an objective before it has hidden stays
     hidden, and no more is."""
 

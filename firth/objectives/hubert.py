@@ -82,7 +82,8 @@ class Config(HidingConfig):
             raise InputError(f"hubert.clusters = {self.clusters}", f"the data has {len(steps):,} steps only", do)
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
-        return [sample if "units" in sample.targets else self.labelled(sample) for sample in samples]
+        known = [sample if "units" in sample.targets else self.labelled(sample) for sample in samples]
+        return super().arrange(known, draw)
 
     def labelled(self, sample: Sample) -> Sample:
         """With the units of its steps as targets. Raises InputError for a sample that the file does not know."""

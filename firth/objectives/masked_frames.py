@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from firth.functional.losses import distance_sum, exact
 from firth.functional.picture import spectrograms
 from firth.functional.random import Draw
+from firth.functional.sound import hide_bands, spans_of
 from firth.model.sound import apart, joined
 from firth.objective import Loss, Objective, Term, quiet
 from firth.objectives._steps import HidingConfig, at_hidden
@@ -28,9 +29,13 @@ class Config(HidingConfig):
     needs: ClassVar[frozenset[str]] = frozenset({"frames"})
     terms: ClassVar[tuple[str, ...]] = ("masked_frames",)
     shape: ClassVar[str | None] = "frames"
+    adds: ClassVar[frozenset[str]] = HidingConfig.adds | {"whole"}
 
     mask_start: float = Field(0.05, gt=0, le=1, description="share of the steps that begin a hidden run")
     mask_span: int = Field(5, ge=1, description="steps of a run; runs overlap")
+    hide_bands: float = Field(
+        0.0, ge=0, lt=1, description="widest run of bands hidden in all of a clip, as a share of them; 0.2 in TERA"
+    )
 
     def unit_of(self, name: str) -> str:
         return "absolute error"
@@ -38,7 +43,16 @@ class Config(HidingConfig):
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         hiding = self.hiding(batch, draw)
         counts = {**batch.counts, "masked_frames": int(hiding["hidden"].sum())}
-        return Batch({**batch, **hiding}, counts=counts)
+        return Batch({**batch, **hiding, **self.without_bands(batch, draw)}, counts=counts)
+
+    def without_bands(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
+        """The frames without some bands, and `whole` (B, F, M), in which they are guessed."""
+        frames = batch["frames"]  # (B, F, M)
+        bands = frames.shape[2]
+        if not (widest := round(self.hide_bands * bands)):
+            return {}
+        spans = spans_of(draw, batch.keys_, "bands", np.full(len(frames), bands), 1, widest)
+        return {"frames": hide_bands(frames, spans), "whole": batch.get("whole", frames)}
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
@@ -62,13 +76,18 @@ class MaskedFrames(Objective):
 
     def loss(self, features: Features, batch: Batch) -> Loss:
         hidden = batch["hidden"].flatten().nonzero()[:, 0]  # (N,)
-        frames = exact(joined(batch["frames"], self.join), features.values)
+        frames = exact(joined(whole(batch), self.join), features.values)
         target = frames.flatten(0, 1).index_select(0, hidden)  # (N, C)
         guess = self.head(at_hidden(features, batch["hidden"]))
         count = batch.counts["masked_frames"]
         level = distance_sum(torch.zeros_like(target), target)  # what it costs to say the mean
         metrics = {"masked_frames_of_mean": Term(level, count)}
         return Loss({"masked_frames": Term(distance_sum(guess, target), count)}, metrics)
+
+
+def whole(batch: Batch) -> Tensor:
+    """(B, F, M): the frames with all their bands."""
+    return batch.get("whole", batch["frames"])
 
 
 class Redrawn(NamedTuple):
@@ -86,8 +105,9 @@ def redrawn(objective, batch: Batch) -> list[Redrawn]:
     batch.pop("keep", None)  # here all steps are drawn
     with quiet(part.backbone, part), torch.no_grad():
         guess = part.head(part.encode(batch).values)  # (B, T, C)
-    true, hidden = joined(batch["frames"], part.join), batch["hidden"][..., None]
-    kinds = (true, true.masked_fill(hidden, torch.nan), torch.where(hidden, guess.to(true.dtype), true))
+    true, hidden = joined(whole(batch), part.join), batch["hidden"][..., None]
+    seen = joined(batch["frames"], part.join).masked_fill(hidden, torch.nan)
+    kinds = (true, seen, torch.where(hidden, guess.to(true.dtype), true))
     steps = part.config.steps(batch)
     rows = zip(*(kind.cpu() for kind in kinds), strict=True)
     bands = batch["frames"].shape[2]

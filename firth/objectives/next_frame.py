@@ -13,13 +13,14 @@ from firth.functional.losses import distance_sum, exact
 from firth.functional.random import Draw
 from firth.model.sound import joined
 from firth.objective import Loss, Objective, Term
+from firth.objectives._heard import HeardConfig
 from firth.objectives._steps import StepsConfig
 from firth.signal import Batch, Features
 
 # B rows, T steps, C numbers of a step
 
 
-class Config(StepsConfig):
+class Config(HeardConfig, StepsConfig):
     needs: ClassVar[frozenset[str]] = frozenset({"frames"})
     terms: ClassVar[tuple[str, ...]] = ("next_frame",)
     shape: ClassVar[str | None] = "causal-frames"

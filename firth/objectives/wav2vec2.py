@@ -48,6 +48,14 @@ class Config(HidingConfig):
     softness: float = Field(2.0, gt=0, description="temperature of the drawn codes' gradient, at first")
     softness_end: float = Field(0.5, gt=0, description="and at last; evenly in its logarithm between")
     noise: bool = Field(True, description="codes are drawn by their scores in training; else the best is taken")
+    encoder_gradient: float = Field(
+        0.1, ge=0, le=1, description="factor of the gradient that reaches the convolutions; 0: they stay as they begin"
+    )
+    score_spread: float = Field(
+        1.0,
+        gt=0,
+        description="deviation of the scores' weights at first; 1 as in fairseq; less: softer choices among codes",
+    )
 
     @model_validator(mode="after")
     def books_divide_the_width(self) -> Self:
@@ -104,7 +112,7 @@ class Wav2Vec2(Objective):
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
         channels = backbone.embed.map.in_features
-        self.quantiser = Quantiser(channels, config.groups, config.codes, config.code_width)
+        self.quantiser = Quantiser(channels, config.groups, config.codes, config.code_width, config.score_spread)
         self.guess = nn.Linear(backbone.shape.width, config.guess_width)
         self.truth = nn.Linear(config.code_width, config.guess_width)
         self.register_buffer("softness", torch.tensor(config.softness))
@@ -116,13 +124,16 @@ class Wav2Vec2(Objective):
 
     def forward(self, batch: Batch) -> Loss:
         """Encoder and quantiser read the same convolutions, computed once."""
-        local = self.backbone.embed.local(batch)  # type: ignore[union-attr, operator]
-        batch = Batch({**batch, "local": local}, counts=batch.counts)
+        batch = Batch({**batch, "local": self.local(batch)}, counts=batch.counts)
         return self.loss(self.encode(batch), batch)
+
+    def local(self, batch: Batch) -> Tensor:
+        """(B, T, C): what the convolutions give, which learn more slowly than what reads it."""
+        return slowed(self.backbone.embed.local(batch), self.config.encoder_gradient)  # type: ignore[union-attr, operator]
 
     def loss(self, features: Features, batch: Batch) -> Loss:
         chosen, local = batch["chosen"], batch.get("local")  # (B, K), -1 where a row has fewer
-        local = self.backbone.embed.local(batch) if local is None else local  # type: ignore[union-attr, operator]
+        local = self.local(batch) if local is None else local
         real, place = chosen >= 0, chosen.clamp(min=0)
         found = self.quantiser(pick(local, place), self.softness, self.config.noise)
         nats, right = self.contrast(self.guess(features.at(place)), found, batch["others"], real)
@@ -157,3 +168,8 @@ class Wav2Vec2(Objective):
         """The temperature of the gradient falls from `softness` to `softness_end`."""
         config = self.config
         self.softness.fill_(config.softness * (config.softness_end / config.softness) ** progress)
+
+
+def slowed(values: Tensor, factor: float) -> Tensor:
+    """The same values, bit for bit; their gradient goes back `factor` times as large."""
+    return values if factor == 1 else torch.lerp(values.detach(), values, factor)

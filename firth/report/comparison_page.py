@@ -132,7 +132,7 @@ def differences(comparison: Comparison, labels: int) -> dict[str, Any]:
     rows = []
     for rival in comparison.compared:
         found = comparison.difference(comparison.main, rival, labels)
-        right = comparison.right(comparison.main, labels).mean(1), comparison.right(rival, labels).mean(1)
+        right = comparison.scores(comparison.main, labels), comparison.scores(rival, labels)
         dots = (right[0] - right[1]).tolist() if len(right[0]) == len(right[1]) else []
         rows.append(
             Row(f"over {comparison.titles[rival]}", styles.index(rival), found.mean, found.low, found.high, dots)

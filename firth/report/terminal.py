@@ -58,7 +58,8 @@ class Terminal:
             self._begin(now, now - step.seconds)
         last = step.index >= step.steps
         if last or self._due(now):
-            self._draw(progress_line(step, now - self._began, getattr(run, "resumed", 0)), now)
+            resumed, unit = getattr(run, "resumed", 0), getattr(run, "unit", "items")
+            self._draw(progress_line(step, now - self._began, resumed, unit), now)
         if last:
             self._end_line()
             self._began = 0.0
@@ -209,8 +210,8 @@ def opened(out: Path) -> Iterator[IO[str]]:
                 partial.unlink(missing_ok=True)
 
 
-def progress_line(step, elapsed: float, begun: int = 0) -> str:
-    """`Train     43 % · step 860 of 2,000 · loss 5.31 · 23,400 items/s · 26 s left`; begun: where it went on from."""
+def progress_line(step, elapsed: float, begun: int = 0, unit: str = "items") -> str:
+    """`Train     43 % · step 860 of 2,000 · loss 5.31 · 23,400 tokens/s · 26 s left`; begun: where it went on from."""
     done = max(step.index - begun, 1)
     parts = [
         f"{100 * step.index / step.steps:3.0f} %",
@@ -218,7 +219,8 @@ def progress_line(step, elapsed: float, begun: int = 0) -> str:
         f"loss {step.loss:.3f}",
     ]
     if step.items and step.seconds:
-        parts.append(f"{step.items / step.seconds:,.0f} items/s")
+        rate = step.items / step.seconds
+        parts.append(f"{rate:,.{0 if rate >= 10 else 1}f} {unit}/s")
     if step.index < step.steps:
         parts.append(f"{_time(elapsed / done * (step.steps - step.index))} left")
     else:

@@ -49,15 +49,18 @@ class Heard:
     peak: float = 0.0
 
     def listen(self, block: np.ndarray) -> np.ndarray:
-        """Count, and return the block with what is no number silent."""
-        bad = ~np.isfinite(block)
+        """Count, and return the block with what is no number silent. The usual block is gone through twice, for its
+        ends; only one that has something odd is looked at sample by sample."""
         self.samples += block.size
-        if bad.any():
-            self.no_numbers += int(bad.sum())
-            block = np.where(bad, np.float32(0), block)
-        loud = np.abs(block)
-        self.clipped += int((loud >= CLIPPED).sum())
-        self.peak = max(self.peak, float(loud.max(initial=0)))
+        peak = loudest(block)
+        if not np.isfinite(peak):
+            good = np.isfinite(block)
+            self.no_numbers += block.size - int(good.sum())
+            block = np.where(good, block, np.float32(0))
+            peak = loudest(block)
+        if peak >= CLIPPED:
+            self.clipped += int((np.abs(block) >= CLIPPED).sum())
+        self.peak = max(self.peak, peak)
         return block
 
     def refuse(self) -> None:
@@ -118,7 +121,7 @@ def blocks(source: Source, rate: int, heard: Heard | None = None) -> Iterator[np
     with opened(source) as sound:
         change = soxr.ResampleStream(sound.samplerate, rate, 1, dtype="float32") if sound.samplerate != rate else None
         for block in _read(sound):
-            mono = heard.listen(block).mean(1, dtype=np.float32)
+            mono = averaged(heard.listen(block))
             yield mono if change is None else change.resample_chunk(mono)
         heard.refuse()
         if change is not None:
@@ -132,6 +135,21 @@ def _read(sound) -> Iterator[np.ndarray]:
         yield block
 
 
+def loudest(block: np.ndarray) -> float:
+    """The greatest absolute value, 0 where there is nothing; no number where one of them is none."""
+    return float(np.maximum(block.max(initial=0), -block.min(initial=0)))
+
+
+def averaged(block: np.ndarray) -> np.ndarray:
+    """(n, channels) -> (n,): the mean of the channels, one after the other: numpy's mean of rows this short is slow."""
+    if block.shape[1] == 1:
+        return block[:, 0]
+    total = block[:, 0] + block[:, 1]
+    for channel in range(2, block.shape[1]):
+        total += block[:, channel]
+    return total / np.float32(block.shape[1])
+
+
 def whole(source: Source, rate: int, heard: Heard | None = None) -> np.ndarray:
     """float32 (n,): all of a file that fits into memory. Raises Unreadable."""
     return np.concatenate([np.empty(0, np.float32), *blocks(source, rate, heard)])
@@ -139,4 +157,6 @@ def whole(source: Source, rate: int, heard: Heard | None = None) -> np.ndarray:
 
 def to_int16(wave: np.ndarray) -> np.ndarray:
     """[-1, 1] → 16 bit, to the nearest; what is louder is clipped. 16-bit files come back as they were."""
-    return np.clip(np.rint(wave * np.float32(32_768)), -32_768, 32_767).astype(np.int16)
+    scaled = wave * np.float32(32_768)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32_768, 32_767, out=scaled).astype(np.int16)

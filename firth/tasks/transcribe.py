@@ -20,8 +20,10 @@ from firth.functional.cells import listed
 from firth.functional.random import Draw
 from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Features, Sample, Signal, answered
-from firth.task import Example, Outcome, TaskConfig, parts_of
+from firth.task import Example, Outcome, parts_of
 from firth.tasks._one_label import samples_of
+from firth.tasks._spans import SpansConfig
+from firth.tasks._spans import heard as heard_by
 
 # B clips, T steps, U units of a transcript, V classes: the units, and the blank before them
 
@@ -30,10 +32,9 @@ KINDS = Literal["auto", "characters", "phones"]
 Said = tuple[str, ...]  # the units of a transcript
 
 
-class Config(TaskConfig):
+class Config(SpansConfig):
     needs: ClassVar[frozenset[str]] = frozenset({"time"})
-    reads: ClassVar[frozenset[str]] = frozenset({"transcript"})
-    adds: ClassVar[frozenset[str]] = frozenset()
+    reads: ClassVar[frozenset[str]] = SpansConfig.reads | {"transcript"}
     terms: ClassVar[tuple[str, ...]] = ("transcribe",)
     columns: ClassVar[tuple[str, ...]] = COLUMNS
 
@@ -51,6 +52,9 @@ class Config(TaskConfig):
         1, ge=1, description="prefixes that the search keeps; 1: the likeliest class of each step is taken"
     )
     looked_at: int = Field(16, ge=1, description="classes of a step that the search looks at, the likeliest")
+    hide_share: float = Field(
+        0.05, ge=0, lt=1, description="share of the steps hidden while the encoder learns, in runs; as in transformers"
+    )
 
     @property
     def metric(self) -> str:  # type: ignore[override]
@@ -95,7 +99,7 @@ class Config(TaskConfig):
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         batch.counts["transcribe"] = int((batch["transcript"] != ctc.NOTHING).sum()) if "transcript" in batch else 0
-        return batch
+        return super().prepare(batch, draw)
 
     def counts(self, examples: Sequence[Example]) -> np.ndarray | None:
         return np.array([len(self.counted(one.target)) for one in examples], float)
@@ -135,6 +139,9 @@ class Transcribe(Objective):
         self.hidden = nn.Sequential(*hidden)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(width, len(config.classes) + 1)
+
+    def encode(self, batch: Batch, layers: bool = False) -> Features:
+        return super().encode(heard_by(self, batch), layers)
 
     @property
     def facts(self) -> dict[str, Any]:

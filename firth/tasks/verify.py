@@ -21,8 +21,9 @@ from firth.functional.random import Draw, permute
 from firth.functional.verification import balanced, cosines, equal_error
 from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Features, Sample, Signal, answered
-from firth.task import Example, Outcome, TaskConfig, parts_of
+from firth.task import Example, Outcome, parts_of
 from firth.tasks._one_label import samples_of
+from firth.tasks._spans import SpansConfig, heard
 
 # B clips, T steps, D width, E width of a vector, L speakers, N pairs
 
@@ -32,10 +33,9 @@ UNKNOWN = -1  # a speaker that is not learnt
 FEWEST_DEVIATION = 1e-5  # variance added, so that a clip of one step has a gradient
 
 
-class Config(TaskConfig):
+class Config(SpansConfig):
     needs: ClassVar[frozenset[str]] = frozenset({"pooled"})
-    reads: ClassVar[frozenset[str]] = frozenset({"label"})
-    adds: ClassVar[frozenset[str]] = frozenset()
+    reads: ClassVar[frozenset[str]] = SpansConfig.reads | {"label"}
     terms: ClassVar[tuple[str, ...]] = ("verify",)
     metric: ClassVar[str] = "balanced_accuracy"
     fielded: ClassVar[bool] = True
@@ -75,7 +75,7 @@ class Config(TaskConfig):
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         batch.counts["verify"] = int((batch["label"] != UNKNOWN).sum()) if "label" in batch else 0
-        return batch
+        return super().prepare(batch, draw)
 
     def samples(self, examples: Sequence[Example], signal: Signal) -> list[Sample]:
         made = super().samples(examples, signal)
@@ -109,6 +109,9 @@ class Verify(Objective):
     def facts(self) -> dict[str, Any]:
         told = {} if self.threshold is None else {"threshold": self.threshold}
         return {"vector": self.config.vector, **told}
+
+    def encode(self, batch: Batch, layers: bool = False) -> Features:
+        return super().encode(heard(self, batch), layers)
 
     def vector(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, E), at least fp32."""

@@ -127,6 +127,7 @@ def fit(
         valid=adaptation.valid,
         device=build.device_of(adaptation.recipe),
         evaluate_first=True,
+        unit=adaptation.signal.unit.steps,
     )
     with remembering(adaptation):
         for step in train(job):
@@ -245,7 +246,7 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
     facts = signal.facts._replace(classes=tuple(labelled.classes))
     recipe = with_table(recipe, recipe.objective[0], labelled.task)
     for name, config in build.configs_of(recipe).items():
-        recipe = with_table(recipe, name, config.fill(facts))
+        recipe = with_table(recipe, name, config.fill(facts).fit(build.shape_for(recipe, signal)))
     refuse_long(recipe, signal)
     device = build.device_of(recipe).type
     causal = build.shape_for(recipe, signal).causal

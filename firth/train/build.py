@@ -268,7 +268,7 @@ def rows_of(recipe: Recipe) -> dict[str, Any]:
     """How objectives want the corpus cut: packed, or by documents where sentences matter; with partners if needed."""
     needs = frozenset().union(*(config.needs for config in configs_of(recipe).values()))
     rows = "stream" if "stream" in needs else "documents" if needs & {"sentences", "partner"} else "packed"
-    return {"rows": rows, "partner": "partner" in needs}
+    return {"rows": rows, "partner": any(config.partnered for config in configs_of(recipe).values())}
 
 
 def batches_of(recipe: Recipe, signal: Signal, source: Source, seed: int | None = None) -> Batches:

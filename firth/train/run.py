@@ -34,7 +34,7 @@ class Step:
     and the one that is repeated where a run goes on.
     loss: the weighted total over all ranks; metrics: the mean of each loss term and metric.
     lr: learning rate of AdamW. seconds: of this step, waiting for data included, evaluation and saving not.
-    items: real tokens (frames, patches) over all ranks. gradient_norm: before clipping.
+    items: real tokens, seconds of sound or pictures over all ranks (measure.items). gradient_norm: before clipping.
     evaluation: "loss", terms and metrics on held-out data, at the steps where it is due.
     """
 
@@ -75,6 +75,7 @@ class Run:
     score: Callable[[dict[str, float]], float] = lower_loss
     notes: list[str] = field(default_factory=list)
     resumed: int = 0
+    unit: str = "items"  # what people count of the signal: tokens, images, audio-seconds
     live: Callable[[], dict[str, Tensor]] | None = None  # set by the loop while it runs
 
     def __post_init__(self):

@@ -105,6 +105,7 @@ def trained(work: Work, folder: RunFolder) -> Result:
         valid=work.valid,
         device=work.device,
         evaluate_first=True,
+        unit=work.signal.unit.steps,
     )
     diary = Diary(work, folder, job)
     pace = Pace(work.budget, folder, job, lambda: work.clock.spent, work.show.note)

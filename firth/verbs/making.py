@@ -143,6 +143,10 @@ def compare(
     control: Annotated[
         str | None, typer.Option(help="shuffled-labels: with labels dealt out anew, no gain may be shown.")
     ] = None,
+    leave_out: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Test on each group in turn: a column such as speaker."),
+    ] = None,
     suite: Annotated[
         str | None, typer.Option(help="A suite of tasks, such as speech or speech:digits,phones, or a TOML file.")
     ] = None,
@@ -172,5 +176,6 @@ def compare(
             model, data or [], task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
             budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
             device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
+            leave_out=leave_out,
         )  # fmt: skip
         emit(as_json, found)
