@@ -23,7 +23,7 @@ def test_a_folder_of_pictures_is_looked_through(tmp_path):
     assert facts["largest"] == (8, 8) and facts["modes"] == {"L": 61, "RGB": 1}
     assert sum(facts["classes"].values()) == 62 and len(facts["classes"]) == 10
     said = {finding.what for finding in report.findings}
-    assert "is no picture that can be read" in said and "1 of 62 pictures show one even colour" in said
+    assert "holds text, and is no picture" in said and "1 of 62 pictures show one even colour" in said
     lines = list(report.lines())
     assert lines[0].startswith("Data     62 images · ") and "Sizes    all 8 × 8" in lines
     assert report.suggestion.startswith("firth pretrain ")

@@ -4,10 +4,10 @@ Imported where a picture is opened, so that nobody else waits for Pillow.
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from io import BytesIO
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
@@ -107,7 +107,7 @@ def decode(data: bytes, wanted: Wanted, note: Note | None = None) -> np.ndarray:
             raise damaged(error) from None
 
 
-def held(image: Image.Image | None, side: int):
+def held(image: Image.Image | None, side: int) -> AbstractContextManager[Any]:
     """What to hold while a picture is decoded: a large one waits for others. A JPEG becomes as small as `side` allows.
 
     Raises Unreadable for one that is larger than can be held.
@@ -117,12 +117,14 @@ def held(image: Image.Image | None, side: int):
     width, height = image.size
     image.draft(None, (side, side))  # of JPEG: decodes a smaller one, never below
     pixels = image.width * image.height
-    if "progressive" in image.info and width * height > PIXELS >= pixels:  # whose coefficients are all held
-        what = f"is a progressive JPEG of {width:,} × {height:,} pixels, more than can be held"
-        raise Unreadable(what, "Save it as a JPEG that is not progressive, or make it smaller.")
     if pixels > PIXELS:
         raise Unreadable(f"has {width:,} × {height:,} pixels, more than can be held", SMALLER)
-    return ALONE if pixels > MANY or "progressive" in image.info and width * height > MANY else nullcontext()
+    if "progressive" in image.info:  # all its coefficients are held, however small it is decoded
+        pixels = width * height
+    if pixels > PIXELS:
+        what = f"is a progressive JPEG of {width:,} × {height:,} pixels, more than can be held"
+        raise Unreadable(what, "Save it as a JPEG that is not progressive, or make it smaller.")
+    return ALONE if pixels > MANY else nullcontext()
 
 
 def of_file(image: Image.Image, wanted: Wanted) -> Image.Image:
