@@ -138,9 +138,9 @@ class Onnx:
             raise InputError(model, what, "Say --to gguf, or --to hf.")
         self.config = read_json(model_folder(model) / "config.json")
         subject = self.subject = subject_of(model, options.vectors, options.settings)
-        self.outputs = subject.outputs()
+        self.outputs, given = subject.outputs(), onnx.inputs_of(shape)
         shown = ", ".join(f"{name} ({size})" for name, size in self.outputs.items())
-        self.model, self.plan = str(subject), f"ONNX · {onnx.given_of(shape)} → {shown}"
+        self.model, self.plan = str(subject), f"ONNX · {', '.join(given.names)} ({given.size}) → {shown}"
 
     def write(self, out: Path) -> None:
         subject, shape = self.subject, self.subject.backbone.shape

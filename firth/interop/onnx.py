@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -91,29 +91,35 @@ def of_pixels(shape: AnyShape) -> bool:
 
 def write(path: Path, graph: Graph, outputs: list[str]) -> None:
     """Trace the graph and write it; large weights into a file beside it, model.onnx.data."""
-    shape = graph.backbone.shape
-    inputs, example, sizes = names_of(shape), example_of(shape), sizes_of(shape)
+    inputs = inputs_of(graph.backbone.shape)
     large = sum(value.nbytes for value in graph.state_dict().values()) > ONE_FILE
     with torch.no_grad(), traceable(graph.backbone), quietly():
         program = torch.onnx.export(
-            graph, tuple(example.clone() for _ in inputs), dynamo=True, verbose=False,
-            input_names=inputs, output_names=outputs, dynamic_shapes=tuple(sizes for _ in inputs),
+            graph, tuple(inputs.example.clone() for _ in inputs.names), dynamo=True, verbose=False,
+            input_names=inputs.names, output_names=outputs, dynamic_shapes=tuple(inputs.free for _ in inputs.names),
         )  # fmt: skip
         assert program is not None
         program.save(path, external_data=large)
 
 
-def example_of(shape: AnyShape) -> Tensor:
-    """Any input of two samples."""
-    if of_pixels(shape):
-        return torch.zeros(2, shape.channels, shape.image, shape.image)
-    return torch.ones(2, limits(shape).get("min", 8) + 1, dtype=torch.int64)  # type: ignore[arg-type]
+class Inputs(NamedTuple):
+    """What a graph is given."""
+
+    names: list[str]
+    size: str  # of each, for people
+    example: Tensor  # of two samples
+    free: dict[int, Any]  # dimensions that may be of any size
 
 
-def sizes_of(shape: AnyShape) -> dict[int, Any]:
-    """The dimensions of an input that may be of any size."""
+def inputs_of(shape: AnyShape) -> Inputs:
     batch = torch.export.Dim("batch")
-    return {0: batch} if of_pixels(shape) else {0: batch, 1: torch.export.Dim("steps", **limits(shape))}  # type: ignore[arg-type]
+    if of_pixels(shape):
+        form = (shape.channels, shape.image, shape.image)
+        return Inputs([PIXELS], " × ".join(["batch", *map(str, form)]), torch.zeros(2, *form), {0: batch})
+    assert isinstance(shape, Shape)  # as those of tokens are
+    names = ["input_ids", "attention_mask", *(["token_type_ids"] if shape.segments else [])]
+    example = torch.ones(2, limits(shape).get("min", 8) + 1, dtype=torch.int64)
+    return Inputs(names, "batch × steps", example, {0: batch, 1: torch.export.Dim("steps", **limits(shape))})
 
 
 def limits(shape: Shape) -> dict[str, int]:
@@ -122,19 +128,6 @@ def limits(shape: Shape) -> dict[str, int]:
     found = {"max": shape.positions} if shape.position_kind == "learned" else {}
     local = any(shape.is_local(layer) for layer in range(shape.layers))
     return found | ({"min": shape.window // 2 + 2} if local else {})
-
-
-def names_of(shape: AnyShape) -> list[str]:
-    """The inputs."""
-    if of_pixels(shape):
-        return [PIXELS]
-    return ["input_ids", "attention_mask", *(["token_type_ids"] if shape.segments else [])]
-
-
-def given_of(shape: AnyShape) -> str:
-    """The inputs and their size, for people."""
-    size = f"{shape.channels} × {shape.image} × {shape.image}" if of_pixels(shape) else "steps"
-    return f"{', '.join(names_of(shape))} (batch × {size})"
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 Imported where such a file is opened. Of several pages the first is read, as of every other file.
 """
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -66,6 +67,8 @@ def page_of(data: bytes) -> Iterator[Any]:
     """The first page, as tifffile opens it. Raises Unreadable, also where that is not installed."""
     try:
         from tifffile import TiffFile
+
+        logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # what is wrong is told here
     except ImportError:
         raise Unreadable(f"is a TIFF of {look(data).told['mode']}, which Pillow does not read", INSTALL) from None
     try:

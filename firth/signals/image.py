@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from firth.errors import InputError
@@ -42,7 +42,9 @@ class Config(SignalConfig):
     channels: int = Field(3, ge=1, le=3, description="3: red, green, blue; 1: grey")
     fit: Literal["crop", "stretch", "pad"] = "crop"  # the middle square, the whole drawn out, or with a black margin
     stretched: bool = False  # each picture's darkest value becomes black and its brightest white (16-bit microscopy)
-    bands: tuple[int, ...] = Field((), max_length=3, description="of a TIFF: the channels that are read, from 1")
+    bands: tuple[PositiveInt, ...] = Field(
+        (), max_length=3, description="of a TIFF: the channels that are read, from 1"
+    )
     cache: Literal["auto", "on", "off"] = "auto"  # decoded pictures are kept: where they fit, always, never
     mean: tuple[float, ...] = ()  # filled: of each channel, pixels in [0, 1]
     std: tuple[float, ...] = ()  # filled: standard deviation likewise
