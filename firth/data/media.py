@@ -299,7 +299,8 @@ def refuse_unread(file: File) -> None:
     if not stat.S_ISREG(found.st_mode):
         what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
         raise InputError(file.name, what, NAME_A_FILE)
-    if file.member is None and not file.packed and found.st_size > LARGEST:
+    size = found.st_size if file.member is None else file.size
+    if size > LARGEST and not file.packed:
         refuse_large(file)
 
 
