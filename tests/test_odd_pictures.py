@@ -65,8 +65,8 @@ NAMED = {  # the file, what is said of it, what to do
     "half a BMP": (half("BMP"), "is damaged (image file is truncated", AGAIN),
     "half a TIFF": (half("TIFF"), "is damaged (", AGAIN),
     "half a WebP": (half("WEBP"), "is damaged (", AGAIN),
-    "head of a JPEG": (written(made(SIDE, SIDE), "JPEG")[:30], BEGINS.format("JPEG"), AGAIN),
-    "head of a PNG": (written(made(SIDE, SIDE))[:20], BEGINS.format("PNG"), AGAIN),
+    "head of a JPEG": (written(made(SIDE, SIDE), "JPEG")[:30], "is damaged (Truncated File Read)", AGAIN),
+    "head of a PNG": (written(made(SIDE, SIDE))[:20], "is damaged (Truncated File Read)", AGAIN),
     "check sum of the head": (png(noise(SIDE, SIDE), {b"IHDR"}), BEGINS.format("PNG"), AGAIN),
     "no pixels": (png_of_size(0, 16), BEGINS.format("PNG"), AGAIN),
     "no frame": (gif_of_size(SIDE, SIDE), "is damaged (", AGAIN),
@@ -78,11 +78,15 @@ NAMED = {  # the file, what is said of it, what to do
         "Make it smaller, or cut it into tiles.",
     ),
     "progressive bomb": (
-        jpeg_of_size(60_000, 60_000, progressive=True),
-        "is a progressive JPEG of 60,000 × 60,000 pixels, more than can be held",
+        jpeg_of_size(20_000, 20_000, progressive=True),
+        "is a progressive JPEG of 20,000 × 20,000 pixels, more than can be held",
         "Save it as a JPEG that is not progressive, or make it smaller.",
     ),
-    "bomb of a few bytes": (jpeg_of_size(20_000, 20_000), "is damaged (image file is truncated", AGAIN),
+    "bomb of a few bytes": (
+        jpeg_of_size(60_000, 60_000),
+        "has 60,000 × 60,000 pixels, more than can be held",
+        "Make it smaller, or cut it into tiles.",
+    ),
     "text that unpacks": (unpacking(3 << 20), "is damaged (Decompressed data too large", AGAIN),
 }
 
@@ -278,7 +282,7 @@ def test_a_large_picture_is_reduced_first_and_looks_the_same(mode, monkeypatch):
     data = written(image, "TIFF" if mode in ("CMYK", "F") else "PNG")
     whole = signal().decode(data).astype(int)
     monkeypatch.setattr(_pictures, "MANY", 1000)
-    assert np.abs(signal().decode(data) - whole).mean() < 3
+    assert np.abs(signal().decode(data) - whole).mean() < 5  # at edges; of 255
 
 
 def test_a_transparent_colour_stays_one_in_a_large_picture(monkeypatch):
@@ -317,6 +321,13 @@ def test_a_jpeg_beyond_the_limit_of_pillow_is_decoded_small(monkeypatch):
     expected = signal().decode(data)
     monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 1000)
     assert (signal().decode(data) == expected).all() and Image.look(data).size == (512, 512)
+
+
+def test_a_jpeg_that_says_more_than_it_holds_does_not_hang():
+    """What is missing is grey, as in every reader of JPEG; 196 megapixels of it."""
+    began = time.perf_counter()
+    assert signal().decode(jpeg_of_size(14_000, 14_000)).shape == (3, SIDE, SIDE)
+    assert time.perf_counter() - began < 20
 
 
 LARGE = """

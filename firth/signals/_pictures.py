@@ -28,6 +28,7 @@ FORMS = (
     "PPM",
 )  # what is opened (MPO as a JPEG); of several pages the first
 PIXELS = 89_478_485  # of a picture that is decoded whole, 256 MiB in colour: Pillow's own limit
+WHOLE = 1 << 30  # of a JPEG that is decoded small; a file of a few bytes may say so, and it takes seconds
 MANY = 1 << 24  # pixels beyond which pictures are decoded one at a time, and reduced before anything else is done
 ALONE = Lock()
 DEEP = ("I;16", "I;16L", "I;16B", "I;16N", "I", "F")  # modes of more than 8 bits
@@ -117,7 +118,7 @@ def held(image: Image.Image | None, side: int) -> AbstractContextManager[Any]:
     width, height = image.size
     image.draft(None, (side, side))  # of JPEG: decodes a smaller one, never below
     pixels = image.width * image.height
-    if pixels > PIXELS:
+    if pixels > PIXELS or width * height > WHOLE:
         raise Unreadable(f"has {width:,} × {height:,} pixels, more than can be held", SMALLER)
     if "progressive" in image.info:  # all its coefficients are held, however small it is decoded
         pixels = width * height
