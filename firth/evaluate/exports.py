@@ -97,8 +97,8 @@ def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mappi
     head = None if vectors else head_in(opened)
     if head is None:
         encoder = open_encoder(model, settings, "cpu", words=False)
-        exported = partial(vectors_of, WHOLE.get(READS[opened.shape.name], "embedding"))
-        return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, exported)
+        vectors_named = partial(vectors_of, WHOLE.get(READS[opened.shape.name], "embedding"))
+        return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, vectors_named)
     name, kind = head
     exported = getattr(find.find(kind, name), "exported", None)
     if exported is None:
