@@ -40,12 +40,15 @@ def png_of_size(width: int, height: int) -> bytes:
     return SIGNATURE + head + pixels + chunk(b"IEND", b"")
 
 
-def tiff(values: np.ndarray, photometric: int = 1, planes: bool = False, after: int = 0) -> bytes:
-    """(H, W, C) of any kind of number. planes: channel after channel. after: where the next page is said to be."""
+def tiff(values: np.ndarray, photometric: int = 1, planes: bool = False, after: int = 0, packed: int = 1) -> bytes:
+    """(H, W, C) of any kind of number. planes: channel after channel. after: where the next page is said to be.
+
+    packed: how its numbers are said to be compressed, 1: not at all.
+    """
     height, width, channels = values.shape
     parts = [values[..., band].tobytes() for band in range(channels)] if planes else [values.tobytes()]
     entries: dict[int, tuple[str, list[int]]] = {
-        256: ("I", [width]), 257: ("I", [height]), 258: ("H", [8 * values.itemsize] * channels), 259: ("H", [1]),
+        256: ("I", [width]), 257: ("I", [height]), 258: ("H", [8 * values.itemsize] * channels), 259: ("H", [packed]),
         262: ("H", [photometric]), 273: ("I", [0] * len(parts)), 277: ("H", [channels]), 278: ("I", [height]),
         279: ("I", [len(part) for part in parts]), 284: ("H", [1 + planes]),
         339: ("H", [{"u": 1, "i": 2, "f": 3}[values.dtype.kind]] * channels),

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from io import BytesIO
 from threading import Thread
 
@@ -253,6 +254,15 @@ def test_without_what_reads_it_the_kind_is_named(monkeypatch):
     with pytest.raises(Unreadable) as raised:
         signal().decode(tiff(channels("uint16", 5)))
     assert raised.value.what == "is a TIFF of 5 × 16 bits, which Pillow does not read"
+    assert raised.value.do == "Install what reads it: pip install 'firth[tiff]'"
+
+
+@pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="what reads it is there")
+def test_a_compression_that_wants_more_is_named():
+    pytest.importorskip("tifffile")
+    with pytest.raises(Unreadable) as raised:
+        signal().decode(tiff(channels("uint16", 5), packed=5))
+    assert raised.value.what.startswith("is a TIFF compressed in a way that wants more (")
     assert raised.value.do == "Install what reads it: pip install 'firth[tiff]'"
 
 
