@@ -100,6 +100,11 @@ class SignalConfig(BaseModel):
         """Whether its units are words, pieces of words, or the like, which keep company."""
         return True
 
+    @property
+    def kept(self) -> str:
+        """ "on": decoded arrays are kept on disk; "off": they are made again in each pass; "auto": as they fit."""
+        return "on"
+
 
 class Unit(NamedTuple):
     """What people count of a signal."""

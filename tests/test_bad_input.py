@@ -101,7 +101,8 @@ FILES = {
     "Such an archive was made by mistake or to do harm. If you trust it, unpack it yourself and give the folder.",
     "bomb.zip": "bomb.zip: unpacks to 1,028 times its size: a zip bomb.\n"
     "If you trust it, unpack it yourself and give the folder.",
-    "images": "images/0.png: is no picture that can be read.\nSave it as JPEG, PNG, WebP or TIFF.",
+    "images": "images/0.png: is damaged (it begins as PNG and cannot be read further).\n"
+    "Copy it again from where it came from, or remove it.",
     "dead": "dead: holds no file that can be read, only links to files that do not exist (dead/gone.txt).\n"
     "Remove the link, or put the file in its place.",
     "corpsu.txt": "corpsu.txt: no such file or folder.\nDid you mean `corpus.txt`? Check the name.",

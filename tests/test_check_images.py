@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image as Pillow
 
-from firth.data import arrays
+from firth.data import arrays, keeping
 from firth.errors import InputError
 from firth.evaluate.doctor import check
 from firth.signal import Look
@@ -23,7 +23,7 @@ def test_a_folder_of_pictures_is_looked_through(tmp_path):
     assert facts["largest"] == (8, 8) and facts["modes"] == {"L": 61, "RGB": 1}
     assert sum(facts["classes"].values()) == 62 and len(facts["classes"]) == 10
     said = {finding.what for finding in report.findings}
-    assert "is no picture that can be read" in said and "1 of 62 pictures show one even colour" in said
+    assert "holds text, and is no picture" in said and "1 of 62 pictures show one even colour" in said
     lines = list(report.lines())
     assert lines[0].startswith("Data     62 images · ") and "Sizes    all 8 × 8" in lines
     assert report.suggestion.startswith("firth pretrain ")
@@ -74,12 +74,12 @@ def test_good_pictures_have_no_findings():
 
 def test_a_disk_that_is_too_small_is_named_before_anything_is_decoded(tmp_path, monkeypatch):
     write_digits(tmp_path, 10)
-    monkeypatch.setattr(arrays, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(keeping, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     from firth.data.config import Data
     from firth.signals import image
 
     with pytest.raises(InputError) as raised:
-        arrays.open_corpus(Data(paths=(str(tmp_path),)), image, Config(), cache=tmp_path / "cache")
+        arrays.open_corpus(Data(paths=(str(tmp_path),)), image, Config(cache="on"), cache=tmp_path / "cache")
     assert str(raised.value) == (
         f"{tmp_path}/cache/corpora: has 0.0 GB of free disk, and 10 images decoded take 0.0 GB. "
         "Set FIRTH_CACHE to a folder on another disk, or a smaller image.size."

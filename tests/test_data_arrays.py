@@ -99,7 +99,7 @@ def test_broken_files_are_named_and_left_out(tmp_path):
     found = corpus(tmp_path, held_out=0.2)
     assert (found.facts["items"], found.facts["broken"]) == (30, 3)
     said = {Path(one.where).name: one.what for one in found.findings}
-    assert said["empty.png"] == "is empty" and said["text.jpg"] == "is no picture that can be read"
+    assert said["empty.png"] == "is empty" and said["text.jpg"] == "holds text, and is no picture"
     assert said["half.png"].startswith("is damaged")
     assert said[tmp_path.name] == "files of other kinds were left out: 1 .doc"
     assert "3 broken left out" in found.facts["told"]
@@ -110,14 +110,14 @@ def test_mostly_broken_files_are_an_error(tmp_path):
     for number in range(9):
         (tmp_path / f"x{number}.png").write_bytes(b"no")
     assert refusal(tmp_path) == (
-        f"{tmp_path}/x0.png: 9 of 14 files are broken; the first: is no picture that can be read. "
-        "Save it as JPEG, PNG, WebP or TIFF."
+        f"{tmp_path}/x0.png: 9 of 14 files are broken; the first: holds text, and is no picture. "
+        "Open it to see what it says; a download that failed leaves such files."
     )
 
 
 def test_nothing_but_broken_files_is_the_first_of_them(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no")
-    assert refusal(tmp_path).startswith(f"{tmp_path}/a.png: is no picture that can be read.")
+    assert refusal(tmp_path).startswith(f"{tmp_path}/a.png: holds text, and is no picture.")
 
 
 def test_one_picture_cannot_be_held_out_and_learnt_from(tmp_path):

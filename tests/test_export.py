@@ -111,7 +111,7 @@ REFUSED = {
     "Give a run folder, or a folder with config.json and model.safetensors.",
     "unfinished --to hf --out new": "unfinished: is a run without a model: it is not finished.\n"
     "Run its command again; it goes on.",
-    "llama --to onnx": "llama: is of the shape `llama`, and ONNX is written of bert and modernbert.\n"
+    "llama --to onnx": "llama: is of the shape `llama`, and ONNX is written of bert, modernbert, vit, resnet.\n"
     "Say --to gguf, or --to hf.",
     "film --to gguf": "film/config.json: is a model of the shape `bert`, and GGUF is written of `llama` only.\n"
     "Say --to onnx; it opens in other tools.",

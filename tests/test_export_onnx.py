@@ -36,7 +36,7 @@ def test_the_graph_computes_what_the_model_computes(form, head, tmp_path):
     @torch.no_grad()
     def traced(batch):
         given = onnx.fed(batch)
-        found = graph(*(torch.from_numpy(given[name]) for name in onnx.names_of(subject.backbone.shape)))
+        found = graph(*(torch.from_numpy(given[name]) for name in onnx.inputs_of(subject.backbone.shape).names))
         return dict(zip(names, found, strict=True))
 
     with onnx.traceable(subject.backbone):
@@ -50,7 +50,7 @@ def test_the_graph_computes_what_the_model_computes(form, head, tmp_path):
 )
 def test_the_lengths_that_are_traced_for(form, steps, inputs):
     assert onnx.limits(shape_named(form)) == steps
-    assert onnx.names_of(shape_named(form)) == ["input_ids", "attention_mask", "token_type_ids"][:inputs]
+    assert onnx.inputs_of(shape_named(form)).names == ["input_ids", "attention_mask", "token_type_ids"][:inputs]
 
 
 def test_the_model_is_as_before_when_it_was_traced(tmp_path):

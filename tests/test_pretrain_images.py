@@ -219,7 +219,8 @@ def test_a_file_that_is_no_picture_is_refused(tmp_path):
     with pytest.raises(InputError) as raised:
         list(predict(adapted(), [str(tmp_path / "a.png")]))
     assert str(raised.value) == (
-        f"{tmp_path}/a.png: is no picture that can be read. Save it as JPEG, PNG, WebP or TIFF."
+        f"{tmp_path}/a.png: holds text, and is no picture. "
+        "Open it to see what it says; a download that failed leaves such files."
     )
     with pytest.raises(InputError, match="no such file or folder"):
         list(predict(adapted(), [str(tmp_path / "b.png")]))

@@ -1,6 +1,6 @@
 """Decoded samples on disk: pictures of one size, or sounds of any length; all memory-mapped.
 
-values.bin        uint8 or int16 (N,): the arrays one after the other
+values.bin        uint8 or int16 (N,): the arrays one after the other; empty where they are not kept (streamed.py)
 offsets.bin       int64 (n + 1,): array i is values[offsets[i]:offsets[i + 1]] in the form that form.json says
 hashes.bin        uint64 (n,): content hashes of the files
 pieces.bin        int32 (n,): which piece of its file an array is, from 0; recordings of hours have many
@@ -20,11 +20,11 @@ ARRAYS = {"offsets": np.int64, "hashes": np.uint64, "pieces": np.int32, "labels"
 
 
 class ArrayWriter:
-    """Appends arrays; holds no more than what it is handed."""
+    """Appends arrays; holds no more than what it is handed. kept False: all but the arrays themselves is written."""
 
-    def __init__(self, folder: Path, dtype: str, form: tuple[int, ...]):
+    def __init__(self, folder: Path, dtype: str, form: tuple[int, ...], kept: bool = True):
         folder.mkdir(parents=True, exist_ok=True)
-        self.folder, self.dtype, self.form = folder, dtype, form
+        self.folder, self.dtype, self.form, self.kept = folder, dtype, form, kept
         self.files = {name: open(folder / f"{name}.bin", "wb", buffering=1 << 18) for name in ("values", "names", *ARRAYS)}  # noqa: SIM115, E501 # fmt: skip
         self.classes: dict[str, int] = {}
         self.count = self.size = self.named = 0
@@ -34,7 +34,8 @@ class ArrayWriter:
     def append(self, array: np.ndarray, content: int, name: str, label: str | None, piece: int = 0) -> None:
         written = name.encode("utf-8", "replace")
         number = -1 if label is None else self.classes.setdefault(label, len(self.classes))
-        self.files["values"].write(np.ascontiguousarray(array, self.dtype).data)
+        if self.kept:
+            self.files["values"].write(np.ascontiguousarray(array, self.dtype).data)
         self.files["names"].write(written)
         self.count, self.size, self.named = self.count + 1, self.size + array.size, self.named + len(written)
         for key, value in (("offsets", self.size), ("hashes", content), ("pieces", piece), ("labels", number),
@@ -76,6 +77,10 @@ class ArrayShard:
     def array(self, number: int) -> np.ndarray:
         """The array as it was written; a view of the file."""
         return self.values[self.offsets[number] : self.offsets[number + 1]].reshape(self.form)
+
+    def arrays(self, numbers: np.ndarray) -> list[np.ndarray]:
+        """Several of them."""
+        return [self.array(number) for number in numbers.tolist()]
 
     def joined(self, first: int, end: int) -> np.ndarray:
         """Arrays first … end - 1 as one, where their form is a length."""

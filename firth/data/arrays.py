@@ -11,9 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from hashlib import blake2b
 from itertools import chain, islice
-from math import prod
 from pathlib import Path
-from shutil import disk_usage
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
 from firth.data.decoding import NOTHING, Tally, arrays_of, decode, decoded, head_of, joined
+from firth.data.keeping import in_each_pass, refuse_full, shard_in, stays
 from firth.data.media import Raw, Reading
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
@@ -89,12 +88,17 @@ class ArrayRows:
         windows = (self.shard.pieces[numbers].astype(np.int64) << WINDOWS) + parts
         keys = combine(self.shard.hashes[numbers], windows).tolist()
         labels = self.shard.labels[numbers].tolist() if self.labelled and self.shard.classes else [None] * len(keys)
-        arrays = (self._array(n, p, self.parts[at]) for n, p, at in zip(numbers, parts, places, strict=True))
+        arrays = self._arrays(numbers, parts, self.parts[places])
         return [Sample((array,), key, label=label) for array, key, label in zip(arrays, keys, labels, strict=True)]
 
     def name(self, index: int) -> str:
         """Of the file of a sample."""
         return self.shard.name(int(self.chosen[np.searchsorted(self.before, index, side="right") - 1]))
+
+    def _arrays(self, numbers: np.ndarray, part: np.ndarray, parts: np.ndarray) -> list[np.ndarray]:
+        if (parts == 1).all():
+            return self.shard.arrays(numbers)
+        return [self._array(*one) for one in zip(numbers, part, parts, strict=True)]
 
     def _array(self, number: int, part: int, parts: int) -> np.ndarray:
         if parts == 1:
@@ -116,10 +120,18 @@ class ArrayCorpus:
     facts: items, held_out_items, exact_duplicates, broken, bytes, files, classes (name → count), told (in words).
     """
 
-    def __init__(self, folder: Path, signal: Media, facts: dict[str, Any], fingerprint: str, config: Data):
+    def __init__(
+        self,
+        shard: ArrayShard,
+        folder: Path,
+        signal: Media,
+        facts: dict[str, Any],
+        fingerprint: str,
+        config: Data,
+    ):
         self.folder, self.signal, self.fingerprint = Path(folder), signal, fingerprint
         self.paths = tuple(map(str, config.paths))
-        self.shard = ArrayShard(folder)
+        self.shard = shard
         marks = combine(self.shard.hashes, self.shard.pieces)  # equal files have equal ones, piece by piece
         first = np.zeros(len(self.shard), bool)
         first[np.unique(marks, return_index=True)[1]] = True
@@ -190,7 +202,7 @@ class ArrayCorpus:
 def open_corpus(
     config: Data,
     signal_module,
-    signal_config: SignalConfig,
+    signal_config: SignalConfig | None,
     seed: int = 0,
     signal: Media | None = None,
     cache: str | Path | None = None,
@@ -200,6 +212,7 @@ def open_corpus(
     """The corpus of these files; decoded first where the cache does not have it. The seed changes nothing here.
 
     config: the recipe's table `data`. signal: a fitted one (of a model folder); None: one is fitted to the files.
+    signal_config: the recipe's; says whether decoded arrays are kept. None: they are.
     before: called with the bytes of the files where they have to be decoded.
     Raises InputError for data that cannot be used, RunError for a full disk.
     """
@@ -208,34 +221,30 @@ def open_corpus(
     with Reading.of(config.paths, cls, config.label, problems) as reading:
         fitted = cls.fit(looks(reading, cls), signal_config) if signal is None else signal
         key = _key(reading, fitted.decoding, config.label)
+        root = cache_of.cache_folder(cache) / "corpora"
+        wanted = signal_config.kept if signal_config is not None else "on"
+        kept = stays(wanted, root / key, reading, fitted)
 
         def build(folder: Path) -> None:
-            refuse_full(folder, len(reading.files), fitted)
+            if kept:
+                refuse_full(folder, reading.items, fitted)
             if before is not None:
                 before(size_of(reading.files))
             if show is not None:
-                show.note(f"Decoding {count(len(reading.files), 'file')}; the next run on them starts at once.")
-            _build(folder, reading, fitted, named(config.paths))
+                doing = "Decoding" if kept else "Looking through"
+                show.note(f"{doing} {count(len(reading.files), 'file')}; the next run on them starts at once.")
+            _build(folder, reading, fitted, kept, named(config.paths))
 
-        folder = cache_of.get(cache_of.cache_folder(cache) / "corpora", key, build, whole)
+        folder = cache_of.get(root, key if kept else f"{key}.index", build, whole)
+        shard = shard_in(folder, reading, fitted, kept)
     facts = json.loads((folder / "facts.json").read_text("utf-8"))
-    corpus = ArrayCorpus(folder, fitted.recalled(folder / "signal"), facts, key, config)
+    corpus = ArrayCorpus(shard, folder, fitted.recalled(folder / "signal"), facts, key, config)
     if show is not None:
+        if not kept:
+            show.note(in_each_pass(wanted, folder, len(shard), fitted))
         for one in corpus.findings:
             show.note(f"{one.where}: {one.what}. {one.do}")
     return corpus
-
-
-def refuse_full(folder: Path, items: int, signal: Media) -> None:
-    """Raises InputError where arrays of one size would not fit on the disk."""
-    amount, free = items * prod(signal.form) * np.dtype(signal.dtype).itemsize, disk_usage(folder).free
-    if amount > free:
-        raise InputError(
-            folder.parent,
-            f"has {free / 1e9:,.1f} GB of free disk, and {count(items, signal.unit.thing)} decoded take "
-            f"{amount / 1e9:,.1f} GB",
-            f"Set FIRTH_CACHE to a folder on another disk, or a smaller {signal.name}.size.",
-        )
 
 
 def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems: Problems, task: Any) -> list[Record]:
@@ -245,7 +254,7 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
     """
     label = config.label or Reading.of(paths, type(signal), None, Problems(skip=True)).column(task.columns)
     own = config.model_copy(update={"paths": tuple(paths), "duplicates": "keep", "held_out": NONE, "label": label})
-    corpus = open_corpus(own, None, signal.config, signal=signal)
+    corpus = open_corpus(own, None, None, signal=signal)
     for one in corpus.findings:
         problems.note(one.level, one.where, one.what, one.do)
     found = list(corpus.records(signal.whole if task.classed else None))
@@ -257,9 +266,9 @@ def labelled_records(paths: Iterable[str], config: Data, signal: Media, problems
     return [record for record in found if record.label is not None]
 
 
-def _build(folder: Path, reading: Reading, fitted: Media, where: str) -> None:
+def _build(folder: Path, reading: Reading, fitted: Media, kept: bool, where: str) -> None:
     """Everything of one corpus into a folder."""
-    writer = ArrayWriter(folder, fitted.dtype, fitted.form)
+    writer = ArrayWriter(folder, fitted.dtype, fitted.form, kept)
     tally = Tally()
     with closing(decoded(reading, fitted, tally)) as found:
         for one in found:
@@ -267,9 +276,9 @@ def _build(folder: Path, reading: Reading, fitted: Media, where: str) -> None:
                 writer.append(array, one.content, one.raw.name, one.raw.label, piece)
     writer.close()
     _check_found(writer.count, tally, reading, where)
-    shard = ArrayShard(folder)
+    shard = shard_in(folder, reading, fitted, kept)
     chosen = np.linspace(0, len(shard) - 1, min(SETTLED, len(shard))).astype(np.int64)
-    fitted.settled([shard.array(number) for number in chosen]).save(folder / "signal")
+    fitted.settled(shard.arrays(chosen)).save(folder / "signal")
     write_findings(folder, reading.problems.all())
     facts = {
         "items": writer.count,
@@ -322,10 +331,7 @@ def opened(raw: Raw, signal: Media) -> Iterator["Input"]:
     try:
         yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
     except Exception as error:
-        told = media.trouble(error, raw)
-        if told is None:
-            raise
-        raise InputError(raw.where, *told) from None
+        media.refuse(error, raw)
 
 
 def pieces_of(name: str, arrays: Iterator[np.ndarray], signal: Media) -> Iterator["Input"]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from hashlib import blake2b
 from itertools import chain
+from math import prod
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -67,8 +68,13 @@ def is_large(raw: Raw, signal: Media | type[Media]) -> bool:
 
 
 def held_of(raw: Raw, signal: Media) -> int:
-    """Bytes of a file that are in memory while it is decoded."""
-    return 0 if is_large(raw, signal) else raw.size
+    """Bytes in memory of a file that waits: its own, or those of an array of one size where they are more."""
+    return 0 if is_large(raw, signal) else max(raw.size, array_size(signal))
+
+
+def array_size(signal: Media) -> int:
+    """Bytes of an array; less than 0 where the length differs."""
+    return prod(signal.form) * np.dtype(signal.dtype).itemsize
 
 
 def head_of(raw: Raw, signal: Media | type[Media]) -> Look:

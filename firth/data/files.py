@@ -98,8 +98,12 @@ def _refuse_name(path: str) -> None:
     if not path.strip():
         raise InputError("DATA", "an empty name was given", "Name a file or a folder; a variable may not be set.")
     if not path.isprintable() and path != path.encode("utf-8", "ignore").decode():
-        shown = path.encode("utf-8", "backslashreplace").decode()
-        raise InputError(shown, "has a name that is not UTF-8", "Rename it: mv OLD NEW.")
+        raise InputError(utf8(path), "has a name that is not UTF-8", "Rename it: mv OLD NEW.")
+
+
+def utf8(name: str) -> str:
+    """The name of a file as it can be written down, also where its bytes are no UTF-8."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _one(path: str, problems: Problems, kinds: Kinds) -> Iterator[File]:
@@ -146,7 +150,7 @@ def _folder(folder: Path, problems: Problems, kinds: Kinds) -> Iterator[File]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(base, name)
-            label = path.parent.name if path.parent != folder else None
+            label = utf8(path.parent.name) if path.parent != folder else None
             if not os.path.exists(path) and path.is_symlink():
                 problems.note("warning", path, "is a link to a file that does not exist, and is left out", LINK)
             elif archives.is_archive(name) or suffix(name) in kinds.formats:
@@ -179,7 +183,7 @@ def _file(path: Path, name: str, problems: Problems, kinds: Kinds, label: str | 
     elif suffix(name) not in kinds.formats:
         problems.bad(name, f"`{suffix(name)}` files have no reader", f"firth reads {kinds.readable}.")
     else:
-        yield File(path, name, kinds.formats[suffix(name)], None, label, path.stat().st_size)
+        yield File(path, utf8(name), kinds.formats[suffix(name)], None, label, path.stat().st_size)
 
 
 def _members(

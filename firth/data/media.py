@@ -3,15 +3,18 @@
 What holds them: folders (sub-folders are labels), globs, archives, parquet whose cells hold bytes, tables of paths.
 """
 
+import os
 import shutil
+import stat
 import warnings
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import cached_property
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, NoReturn, Self
 
 from firth.data import archives
 from firth.data.columns import SAMPLE, find_columns
@@ -31,6 +34,9 @@ NAMING = ("csv", "jsonl")  # formats of tables that name files
 MEDIUM = "medium"  # the format of a file that is a sample itself
 FIELDS = {"bytes", "path"}  # of a cell of the `datasets` library
 NO_COLUMN = "Give a table with a column of paths, or of bytes as in parquet files of images."
+EMPTY_CELL = "the cell is empty", "Fill in a path or the bytes, or leave out the row."
+NAME_A_FILE = "Name a file; a pipe or a device may have no end."
+CELLS = "Unpack what is in them into files, or set FIRTH_CACHE to a folder on a disk with more room."
 
 
 class Raw(NamedTuple):
@@ -94,12 +100,40 @@ class Reading:
                     break
                 yield raw
 
+    @property
+    def items(self) -> int:
+        """How many samples there are, those in cells left out."""
+        return sum(file.format == MEDIUM for file in self.files) + len(self.paths)
+
+    @property
+    def of_files(self) -> bool:
+        """Whether each sample is a file, or a member of an archive; not where cells of a table hold their bytes."""
+        return all(file.format in (MEDIUM, *NAMING) for file in self.files)
+
+    def sources(self) -> dict[str, File]:
+        """The file of each sample by its name. Raises InputError where they are not `of_files`."""
+        found: dict[str, File] = {}
+        for file in self.files:
+            if file.format not in (MEDIUM, *NAMING):
+                raise InputError(file.name, "holds samples in its cells, which are not read one by one", CELLS)
+            named = [file] if file.format == MEDIUM else self._files_in(file)
+            found |= {one.name: one for one in named}
+        return found
+
+    def _files_in(self, listing: File) -> Iterator[File]:
+        """The files that a table names."""
+        column: str | None = None
+        for _, row in table(listing, Problems(skip=True), media=True):
+            column = column or self._columns(listing)[0]
+            if name := cell_name(row.get(column)):
+                yield self._named(listing, name)
+
     @cached_property
     def paths(self) -> list[Path]:
         """The files that tables name, where they are there."""
         tables = [file for file in self.files if file.format in NAMING and not file.member]
         found = (raw.path for file in tables for raw in self._rows(file, Problems(skip=True)))
-        return [path for path in dict.fromkeys(found) if path is not None and path.is_file()]
+        return [path for path in dict.fromkeys(found) if path is not None and os.path.isfile(path)]
 
     def column(self, names: Iterable[str]) -> str | None:
         """The first of these names that is a column of the first table; None where there is none."""
@@ -122,25 +156,25 @@ class Reading:
         problems = self.problems if problems is None else problems
         columns: tuple[str, str | None] | None = None
         for where, row in table(file, problems, media=True):
-            columns = columns or self._columns(file, row)
+            columns = columns or self._columns(file)
             cell, label = row.get(columns[0]), row.get(columns[1]) if columns[1] else file.label
             name = cell_name(cell) or f"{where}"
             yield self._cell(file, cell)._replace(
                 name=name, where=where, label=None if label is None else label_of(label), fields=row
             )
 
-    def _columns(self, file: File, first: Mapping[str, Any]) -> tuple[str, str | None]:
+    def _columns(self, file: File) -> tuple[str, str | None]:
         """The column of the samples and that of the labels, by the first rows. Raises InputError."""
-        held = next((name for name, cell in first.items() if bytes_of(cell) or self._is_path(cell)), None)
+        cells = (pair for row in self._first(file) for pair in row.items())
+        held = next((name for name, cell in cells if bytes_of(cell) or self._is_path(cell)), None)
         if held is None:
             raise InputError(file.name, "has no column with bytes or with paths of files", NO_COLUMN)
-        rows = [
-            {name: cell for name, cell in row.items() if name != held} | {held: "a"}
-            for _, row in zip(
-                range(SAMPLE), (row for _, row in table(file, Problems(skip=True), media=True)), strict=False
-            )
-        ]
+        rows = [{name: cell for name, cell in row.items() if name != held} | {held: "a"} for row in self._first(file)]
         return held, find_columns(rows, file.name, held, self.label).label
+
+    def _first(self, file: File) -> Iterator[dict[str, Any]]:
+        """The first rows of a table."""
+        return (row for _, row in islice(table(file, Problems(skip=True), media=True), SAMPLE))
 
     def names_one(self, raw: Raw) -> bool:
         """Whether the name of a sample is that of such a file."""
@@ -153,7 +187,9 @@ class Reading:
         """What a cell holds, or the file that it names."""
         if (data := bytes_of(cell)) is not None:
             return Raw("", Where(""), None, lambda: data, None, len(data), lambda: nullcontext(data))
-        return self.archives.raw(self._named(file, cell_name(cell)))
+        if not (name := cell_name(cell)):
+            return Raw("", Where(""), None, nothing)
+        return self.archives.raw(self._named(file, name))
 
     def _named(self, file: File, name: str) -> File:
         """The file of that name, as seen from where the table lies: beside it, in its archive, or in one beside it."""
@@ -161,7 +197,7 @@ class Reading:
         beside = path if path.is_absolute() else file.path.parent / path
         if file.member:
             return File(file.path, name, MEDIUM, str(PurePosixPath(file.member).parent / name))
-        if not beside.exists() and (archive := self.archives.beside(file.path, name)) is not None:
+        if not os.path.exists(beside) and (archive := self.archives.beside(file.path, name)) is not None:
             return File(archive, name, MEDIUM, name)
         return File(beside, name, MEDIUM)
 
@@ -171,6 +207,11 @@ def bytes_of(cell: Any) -> bytes | None:
     if isinstance(cell, Mapping) and cell.keys() <= FIELDS:
         cell = cell.get("bytes")
     return cell if isinstance(cell, bytes) else None
+
+
+def nothing() -> bytes:
+    """What an empty cell holds. Raises Unreadable."""
+    raise Unreadable(*EMPTY_CELL)
 
 
 def cell_name(cell: Any) -> str:
@@ -190,7 +231,8 @@ class Archives:
         return lambda: self.read(file)
 
     def read(self, file: File) -> bytes:
-        """The bytes of a file or of a member. Raises OSError, archives.BROKEN, InputError for one that is too large."""
+        """The bytes of a file or of a member. Raises OSError, archives.BROKEN, InputError (no file, too large)."""
+        refuse_unread(file)
         if file.member is None or file.packed or archives.is_tar(file.path):
             with file.open() as stream:
                 return self._limited(stream, file)
@@ -243,7 +285,7 @@ class Archives:
     def _limited(stream, file: File) -> bytes:
         data = stream.read(LARGEST + 1)
         if len(data) > LARGEST:
-            raise InputError(file.name, f"is larger than {LARGEST >> 20:,} MiB", archives.UNPACK)
+            refuse_large(file)
         return data
 
     def close(self) -> None:
@@ -251,10 +293,34 @@ class Archives:
         self.opened.clear()
 
 
+def refuse_unread(file: File) -> None:
+    """Raises InputError for what is no file, or larger than is held; nothing of it was read. Raises OSError."""
+    found = file.path.stat()
+    if not stat.S_ISREG(found.st_mode):
+        what = "is a folder" if stat.S_ISDIR(found.st_mode) else "is no regular file"
+        raise InputError(file.name, what, NAME_A_FILE)
+    size = found.st_size if file.member is None else file.size
+    if size > LARGEST and not file.packed:
+        refuse_large(file)
+
+
+def refuse_large(file: File) -> NoReturn:
+    """Raises InputError."""
+    raise InputError(file.name, f"is larger than {LARGEST >> 20:,} MiB", archives.UNPACK)
+
+
 def rewound(stream: IO[bytes]) -> IO[bytes]:
     """The stream from its beginning."""
     stream.seek(0)
     return stream
+
+
+def refuse(error: Exception, raw: Raw) -> NoReturn:
+    """Raises InputError where the trouble is with the file, else the error itself."""
+    told = trouble(error, raw)
+    if told is None:
+        raise error
+    raise InputError(raw.where, *told) from None
 
 
 def trouble(error: Exception, raw: Raw) -> tuple[str, str] | None:

@@ -31,9 +31,14 @@ class Problems:
         kind = do or what
         self.counts[kind] += 1
         if self.counts[kind] <= self.shown:
-            self.findings.append(Finding(level, str(where), what, do))
+            self.findings.append(Finding(level, printable(str(where)), what, printable(do)))
 
     def all(self) -> list[Finding]:
         """The findings kept, and one line for each kind of which more were seen."""
         more = {kind: count - self.shown for kind, count in self.counts.items() if count > self.shown}
         return self.findings + [Finding("note", "", f"and {n:,} more of this kind", kind) for kind, n in more.items()]
+
+
+def printable(name: str) -> str:
+    """On one line, whatever the name of a file holds: what cannot be printed is written as in Python."""
+    return "".join(sign if sign.isprintable() else sign.encode("unicode_escape").decode() for sign in name)

@@ -26,7 +26,7 @@ from firth.interop.gguf_read import Read
 from firth.interop.gguf_vocabulary import cut_otherwise, vocabulary_of
 from firth.interop.tensors import read_json, write_json
 from firth.model.encoder import Backbone
-from firth.model.shape import Shape
+from firth.model.sizes import READS
 from firth.objective import Composed
 from firth.signal import Batch, Features
 from firth.train.build import describe_model
@@ -34,6 +34,7 @@ from firth.train.build import describe_model
 # B samples, T steps, D width
 
 VECTORS = "vectors"  # in place of the name of a head
+WHOLE = {"tokens": "sentence_embedding", "pixels": "image_embedding"}  # the vector of a sample, by what is read
 
 
 class Options(NamedTuple):
@@ -96,7 +97,8 @@ def subject_of(model: str | Path, vectors: bool, settings: Iterable[str] | Mappi
     head = None if vectors else head_in(opened)
     if head is None:
         encoder = open_encoder(model, settings, "cpu", words=False)
-        return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, vectors_of)
+        vectors_named = partial(vectors_of, WHOLE.get(READS[opened.shape.name], "embedding"))
+        return Subject(opened, VECTORS, Composed(encoder.backbone, {}), encoder.signal, vectors_named)
     name, kind = head
     exported = getattr(find.find(kind, name), "exported", None)
     if exported is None:
@@ -116,37 +118,37 @@ def head_in(opened: Opened) -> tuple[str, str] | None:
     return None
 
 
-def vectors_of(features: Features) -> dict[str, Tensor]:
-    """The vectors of all steps, and what `firth embed` gives: their mean over the tokens, of length 1."""
-    return {"last_hidden_state": features.values, "sentence_embedding": F.normalize(features.mean, dim=-1)}
+def vectors_of(whole: str, features: Features) -> dict[str, Tensor]:
+    """The vectors of all steps, and as `whole` what `firth embed` gives: their mean over the sample, of length 1."""
+    return {"last_hidden_state": features.values, whole: F.normalize(features.mean, dim=-1)}
 
 
 # ------------------------------------------------------------------ the forms
 
 
 class Onnx:
-    """A folder with model.onnx, config.json and the tokenizer."""
+    """A folder with model.onnx, config.json, and the tokenizer or how pictures are prepared."""
 
     def __init__(self, model: str | Path, options: Options):
         refuse_option("onnx", options, "precision")
         check.need("--to onnx", onnx.PACKAGES, "export")
         shape = open_shape(model)
         if shape.name not in onnx.ENCODERS:
-            what = f"is of the shape `{shape.name}`, and ONNX is written of {' and '.join(onnx.ENCODERS)}"
+            what = f"is of the shape `{shape.name}`, and ONNX is written of {', '.join(onnx.ENCODERS)}"
             raise InputError(model, what, "Say --to gguf, or --to hf.")
         self.config = read_json(model_folder(model) / "config.json")
         subject = self.subject = subject_of(model, options.vectors, options.settings)
-        assert isinstance(shape, Shape)  # as those of onnx.ENCODERS are
-        given, self.outputs = ", ".join(onnx.names_of(shape)), subject.outputs()
+        self.outputs, given = subject.outputs(), onnx.inputs_of(shape)
         shown = ", ".join(f"{name} ({size})" for name, size in self.outputs.items())
-        self.model, self.plan = str(subject), f"ONNX · {given} (batch × steps) → {shown}"
+        self.model, self.plan = str(subject), f"ONNX · {', '.join(given.names)} ({given.size}) → {shown}"
 
     def write(self, out: Path) -> None:
         subject, shape = self.subject, self.subject.backbone.shape
         out.mkdir()
-        subject.backbone.set_attention("sdpa")  # whose graph is the shorter one
-        onnx.write(out / "model.onnx", onnx.Graph(subject.objective, subject.exported), list(self.outputs))
-        subject.signal.save(out, segments=bool(shape.segments))
+        if hasattr(subject.backbone, "set_attention"):
+            subject.backbone.set_attention("sdpa")  # whose graph is the shorter one
+        onnx.write(out / "model.onnx", onnx.graph_of(subject.objective, subject.exported), list(self.outputs))
+        subject.signal.save(out, **({} if onnx.of_pixels(shape) else {"segments": bool(shape.segments)}))
         bare = {"architectures": [TYPES[shape.name].architecture(set(), None)]} if subject.name == VECTORS else {}
         write_json(out / "config.json", self.config | bare)
 

@@ -11,11 +11,10 @@ from torch import Tensor
 
 from firth.errors import RunError
 from firth.interop.check import Answer
-from firth.interop.onnx import fed
-from firth.interop.tensors import INDEX, OWN, WEIGHTS, read_json, refuse_pickles, shards
+from firth.interop.onnx import fed, prepared_in
+from firth.interop.tensors import INDEX, OWN, PREPARES, WEIGHTS, read_json, refuse_pickles, shards
 from firth.signal import Batch
 
-PREPARES = "preprocessor_config.json"  # how pictures and sounds are prepared
 KEPT = (
     "config.json",
     "generation_config.json",
@@ -82,7 +81,7 @@ class Theirs:
                 str(folder), dtype=torch.float32, local_files_only=True, output_loading_info=True, **options
             )
         self.model, self.segments = model.eval(), bool(getattr(model.config, "type_vocab_size", 0))
-        self.prepared = read_json(folder / PREPARES) if (folder / PREPARES).is_file() else {}
+        self.prepared = prepared_in(folder)
         if missing := sorted(name for name in told["missing_keys"] if not name.startswith(UNUSED)):
             what = f"transformers finds no weights for `{missing[0]}` and begins them at random"
             raise RunError(folder, what, "Nothing was kept; please report it.")
@@ -93,11 +92,8 @@ class Theirs:
         return {SAME.get(name, name): in_steps(value) for name, value in found.items() if isinstance(value, Tensor)}
 
     def given(self, batch: Batch) -> dict[str, Tensor]:
-        """A batch as the class there wants it; pixels prepared as the folder says."""
-        if "pixels" in batch:
-            mean, std = (torch.tensor(self.prepared[f"image_{name}"]).view(1, -1, 1, 1) for name in ("mean", "std"))
-            return {"pixel_values": (batch["pixels"] / 255 - mean) / std}
-        given = {name: torch.from_numpy(value) for name, value in fed(batch).items()}
+        """A batch as the class there wants it."""
+        given = {name: torch.from_numpy(value) for name, value in fed(batch, self.prepared).items()}
         return given if self.segments else {name: given[name] for name in given if name != "token_type_ids"}
 
 

@@ -15,6 +15,7 @@ from firth.errors import InputError, RunError
 WEIGHTS = "model.safetensors"
 INDEX = "model.safetensors.index.json"
 OWN = "firth.safetensors"  # what the transformers class of the folder has no place for
+PREPARES = "preprocessor_config.json"  # how pictures and sounds are prepared
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 

@@ -62,7 +62,7 @@ class PatchEmbedding(nn.Module):
         x = map_.flatten(2).transpose(1, 2) + others  # (B, N, D)
         if (visible := batch.get("visible")) is not None:
             x = x.gather(1, visible[..., None].expand(-1, -1, x.shape[-1]))
-        x = torch.cat([(self.cls_token + first).expand(len(x), -1, -1), x], 1)
+        x = torch.cat([(self.cls_token + first).expand(x.shape[0], -1, -1), x], 1)
         return drop(x, self.dropout, self.training)
 
     def padding(self, batch: Mapping[str, Tensor]) -> None:

@@ -2,13 +2,13 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, PositiveInt
 from torch import nn
 
 from firth.errors import InputError
@@ -42,6 +42,7 @@ STEPS = 400  # that a run has at least: a hundred large ones teach less than man
 FILE = "preprocessor_config.json"  # where transformers looks for the size and the means
 BICUBIC = 3  # as Pillow and transformers number it
 DO = "Give the folder of a model of images, or save it again."
+DECODING = {"size", "channels", "fit", "stretched", "bands"}  # keys of the config on which the arrays hang
 
 
 class Config(SignalConfig):
@@ -51,12 +52,20 @@ class Config(SignalConfig):
     channels: int = Field(3, ge=1, le=3, description="3: red, green, blue; 1: grey")
     fit: Literal["crop", "stretch", "pad"] = "crop"  # the middle square, the whole drawn out, or with a black margin
     stretched: bool = False  # each picture's darkest value becomes black and its brightest white (16-bit microscopy)
+    bands: tuple[PositiveInt, ...] = Field(
+        (), max_length=3, description="of a TIFF: the channels that are read, from 1"
+    )
+    cache: Literal["auto", "on", "off"] = "auto"  # decoded pictures are kept: where they fit, always, never
     mean: tuple[float, ...] = ()  # filled: of each channel, pixels in [0, 1]
     std: tuple[float, ...] = ()  # filled: standard deviation likewise
 
     @property
     def in_words(self) -> bool:
         return False
+
+    @property
+    def kept(self) -> str:
+        return self.cache
 
 
 ImageConfig = Config  # inside the class, Config is the class attribute
@@ -118,7 +127,7 @@ class Image(Media):
 
     @property
     def decoding(self) -> dict[str, Any]:
-        return self.config.model_dump(mode="json", include={"size", "channels", "fit", "stretched"})
+        return self.config.model_dump(mode="json", include=DECODING)
 
     @property
     def facts(self) -> Facts:
@@ -146,12 +155,16 @@ class Image(Media):
             return [f"{here} of {named}, {shown(sizes[0])}"]
         return [f"{here} of {named}, {shown(sizes[0])} to {shown(sizes[-1])}"]
 
-    def decode(self, data: bytes) -> np.ndarray:
+    def decode(self, data: bytes, note: Callable[[str, str], None] | None = None) -> np.ndarray:
         """uint8 (C, S, S)"""
         from firth.signals import _pictures
 
         config = self.config
-        return _pictures.decode(data, self.side, config.channels, config.fit, config.stretched)
+        wanted = _pictures.Wanted(self.side, config.channels, config.fit, config.stretched, config.bands)
+        return _pictures.decode(data, wanted, note)
+
+    def pieces(self, source: Any, note: Callable[[str, str], None] | None = None) -> Iterator[np.ndarray]:
+        yield self.decode(source, note)
 
     def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int:
         """256, or as many as leave STEPS steps of what the run sees."""
@@ -203,7 +216,7 @@ class Image(Media):
             "do_normalize": True,
             "image_mean": list(config.mean or [0.5] * config.channels),
             "image_std": list(config.std or [0.5] * config.channels),
-            "firth": config.model_dump(mode="json"),
+            "firth": config.model_dump(mode="json", exclude={"cache"}),
         }
         (folder / FILE).write_text(json.dumps(kept, indent=2) + "\n", "utf-8")
 
@@ -215,7 +228,8 @@ class Image(Media):
             raise InputError(folder, f"holds no {FILE}", DO)
         try:
             stored = json.loads(path.read_text("utf-8"))
-            return cls(Config(**stored["firth"]) if "firth" in stored else foreign(stored))
+            found = Config(**stored["firth"]) if "firth" in stored else foreign(stored)
+            return cls(found.model_copy(update={"cache": config.cache}) if config else found)
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(path, f"does not say how pictures are read ({error})", DO) from None
 
