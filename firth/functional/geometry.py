@@ -14,28 +14,40 @@ from torch import Tensor
 FAINT = 0.3  # pixels; a blur with a smaller standard deviation moves less than one grey level of 255
 
 
-def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int) -> Tensor:
+def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, total: float = 1.0) -> Tensor:
     """(B,) where a stretch begins, (B,) how long it is, as shares of a side; (B,) bool -> (B, size, pixels).
 
-    The weights of the pixels of a side in each output pixel; they sum to 1. A tent as wide as an output pixel, or as an
-    input pixel where that is wider (Pillow's BILINEAR with a box).
+    The weights of the pixels of a side in each output pixel; they sum to `total`. A tent as wide as an output pixel, or
+    as an input pixel where that is wider (Pillow's BILINEAR with a box).
     """
     step = (share * pixels / size)[:, None]  # (B, 1) input pixels to an output pixel
     place = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5  # (S,)
     place = torch.where(flip[:, None], size - place, place)  # (B, S)
     centre = start[:, None] * pixels + place * step  # (B, S)
     there = torch.arange(pixels, device=start.device, dtype=start.dtype) + 0.5
-    distance = (there - centre[..., None]).abs_().div_(step.clamp(min=1)[..., None])  # (B, S, pixels)
-    weights = distance.neg_().add_(1).clamp_(min=0)
-    return weights.div_(weights.sum(-1, keepdim=True))
+    if size < pixels:
+        distance = (there - centre[..., None]).abs_().div_(step.clamp(min=1)[..., None])  # (B, S, pixels)
+        weights = distance.neg_().add_(1).clamp_(min=0)
+        return weights.mul_(total / weights.sum(-1, keepdim=True))
+    centre = centre.clamp_(0.5, pixels - 0.5)  # beyond the middle of the last pixel there is only that pixel
+    distance = (total * there - (total * centre)[..., None]).abs_()  # tents over one pixel to either side sum to 1
+    return torch.sub(total, distance, out=distance).clamp_(min=0)
 
 
 def between(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, C, H, W), (B, S, H), (B, S, W) -> (B, C, S, S): every picture with a matrix on either side."""
-    count, channels, height, _ = pixels.shape
-    size = columns.shape[1]
-    across = torch.bmm(pixels.flatten(1, 2), columns.mT)  # (B, C·H, W) -> (B, C·H, S)
-    return torch.matmul(rows[:, None], across.view(count, channels, height, size))
+    """(B, C, H, W), (B, S, H), (B, S, W) -> (B, C, S, S): every picture with a matrix on either side.
+
+    In memory the result is channel by channel, each of all pictures.
+    """
+    count, channels, height, width = pixels.shape
+    size = rows.shape[1]
+    tall = torch.empty((count, height, channels, width), dtype=rows.dtype, device=rows.device)
+    tall.copy_(pixels.transpose(1, 2))
+    across = torch.bmm(rows, tall.flatten(2)).view(count, size, channels, width)
+    made = torch.empty((channels, count, size, size), dtype=rows.dtype, device=rows.device)
+    for channel, out in enumerate(made.unbind()):
+        torch.bmm(across[:, :, channel], columns.mT, out=out)
+    return made.transpose(0, 1)
 
 
 def transposed(pixels: Tensor, chosen: Tensor) -> Tensor:
