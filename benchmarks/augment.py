@@ -12,6 +12,7 @@ each round, its median, and how far the views differ.
 import argparse
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import median
 
@@ -41,6 +42,12 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def pictures(count: int, side: int) -> Tensor:
+    """(count, 3, side, side) uint8 with soft shapes."""
+    rough = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (count, 3, 8, 8))).float()
+    return torch.nn.functional.interpolate(rough, size=side, mode="bicubic").clamp(0, 255).byte()
+
+
 def drawn(policy: augment.Policy, count: int, epoch: int) -> Tensor:
     return augment.draw_views(Draw(0, epoch), np.arange(count, dtype=np.uint64), "views", [policy, policy])
 
@@ -59,13 +66,13 @@ def with_tensors(pixels: Tensor, policy: augment.Policy, epoch: int, device: str
 def with_pillow(pixels: np.ndarray, parameters: np.ndarray) -> tuple[float, np.ndarray]:
     """Views per second of one process, and the views, (B, H, W, 3)."""
     began = time.process_time()
-    made = [one_view(*pair) for pair in zip(pixels, parameters, strict=True)]
+    named = (dict(zip(augment.NAMES, numbers, strict=True)) for numbers in parameters.tolist())
+    made = [one_view(*pair) for pair in zip(pixels, named, strict=True)]
     return len(made) / (time.process_time() - began), np.stack(made)
 
 
-def one_view(pixels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8, (P,) -> (H, W, 3) uint8."""
-    given = dict(zip(augment.NAMES, numbers.tolist(), strict=True))
+def one_view(pixels: np.ndarray, given: Mapping[str, float]) -> np.ndarray:
+    """(H, W, 3) uint8, the numbers of a view by name -> (H, W, 3) uint8."""
     high, wide = pixels.shape[:2]
     left, top = given["left"] * wide, given["top"] * high
     box = (left, top, min(left + given["width"] * wide, wide), min(top + given["height"] * high, high))
@@ -94,9 +101,7 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     keep_freed_blocks()  # as training does
     policy = augment.PRESETS[given.preset]._replace(blur=0.0, solarise=0.1, flip_y=0.0, transpose=0.0, degrees=0.0)
-    source = np.random.default_rng(0)
-    rough = torch.from_numpy(source.uniform(0, 255, (given.batch, 3, 8, 8))).float()
-    pixels = torch.nn.functional.interpolate(rough, size=given.side, mode="bicubic").clamp(0, 255).byte()
+    pixels = pictures(given.batch, given.side)
     here = pixels.to(given.device)
     few = pixels[: given.pillow].permute(0, 2, 3, 1).contiguous().numpy()
     ours, theirs = [], []
