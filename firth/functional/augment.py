@@ -134,10 +134,10 @@ def cropped(pixels: Tensor, parameters: Tensor, size: int) -> Tensor:
     """(B, C, H, W) uint8 or float, (B, P) -> (B, C, S, S) float32: the crop, flipped and transposed."""
     top, left, height, width = of(parameters, "top", "left", "height", "width").unbind(1)
     flip_x, flip_y, transpose = (of(parameters, "flip_x", "flip_y", "transpose") > 0).unbind(1)
-    rows = geometry.resampling(top, height, flip_y, pixels.shape[2], size)
+    rows = geometry.taps(top, height, flip_y, pixels.shape[2], size)
     brightest = 255 if pixels.dtype == torch.uint8 else 1
     columns = geometry.resampling(left, width, flip_x, pixels.shape[3], size, 1 / brightest)
-    return geometry.transposed(geometry.between(pixels, rows, columns), transpose)
+    return geometry.transposed(geometry.resampled(pixels, rows, columns), transpose)
 
 
 def _where(chosen: Tensor, pixels: Tensor, operation, *numbers: Tensor) -> Tensor:

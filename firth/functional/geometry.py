@@ -1,52 +1,81 @@
-"""Crops, flips, turns and blur of a batch of pictures, each with numbers of its own, as products of small matrices.
+"""Crops, flips, turns and blur of a batch of pictures, each with numbers of its own.
 
-Resampling is linear along each side, so that a crop with its flip and its change of size is one matrix from the left
-and one from the right. The matrices average over all the pixels that an output pixel covers: down-scaling does not
-alias, and the result is Pillow's.
+Resampling is linear along each side: first every row of the output is a sum of few rows of the input, then a matrix
+from the right does the same along the rows; a flip is another order. The sums go over all the pixels that an output
+pixel covers: down-scaling does not alias, and the result is Pillow's.
 """
+
+from math import ceil
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# B pictures, C channels, H × W pixels, S pixels of a side of the output
+# B pictures, C channels, H × W pixels, S pixels of a side of the output, K pixels that an output pixel covers at most
 
 FAINT = 0.3  # pixels; a blur with a smaller standard deviation moves less than one grey level of 255
 
 
-def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, total: float = 1.0) -> Tensor:
-    """(B,) where a stretch begins, (B,) how long it is, as shares of a side; (B,) bool -> (B, size, pixels).
+class Taps(NamedTuple):
+    """What pixels of a side each output pixel is the sum of."""
 
-    The weights of the pixels of a side in each output pixel; they sum to `total`. A tent as wide as an output pixel, or
-    as an input pixel where that is wider (Pillow's BILINEAR with a box).
+    index: Tensor  # (B, S, K) int64
+    weight: Tensor  # (B, S, K), 0 where an output pixel covers fewer
+
+
+def taps(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, total: float = 1.0) -> Taps:
+    """(B,) where a stretch begins, (B,) how long it is, as shares of a side; (B,) bool -> the pixels of each of `size`.
+
+    The weights of an output pixel sum to `total`. A tent as wide as an output pixel, or as an input pixel where that is
+    wider (Pillow's BILINEAR with a box).
     """
     step = (share * pixels / size)[:, None]  # (B, 1) input pixels to an output pixel
     place = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5  # (S,)
     place = torch.where(flip[:, None], size - place, place)  # (B, S)
-    centre = start[:, None] * pixels + place * step  # (B, S)
-    there = torch.arange(pixels, device=start.device, dtype=start.dtype) + 0.5
-    if size < pixels:
-        distance = (there - centre[..., None]).abs_().div_(step.clamp(min=1)[..., None])  # (B, S, pixels)
-        weights = distance.neg_().add_(1).clamp_(min=0)
-        return weights.mul_(total / weights.sum(-1, keepdim=True))
-    centre = centre.clamp_(0.5, pixels - 0.5)  # beyond the middle of the last pixel there is only that pixel
-    distance = (total * there - (total * centre)[..., None]).abs_()  # tents over one pixel to either side sum to 1
-    return torch.sub(total, distance, out=distance).clamp_(min=0)
+    centre = start[:, None] * pixels + place * step - 0.5  # (B, S), 0 in the middle of the first pixel
+    reach = step.clamp(min=1)  # (B, 1)
+    covered = torch.arange(ceil(2 * max(1, pixels / size)), device=start.device, dtype=start.dtype)  # (K,)
+    there = (centre - reach).floor()[..., None] + 1 + covered  # (B, S, K)
+    weight = 1 - (there - centre[..., None]).abs() / reach[..., None]
+    weight = torch.where((there >= 0) & (there < pixels), weight.clamp(min=0), 0)
+    return Taps(there.clamp(0, pixels - 1).long(), weight * (total / weight.sum(-1, keepdim=True)))
+
+
+def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, total: float = 1.0) -> Tensor:
+    """taps as matrices, (B, size, pixels)."""
+    index, weight = taps(start, share, flip, pixels, size, total)
+    return weight.new_zeros(len(start), size, pixels).scatter_add_(2, index, weight)
+
+
+def resampled(pixels: Tensor, rows: Taps, columns: Tensor) -> Tensor:
+    """(B, C, H, W), taps of S rows, (B, S, W) -> (B, C, S, S) in the precision of the weights; see along."""
+    tall = rows_first(pixels, columns.dtype)
+    first = pixels.shape[2] * torch.arange(len(pixels), device=pixels.device)[:, None, None]
+    index, weight = (first + rows.index).flatten(0, 1), rows.weight.flatten(0, 1)  # (B·S, K) each
+    made = F.embedding_bag(index, tall.flatten(0, 1).flatten(1), per_sample_weights=weight, mode="sum")  # (B·S, C·W)
+    return along(made.view(len(pixels), -1, *tall.shape[2:]), columns)
 
 
 def between(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, C, H, W), (B, S, H), (B, S, W) -> (B, C, S, S): every picture with a matrix on either side.
+    """(B, C, H, W), (B, S, H), (B, S, W) -> (B, C, S, S): every picture with a matrix on either side; see along."""
+    tall = rows_first(pixels, columns.dtype)
+    return along(torch.bmm(rows, tall.flatten(2)).unflatten(2, tall.shape[2:]), columns)
 
-    In memory the result is channel by channel, each of all pictures.
-    """
-    count, channels, height, width = pixels.shape
-    size = rows.shape[1]
-    tall = torch.empty((count, height, channels, width), dtype=rows.dtype, device=rows.device)
-    tall.copy_(pixels.transpose(1, 2))
-    across = torch.bmm(rows, tall.flatten(2)).view(count, size, channels, width)
-    made = torch.empty((channels, count, size, size), dtype=rows.dtype, device=rows.device)
+
+def rows_first(pixels: Tensor, dtype: torch.dtype) -> Tensor:
+    """(B, C, H, W) -> (B, H, C, W), so in memory, too."""
+    turned = pixels.transpose(1, 2)
+    return torch.empty(turned.shape, dtype=dtype, device=pixels.device).copy_(turned)
+
+
+def along(rows: Tensor, columns: Tensor) -> Tensor:
+    """(B, S, C, W), (B, S, W) -> (B, C, S, S): a matrix along the rows. In memory a channel of all pictures, then the
+    next: what goes by channels then takes least."""
+    count, size, channels, _ = rows.shape
+    made = torch.empty((channels, count, size, columns.shape[1]), dtype=rows.dtype, device=rows.device)
     for channel, out in enumerate(made.unbind()):
-        torch.bmm(across[:, :, channel], columns.mT, out=out)
+        torch.bmm(rows[:, :, channel], columns.mT, out=out)
     return made.transpose(0, 1)
 
 
