@@ -27,44 +27,43 @@ def jittered(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
 
 def jitter_(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     """jittered, in place. Pictures of one kind that lie together are changed together: sort them by kind."""
-    for part, own, turns in _stretches(pixels, factors, order):
-        for turn, operation in enumerate(turns[0].tolist()):
-            if operation < SATURATION:
-                tone_(part, own.gather(1, turns[:, turn, None])[:, 0], turns[:, turn] == CONTRAST)
-            elif pixels.shape[1] == 3:
-                (saturate_, move_hue_)[operation - SATURATION](part, own[:, operation])
+    coloured = pixels.shape[1] == 3
+    blends = order <= (SATURATION if coloured else CONTRAST)
+    own = torch.where(blends, factors.gather(1, order), 1)  # (B, 4) in turn: share of the picture
+    contrast, saturation = ((order == operation).to(own.dtype) for operation in (CONTRAST, SATURATION))
+    parts = pixels, own, contrast, saturation, factors[:, HUE]
+    for kind, part, *numbers, shift in _stretches(kinds(factors, order), *parts):
+        for turn in range(4):
+            if turn != kind:
+                blend_(part, *(number[:, turn] for number in numbers))
+            elif coloured:
+                move_hue_(part, shift)
     return pixels
 
 
 def kinds(factors: Tensor, order: Tensor) -> Tensor:
-    """(B, 4), (B, 4) -> (B,): one number for pictures whose saturation and whose hue change in the same turns, and -1
-    for those that stay as they are."""
-    turns = torch.arange(4, device=order.device)
-    saturation, hue = (((order == operation) * turns).sum(1) for operation in (SATURATION, HUE))
-    return torch.where((factors != factors.new_tensor(PLAIN)).any(1), 4 * saturation + hue, -1)
+    """(B, 4), (B, 4) -> (B,): the turn in which hue changes, and -1 for pictures that stay as they are."""
+    turn = ((order == HUE) * torch.arange(4, device=order.device)).sum(1)
+    return torch.where((factors != factors.new_tensor(PLAIN)).any(1), turn, -1)
 
 
-def _stretches(pixels: Tensor, factors: Tensor, order: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Pictures of one kind that lie together, with their numbers, as views; without those that stay as they are."""
-    found, counts = torch.unique_consecutive(kinds(factors, order), return_counts=True)
+def _stretches(kind: Tensor, *parts: Tensor) -> Iterator[tuple]:
+    """Pictures of one kind that lie together: the kind, and views of the parts; without those that stay as they are."""
+    found, counts = torch.unique_consecutive(kind, return_counts=True)
     sizes = counts.tolist()
-    parts = zip(pixels.split(sizes), factors.split(sizes), order.split(sizes), strict=True)
-    return (part for part, kind in zip(parts, found.tolist(), strict=True) if kind >= 0)
+    cut = zip(found.tolist(), *(part.split(sizes) for part in parts), strict=True)
+    return (one for one in cut if one[0] >= 0)
 
 
-def tone_(pixels: Tensor, factor: Tensor, contrast: Tensor) -> Tensor:
-    """(B, C, H, W), (B,), (B,) bool: brightness, or contrast where asked for; in place.
+def blend_(pixels: Tensor, own: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """(B, C, H, W), (B,) each -> own × picture + (1 - own) × what it moves to or away from, cut to [0, 1]; in place.
 
-    factor × picture + (1 - factor) × what it moves to or away from: the mean grey for contrast, black for brightness.
+    That is the mean grey where contrast is 1, the grey of each pixel where saturation is, and black where neither is.
     """
-    mean = brightness(pixels.mean((2, 3), keepdim=True))  # (B, 1, 1, 1)
-    shift = torch.where(_each(contrast), (1 - _each(factor)) * mean, 0)
-    return pixels.mul_(_each(factor)).add_(shift).clamp_(0, 1)
-
-
-def saturate_(pixels: Tensor, factor: Tensor) -> Tensor:
-    """(B, 3, H, W), (B,): factor × picture + (1 - factor) × its grey, in place."""
-    return torch.lerp(brightness(pixels), pixels, _each(factor), out=pixels).clamp_(0, 1)
+    grey = brightness(pixels)
+    mean = grey.mean((1, 2, 3)).mul_(contrast)
+    target = grey.mul_(_each(saturation)).add_(_each(mean))
+    return torch.lerp(target, pixels, _each(own), out=pixels).clamp_(0, 1)
 
 
 def brightness(pixels: Tensor) -> Tensor:
