@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks.augment import one_view, pictures
+from benchmarks.augment import as_floats, one_view, pictures
 from firth.data.sampler import Batches
 from firth.data.source import ListSource
 from firth.functional import augment
@@ -107,8 +107,7 @@ class Pairs(Dataset):
         return self.view(index), self.view(index)
 
     def view(self, index: int) -> Tensor:
-        made = one_view(self.pixels[index], drawn(POLICY, self.source))
-        return torch.from_numpy(made.copy()).permute(2, 0, 1).contiguous().float().div_(255)
+        return as_floats(one_view(self.pixels[index], drawn(POLICY, self.source)))
 
 
 def drawn(policy: augment.Policy, source: random.Random) -> dict[str, float]:

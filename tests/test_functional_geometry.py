@@ -130,11 +130,11 @@ def test_an_output_pixel_is_a_sum_of_few(pixels, size):
     torch.testing.assert_close(geometry.resampling(start, share, flip, pixels, size, 0.5), wanted)
 
 
-@pytest.mark.parametrize("dtype", [torch.uint8, torch.float32, torch.float64])
-def test_rows_by_sums_are_rows_by_a_matrix(dtype):
-    pixels = (200 * noise(3, 11)).to(dtype)
+def test_rows_by_sums_are_rows_by_a_matrix():
+    pixels = noise(3, 11)
     stretch = numbers(0.1, 0.0, 0.5), numbers(0.5, 1.0, 0.4), torch.tensor([True, False, False])
     rows, columns = geometry.taps(*stretch, 11, 6), geometry.resampling(*stretch, 11, 6)
-    made = geometry.resampled(pixels, rows, columns)
+    chosen = torch.tensor([2, 0, 2])
+    made = geometry.resampled(pixels, chosen, rows, columns)
     matrix = geometry.resampling(*stretch, 11, 6)
-    torch.testing.assert_close(made, geometry.between(pixels.double(), matrix, columns))
+    torch.testing.assert_close(made, geometry.between(pixels[chosen], matrix, columns))

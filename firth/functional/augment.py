@@ -34,7 +34,7 @@ PLACE = {name: number for number, name in enumerate(NAMES)}
 CHANCES = ("flip_x", "flip_y", "transpose", "jitter", "grey", "blur", "solarise", "cut")  # fields of Policy
 TRIES = 10  # crops drawn until one fits into the picture, as in torchvision
 NEVER = 2.0  # a threshold that no value reaches
-PIECE = 2**19  # numbers of a piece of the batch on a CPU: what is made of them on the way stays near
+PIECE = 2**21  # numbers of a piece of the batch on a CPU: what is made of them on the way stays near
 
 
 class Policy(NamedTuple):
@@ -91,11 +91,14 @@ def views(pixels: Tensor, parameters: Tensor, size: int | None = None) -> Tensor
     """
     size = size or pixels.shape[2]
     drawn = parameters.transpose(0, 1).flatten(0, 1)  # (V·B, P)
+    order = colour.kinds(*_colours(drawn)).argsort(stable=True)
+    drawn, source = drawn.index_select(0, order), order % len(pixels)
+    values, brightest = pixels.to(drawn.dtype), 255 if pixels.dtype == torch.uint8 else 1
     made = torch.empty((len(drawn), pixels.shape[1], size, size), dtype=drawn.dtype, device=drawn.device)
-    for chosen in colour.kinds(*_colours(drawn)).argsort(stable=True).split(_at_once(pixels, len(drawn), size)):
-        own = drawn.index_select(0, chosen)
-        made.index_copy_(0, chosen, _made(pixels.index_select(0, chosen % len(pixels)), own, size))
-    return made
+    most = _at_once(pixels, len(drawn), size)
+    for out, *piece in zip(made.split(most), source.split(most), drawn.split(most), strict=True):
+        torch.clamp(_made(values, *piece, size, 1 / brightest), 0, 1, out=out)
+    return made.index_select(0, order.argsort())
 
 
 def apply(pixels: Tensor, parameters: Tensor, size: int | None = None) -> Tensor:
@@ -116,9 +119,9 @@ def _colours(parameters: Tensor) -> tuple[Tensor, Tensor]:
     return factors, of(parameters, "first", "second", "third", "fourth").long()
 
 
-def _made(pixels: Tensor, parameters: Tensor, size: int) -> Tensor:
-    """(B, C, H, W), (B, P) -> (B, C, S, S)"""
-    pixels = cropped(pixels, parameters, size)
+def _made(pixels: Tensor, chosen: Tensor, parameters: Tensor, size: int, scale: float) -> Tensor:
+    """(N, C, H, W), (B,) which of them, (B, P) -> (B, C, S, S), of pixels times scale."""
+    pixels = cropped(pixels, chosen, parameters, size, scale)
     pixels = _where(of(parameters, "degrees") != 0, pixels, geometry.rotated, of(parameters, "degrees"))
     pixels = colour.jitter_(pixels, *_colours(parameters))
     if pixels.shape[1] == 3:
@@ -127,17 +130,16 @@ def _made(pixels: Tensor, parameters: Tensor, size: int) -> Tensor:
     pixels = _where(sigma >= geometry.FAINT, pixels, geometry.blurred, sigma)
     pixels = _where(of(parameters, "threshold") <= 1, pixels, colour.solarised, of(parameters, "threshold"))
     cut = of(parameters, "cut_top", "cut_left", "cut_side").unbind(1)
-    return _where(cut[2] > 0, pixels, geometry.cut_out, *cut).clamp_(0, 1)
+    return _where(cut[2] > 0, pixels, geometry.cut_out, *cut)
 
 
-def cropped(pixels: Tensor, parameters: Tensor, size: int) -> Tensor:
-    """(B, C, H, W) uint8 or float, (B, P) -> (B, C, S, S) float32: the crop, flipped and transposed."""
+def cropped(pixels: Tensor, chosen: Tensor, parameters: Tensor, size: int, scale: float) -> Tensor:
+    """(N, C, H, W), (B,) which of them, (B, P) -> (B, C, S, S): the crop, flipped and transposed, times scale."""
     top, left, height, width = of(parameters, "top", "left", "height", "width").unbind(1)
     flip_x, flip_y, transpose = (of(parameters, "flip_x", "flip_y", "transpose") > 0).unbind(1)
     rows = geometry.taps(top, height, flip_y, pixels.shape[2], size)
-    brightest = 255 if pixels.dtype == torch.uint8 else 1
-    columns = geometry.resampling(left, width, flip_x, pixels.shape[3], size, 1 / brightest)
-    return geometry.transposed(geometry.resampled(pixels, rows, columns), transpose)
+    columns = geometry.resampling(left, width, flip_x, pixels.shape[3], size, scale)
+    return geometry.transposed(geometry.resampled(pixels, chosen, rows, columns), transpose)
 
 
 def _where(chosen: Tensor, pixels: Tensor, operation, *numbers: Tensor) -> Tensor:

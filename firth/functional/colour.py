@@ -31,11 +31,11 @@ def jitter_(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     blends = order <= (SATURATION if coloured else CONTRAST)
     own = torch.where(blends, factors.gather(1, order), 1)  # (B, 4) in turn: share of the picture
     contrast, saturation = ((order == operation).to(own.dtype) for operation in (CONTRAST, SATURATION))
-    parts = pixels, own, contrast, saturation, factors[:, HUE]
+    parts, grey = (pixels, own, contrast, saturation, factors[:, HUE]), weights(pixels)
     for kind, part, *numbers, shift in _stretches(kinds(factors, order), *parts):
         for turn in range(4):
             if turn != kind:
-                blend_(part, *(number[:, turn] for number in numbers))
+                blend_(part, grey, *(number[:, turn] for number in numbers))
             elif coloured:
                 move_hue_(part, shift)
     return pixels
@@ -55,23 +55,23 @@ def _stretches(kind: Tensor, *parts: Tensor) -> Iterator[tuple]:
     return (one for one in cut if one[0] >= 0)
 
 
-def blend_(pixels: Tensor, own: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
-    """(B, C, H, W), (B,) each -> own × picture + (1 - own) × what it moves to or away from, cut to [0, 1]; in place.
+def blend_(pixels: Tensor, grey: Tensor, own: Tensor, contrast: Tensor, saturation: Tensor) -> Tensor:
+    """(B, C, H, W), (C,) weights of a grey, (B,) each -> own × picture + (1 - own) × what it moves to or away from, cut
+    to [0, 1]; in place.
 
     That is the mean grey where contrast is 1, the grey of each pixel where saturation is, and black where neither is.
     """
-    grey = brightness(pixels)
-    mean = grey.mean((1, 2, 3)).mul_(contrast)
-    target = grey.mul_(_each(saturation)).add_(_each(mean))
-    return torch.lerp(target, pixels, _each(own), out=pixels).clamp_(0, 1)
+    channels = pixels.view(*pixels.shape[:2], -1)  # (B, C, H·W)
+    mean = contrast * (channels.mean(2) @ grey)  # (B,)
+    target = torch.baddbmm(mean[:, None, None], torch.outer(saturation, grey)[:, None], channels)  # (B, 1, H·W)
+    torch.lerp(target, channels, own[:, None, None], out=channels).clamp_(0, 1)
+    return pixels
 
 
-def brightness(pixels: Tensor) -> Tensor:
-    """(B, C, H, W) -> (B, 1, H, W); the mean of the channels where these are other than three."""
-    if pixels.shape[1] != 3:
-        return pixels.mean(1, keepdim=True)
-    red, green, blue = pixels.split(1, 1)
-    return (GREY[0] * red).add_(green, alpha=GREY[1]).add_(blue, alpha=GREY[2])
+def weights(pixels: Tensor) -> Tensor:
+    """(C,) how much of the brightness each channel is; of other than three channels all alike."""
+    channels = pixels.shape[1]
+    return pixels.new_tensor(GREY) if channels == 3 else pixels.new_full((channels,), 1 / channels)
 
 
 def hue_moved(pixels: Tensor, shift: Tensor) -> Tensor:
@@ -106,14 +106,15 @@ def _move_hue_a_sixth_(pixels: Tensor, sixths: Tensor) -> Tensor:
     rise = torch.empty_like(pixels)
     for channel, (before, after) in enumerate(((blue, green), (red, blue), (green, red))):
         torch.sub(before, after, out=rise[:, channel, None])
-    torch.copysign(high - low, rise, out=rise)
-    uncut = torch.lerp(middle, pixels, 2.0).addcmul_(rise, _each(sixths))
+    step = (high - low).mul_(_each(sixths))
+    uncut = torch.lerp(middle, pixels, 2.0).addcmul_(rise.sign_(), step)
     return torch.clamp(uncut, low, high, out=pixels)
 
 
 def greyed(pixels: Tensor) -> Tensor:
     """(B, 3, H, W) -> the same shape: all channels as bright as the pixel is."""
-    return brightness(pixels).expand_as(pixels).contiguous()
+    rows = weights(pixels).expand(len(pixels), 3, 3)
+    return torch.bmm(rows, pixels.flatten(2)).view_as(pixels)
 
 
 def solarised(pixels: Tensor, threshold: Tensor) -> Tensor:
@@ -123,4 +124,4 @@ def solarised(pixels: Tensor, threshold: Tensor) -> Tensor:
 
 def _each(numbers: Tensor) -> Tensor:
     """(B,) -> (B, 1, 1, 1): one for each picture."""
-    return numbers[:, None, None, None]
+    return numbers.view(-1, 1, 1, 1)

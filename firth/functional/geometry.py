@@ -30,16 +30,22 @@ def taps(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, tot
     The weights of an output pixel sum to `total`. A tent as wide as an output pixel, or as an input pixel where that is
     wider (Pillow's BILINEAR with a box).
     """
-    step = (share * pixels / size)[:, None]  # (B, 1) input pixels to an output pixel
-    place = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5  # (S,)
-    place = torch.where(flip[:, None], size - place, place)  # (B, S)
-    centre = start[:, None] * pixels + place * step - 0.5  # (B, S), 0 in the middle of the first pixel
-    reach = step.clamp(min=1)  # (B, 1)
-    covered = torch.arange(ceil(2 * max(1, pixels / size)), device=start.device, dtype=start.dtype)  # (K,)
-    there = (centre - reach).floor()[..., None] + 1 + covered  # (B, S, K)
-    weight = 1 - (there - centre[..., None]).abs() / reach[..., None]
-    weight = torch.where((there >= 0) & (there < pixels), weight.clamp(min=0), 0)
-    return Taps(there.clamp(0, pixels - 1).long(), weight * (total / weight.sum(-1, keepdim=True)))
+    most = ceil(2 * max(1, pixels / size))  # K
+    begin, step = torch.where(flip, start + share, start) * pixels - 0.5, share * pixels / size  # (B,) in input pixels
+    reach, direction = step.clamp(min=1)[:, None], torch.where(flip, -step, step)[:, None]  # (B, 1)
+    place = torch.arange(size, device=start.device, dtype=start.dtype).repeat_interleave(most) + 0.5  # (S·K,)
+    centre = torch.addcmul(begin[:, None], direction, place)  # (B, S·K), 0 in the middle of the first pixel
+    if size >= pixels:  # then two tents meet in it, and beyond the first and last pixel there are only these
+        centre.clamp_(0, pixels - 1)
+    covered = torch.arange(1, most + 1, device=start.device, dtype=start.dtype).repeat(size)  # (S·K,)
+    there = (centre - reach).floor_().add_(covered)
+    weight = (there - centre).abs_().div_(reach).mul_(-total).add_(total).clamp_(min=0)
+    if size < pixels:
+        weight = torch.where((there >= 0) & (there < pixels), weight, 0)
+        rates = total / sum(weight.view(-1, size, most).unbind(2))  # (B, S)
+        weight = weight.mul_(rates.repeat_interleave(most, 1))
+    index = there.clamp_(0, pixels - 1).long()
+    return Taps(index.view(-1, size, most), weight.view(-1, size, most))
 
 
 def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, total: float = 1.0) -> Tensor:
@@ -48,35 +54,25 @@ def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: in
     return weight.new_zeros(len(start), size, pixels).scatter_add_(2, index, weight)
 
 
-def resampled(pixels: Tensor, rows: Taps, columns: Tensor) -> Tensor:
-    """(B, C, H, W), taps of S rows, (B, S, W) -> (B, C, S, S) in the precision of the weights; see along."""
-    tall = rows_first(pixels, columns.dtype)
-    first = pixels.shape[2] * torch.arange(len(pixels), device=pixels.device)[:, None, None]
-    index, weight = (first + rows.index).flatten(0, 1), rows.weight.flatten(0, 1)  # (B·S, K) each
-    made = F.embedding_bag(index, tall.flatten(0, 1).flatten(1), per_sample_weights=weight, mode="sum")  # (B·S, C·W)
-    return along(made.view(len(pixels), -1, *tall.shape[2:]), columns)
+def resampled(pixels: Tensor, chosen: Tensor, rows: Taps, columns: Tensor) -> Tensor:
+    """(N, C, H, W), (B,) which of them, taps of S rows, (B, S, W) -> (B, C, S, S)."""
+    _, channels, height, width = pixels.shape
+    first = height * (chosen[:, None] * channels + torch.arange(channels, device=chosen.device))  # (B, C)
+    index = first[..., None] + rows.index.flatten(1)[:, None]  # (B, C, S·K)
+    weight = rows.weight.flatten(1)[:, None].expand_as(index)
+    few = -1, rows.index.shape[2]  # (B·C·S, K)
+    made = F.embedding_bag(
+        index.view(few), pixels.reshape(-1, width), per_sample_weights=weight.reshape(few), mode="sum"
+    )  # (B·C·S, W)
+    return torch.bmm(made.view(len(chosen), -1, width), columns.mT).unflatten(1, (channels, -1))
 
 
 def between(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, C, H, W), (B, S, H), (B, S, W) -> (B, C, S, S): every picture with a matrix on either side; see along."""
-    tall = rows_first(pixels, columns.dtype)
-    return along(torch.bmm(rows, tall.flatten(2)).unflatten(2, tall.shape[2:]), columns)
-
-
-def rows_first(pixels: Tensor, dtype: torch.dtype) -> Tensor:
-    """(B, C, H, W) -> (B, H, C, W), so in memory, too."""
-    turned = pixels.transpose(1, 2)
-    return torch.empty(turned.shape, dtype=dtype, device=pixels.device).copy_(turned)
-
-
-def along(rows: Tensor, columns: Tensor) -> Tensor:
-    """(B, S, C, W), (B, S, W) -> (B, C, S, S): a matrix along the rows. In memory a channel of all pictures, then the
-    next: what goes by channels then takes least."""
-    count, size, channels, _ = rows.shape
-    made = torch.empty((channels, count, size, columns.shape[1]), dtype=rows.dtype, device=rows.device)
-    for channel, out in enumerate(made.unbind()):
-        torch.bmm(rows[:, :, channel], columns.mT, out=out)
-    return made.transpose(0, 1)
+    """(B, C, H, W), (B, S, H), (B, S, W) -> (B, C, S, S): every picture with a matrix on either side."""
+    count, channels, height, _ = pixels.shape
+    size = columns.shape[1]
+    across = torch.bmm(pixels.flatten(1, 2), columns.mT)  # (B, C·H, W) -> (B, C·H, S)
+    return torch.matmul(rows[:, None], across.view(count, channels, height, size))
 
 
 def transposed(pixels: Tensor, chosen: Tensor) -> Tensor:
