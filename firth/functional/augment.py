@@ -96,8 +96,8 @@ def views(pixels: Tensor, parameters: Tensor, size: int | None = None) -> Tensor
     values, brightest = pixels.to(drawn.dtype), 255 if pixels.dtype == torch.uint8 else 1
     made = torch.empty((len(drawn), pixels.shape[1], size, size), dtype=drawn.dtype, device=drawn.device)
     most = _at_once(pixels, len(drawn), size)
-    for out, *piece in zip(made.split(most), source.split(most), drawn.split(most), strict=True):
-        torch.clamp(_made(values, *piece, size, 1 / brightest), 0, 1, out=out)
+    for out, chosen, own in zip(made.split(most), source.split(most), drawn.split(most), strict=True):
+        torch.clamp(_made(values, chosen, own, size, 1 / brightest), 0, 1, out=out)
     return made.index_select(0, order.argsort())
 
 

@@ -22,7 +22,7 @@ def jittered(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:
     order: the operations in turn, by number, each cut to [0, 1] before the next. Saturation and hue are left out where
     there are other than three channels. hue: share of the circle.
     """
-    return jitter_(pixels.clone(), factors, order)
+    return jitter_(pixels.clone(memory_format=torch.contiguous_format), factors, order)
 
 
 def jitter_(pixels: Tensor, factors: Tensor, order: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ FAINT = 0.3  # pixels; a blur with a smaller standard deviation moves less than 
 class Taps(NamedTuple):
     """What pixels of a side each output pixel is the sum of."""
 
-    index: Tensor  # (B, S, K) int64
+    place: Tensor  # (B, S, K) int64
     weight: Tensor  # (B, S, K), 0 where an output pixel covers fewer
 
 
@@ -42,7 +42,7 @@ def taps(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, tot
     weight = (there - centre).abs_().div_(reach).mul_(-total).add_(total).clamp_(min=0)
     if size < pixels:
         weight = torch.where((there >= 0) & (there < pixels), weight, 0)
-        rates = total / sum(weight.view(-1, size, most).unbind(2))  # (B, S)
+        rates = total / weight.view(-1, size, most).sum(2)  # (B, S)
         weight = weight.mul_(rates.repeat_interleave(most, 1))
     index = there.clamp_(0, pixels - 1).long()
     return Taps(index.view(-1, size, most), weight.view(-1, size, most))
@@ -58,9 +58,9 @@ def resampled(pixels: Tensor, chosen: Tensor, rows: Taps, columns: Tensor) -> Te
     """(N, C, H, W), (B,) which of them, taps of S rows, (B, S, W) -> (B, C, S, S)."""
     _, channels, height, width = pixels.shape
     first = height * (chosen[:, None] * channels + torch.arange(channels, device=chosen.device))  # (B, C)
-    index = first[..., None] + rows.index.flatten(1)[:, None]  # (B, C, S·K)
+    index = first[..., None] + rows.place.flatten(1)[:, None]  # (B, C, S·K)
     weight = rows.weight.flatten(1)[:, None].expand_as(index)
-    few = -1, rows.index.shape[2]  # (B·C·S, K)
+    few = -1, rows.place.shape[2]  # (B·C·S, K)
     made = F.embedding_bag(
         index.view(few), pixels.reshape(-1, width), per_sample_weights=weight.reshape(few), mode="sum"
     )  # (B·C·S, W)
