@@ -1,19 +1,24 @@
-"""Views per second of a core, on whole batches of tensors and with Pillow picture by picture, in turn.
+"""Views per second, on whole batches of tensors and with Pillow picture by picture, in turn.
 
 python benchmarks/augment.py [--side 32] [--batch 256] [--rounds 7] [--threads 2] [--pillow 200] [--preset natural]
 
 Both sides apply the same drawn numbers to the same pictures: crop, flip, brightness, contrast, saturation, hue in the
-drawn order, grey, solarising; no blur, as at 32 pixels none is seen. Pillow's side is a loop in one process. Rates are
-over seconds of processor time, all threads together, so that they bear a busy machine; on an accelerator over wall
-time. Drawing the numbers counts on the tensors' side and not on Pillow's. Printed: views/s of each side, the ratio of
-each round, its median, and how far the views differ.
+drawn order, grey, solarising; no blur, as at 32 pixels none is seen. Both end in a batch of floats, as a network takes
+it. Pillow's side is a loop in one process. Drawing the numbers counts on the tensors' side and not on Pillow's.
+
+Printed: views/s of processor time (all threads together: it bears a busy machine, and is a comparison core by core) and
+by the clock (all threads against one process of Pillow: it means something on an idle machine alone), the ratios of
+each round, their medians, and how far the views differ. On an accelerator the clock alone counts.
 """
 
 import argparse
 import sys
 import time
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -41,31 +46,50 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def pictures(count: int, side: int) -> Tensor:
+    """(count, 3, side, side) uint8 with soft shapes."""
+    rough = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (count, 3, 8, 8))).float()
+    return torch.nn.functional.interpolate(rough, size=side, mode="bicubic").clamp(0, 255).byte()
+
+
 def drawn(policy: augment.Policy, count: int, epoch: int) -> Tensor:
     return augment.draw_views(Draw(0, epoch), np.arange(count, dtype=np.uint64), "views", [policy, policy])
 
 
-def with_tensors(pixels: Tensor, policy: augment.Policy, epoch: int, device: str) -> float:
+class Rate(NamedTuple):
     """Views per second."""
-    clock = time.process_time if device == "cpu" else time.perf_counter
-    began = clock()
-    parameters = drawn(policy, len(pixels), epoch)
-    made = augment.views(pixels, parameters.to(device))
-    if device != "cpu":
+
+    processor: float  # of processor time
+    clock: float
+
+
+def rated(work: Callable[[], Tensor]) -> tuple[Rate, Tensor]:
+    """How fast views are made, and the views."""
+    began = time.process_time(), time.perf_counter()
+    made = work()
+    if made.is_cuda:
         torch.cuda.synchronize()
-    return len(made) / (clock() - began)
+    return Rate(len(made) / (time.process_time() - began[0]), len(made) / (time.perf_counter() - began[1])), made
 
 
-def with_pillow(pixels: np.ndarray, parameters: np.ndarray) -> tuple[float, np.ndarray]:
-    """Views per second of one process, and the views, (B, H, W, 3)."""
-    began = time.process_time()
-    made = [one_view(*pair) for pair in zip(pixels, parameters, strict=True)]
-    return len(made) / (time.process_time() - began), np.stack(made)
+def with_tensors(pixels: Tensor, policy: augment.Policy, epoch: int) -> Tensor:
+    """(B, 3, H, W) uint8 -> (2·B, 3, H, W) float in [0, 1]"""
+    return augment.views(pixels, drawn(policy, len(pixels), epoch).to(pixels.device))
 
 
-def one_view(pixels: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-    """(H, W, 3) uint8, (P,) -> (H, W, 3) uint8."""
-    given = dict(zip(augment.NAMES, numbers.tolist(), strict=True))
+def with_pillow(pixels: np.ndarray, parameters: Tensor) -> Tensor:
+    """(B, H, W, 3) uint8, (B, P) -> (B, 3, H, W) float in [0, 1]"""
+    named = (dict(zip(augment.NAMES, numbers, strict=True)) for numbers in parameters.tolist())
+    return torch.stack([as_floats(one_view(*pair)) for pair in zip(pixels, named, strict=True)])
+
+
+def as_floats(pixels: np.ndarray) -> Tensor:
+    """(H, W, 3) uint8 -> (3, H, W) in [0, 1]"""
+    return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous().float().div_(255)
+
+
+def one_view(pixels: np.ndarray, given: Mapping[str, float]) -> np.ndarray:
+    """(H, W, 3) uint8, the numbers of a view by name -> (H, W, 3) uint8."""
     high, wide = pixels.shape[:2]
     left, top = given["left"] * wide, given["top"] * high
     box = (left, top, min(left + given["width"] * wide, wide), min(top + given["height"] * high, high))
@@ -94,25 +118,28 @@ def main() -> None:
     torch.set_num_threads(given.threads)
     keep_freed_blocks()  # as training does
     policy = augment.PRESETS[given.preset]._replace(blur=0.0, solarise=0.1, flip_y=0.0, transpose=0.0, degrees=0.0)
-    source = np.random.default_rng(0)
-    rough = torch.from_numpy(source.uniform(0, 255, (given.batch, 3, 8, 8))).float()
-    pixels = torch.nn.functional.interpolate(rough, size=given.side, mode="bicubic").clamp(0, 255).byte()
+    pixels = pictures(given.batch, given.side)
     here = pixels.to(given.device)
     few = pixels[: given.pillow].permute(0, 2, 3, 1).contiguous().numpy()
     ours, theirs = [], []
-    with_tensors(here, policy, 0, given.device)
+    with_tensors(here, policy, 0)
     for epoch in range(given.rounds):
         parameters = drawn(policy, len(few), epoch)[:, 0]
-        theirs.append(with_pillow(few, parameters.numpy())[0])
-        ours.append(with_tensors(here, policy, epoch, given.device))
-    made = 255 * augment.apply(pixels[: len(few)], parameters).permute(0, 2, 3, 1).numpy()
-    difference = np.abs(made - with_pillow(few, parameters.numpy())[1])
-    ratios = [one / other for one, other in zip(ours, theirs, strict=True)]
-    print(
-        f"tensors {median(ours):,.0f} views/s · Pillow {median(theirs):,.0f} views/s of a core, {given.threads} threads"
-    )
-    print(f"ratio {' '.join(f'{ratio:.1f}' for ratio in ratios)} · median {median(ratios):.1f}")
+        rate, made = rated(partial(with_pillow, few, parameters))
+        theirs.append(rate)
+        ours.append(rated(partial(with_tensors, here, policy, epoch))[0])
+    show(ours, theirs, given.threads)
+    difference = 255 * (augment.apply(pixels[: len(few)], parameters) - made).abs().numpy()
     print(f"difference: mean {difference.mean():.2f}, 99 % below {np.quantile(difference, 0.99):.1f} of 255 levels")
+
+
+def show(ours: list[Rate], theirs: list[Rate], threads: int) -> None:
+    for title, clock in (("of processor time", False), (f"by the clock, {threads} threads and 1 process", True)):
+        pairs = [(one[clock], other[clock]) for one, other in zip(ours, theirs, strict=True)]
+        first, second = (median(side) for side in zip(*pairs, strict=True))
+        ratios = [one / other for one, other in pairs]
+        shown = " ".join(f"{ratio:.1f}" for ratio in ratios)
+        print(f"{title}: tensors {first:,.0f} views/s · Pillow {second:,.0f} · ratio {median(ratios):.1f} ({shown})")
 
 
 if __name__ == "__main__":

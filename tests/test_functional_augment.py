@@ -263,3 +263,14 @@ def test_the_batch_itself_is_left_alone():
     before = pixels.clone()
     augment.views(pixels, augment.draw_views(Draw(0), KEYS[:6], "test", [augment.PRESETS["documents"]]))
     assert torch.equal(pixels, before)
+
+
+def test_a_view_is_the_same_in_any_company():
+    """In memory pictures are sorted on the way; they come out in their own order."""
+    pixels = torch.from_numpy(pictures(30))
+    parameters = augment.draw_views(Draw(0), KEYS[:30], "test", [augment.PRESETS["natural"]] * 3)
+    whole = augment.views(pixels, parameters).unflatten(0, (3, 30))
+    other = torch.randperm(30, generator=torch.Generator().manual_seed(1))
+    again = augment.views(pixels[other], parameters[other]).unflatten(0, (3, 30))
+    torch.testing.assert_close(again, whole[:, other], atol=1e-6, rtol=0)
+    torch.testing.assert_close(whole[2], augment.apply(pixels, parameters[:, 2]), atol=1e-6, rtol=0)

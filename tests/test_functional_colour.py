@@ -138,3 +138,42 @@ def test_each_picture_has_its_own_threshold():
     first = pixels[0].numpy()
     np.testing.assert_allclose(made[0], np.where(first >= 0.5, 1 - first, first))
     np.testing.assert_allclose(made[1], pixels[1].numpy())
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_sorted_by_kind_or_not_is_the_same(channels):
+    """Which pictures lie beside one changes how it is reached, and not what it becomes."""
+    pixels, source = noise(24, channels), torch.Generator().manual_seed(3)
+    factors = torch.rand(24, 4, generator=source, dtype=torch.float64) * 0.8 + torch.tensor([0.6, 0.6, 0.6, -0.4])
+    factors[::5] = torch.tensor(colour.PLAIN, dtype=torch.float64)
+    order = torch.stack([torch.randperm(4, generator=source) for _ in range(24)])
+    by = colour.kinds(factors, order).argsort(stable=True)
+    torch.testing.assert_close(
+        colour.jittered(pixels[by], factors[by], order[by]), colour.jittered(pixels, factors, order)[by]
+    )
+
+
+def test_a_kind_is_the_turn_of_hue():
+    order = torch.tensor([[3, 0, 1, 2], [2, 3, 1, 0], [1, 0, 2, 3], [0, 1, 2, 3]])
+    factors = torch.tensor([[1.0, 1.2, 1.0, 0.1], [0.9, 1.0, 1.0, 0.0], [1.1, 1.1, 1.1, 0.0], [1.0, 1.0, 1.0, 0.0]])
+    assert colour.kinds(factors, order).tolist() == [0, 1, 3, -1]
+
+
+def test_pictures_are_changed_in_place_or_left_alone():
+    pixels, factors = noise(), torch.tensor([[1.2, 0.8, 1.1, 0.1]], dtype=torch.float64).expand(3, 4)
+    order, before = torch.tensor([[0, 3, 1, 2]]).expand(3, 4), pixels.clone()
+    made = colour.jittered(pixels, factors, order)
+    assert torch.equal(pixels, before)
+    assert colour.jitter_(pixels, factors, order) is pixels and torch.equal(pixels, made)
+
+
+@pytest.mark.parametrize("shift", [1 / 6, -1 / 6, 0.25, -0.4])
+def test_each_picture_has_its_own_hue(shift):
+    """Beside one that moves by a little one that moves by more than a sixth of the circle."""
+    pixels = noise(2, seed=4)
+    both = colour.hue_moved(pixels, torch.tensor([0.05, shift], dtype=torch.float64))
+    for number, own in enumerate((0.05, shift)):
+        red, green, blue = pixels[number].flatten(1).numpy()
+        hues = [colorsys.rgb_to_hsv(*one) for one in zip(red, green, blue, strict=True)]
+        wanted = np.array([colorsys.hsv_to_rgb((h + own) % 1, s, v) for h, s, v in hues]).T
+        np.testing.assert_allclose(both[number].flatten(1).numpy(), wanted, atol=1e-9)

@@ -111,3 +111,30 @@ def test_a_hole_has_the_side_it_is_given(side):
     hole = geometry.cut_out(pixels, numbers(0.2), numbers(0.3), numbers(side / 10)) != pixels
     assert hole[0, 0].sum() == side**2
     assert hole[0, 0, 2 : 2 + side, 3 : 3 + side].all()
+
+
+@pytest.mark.parametrize(("pixels", "size"), [(9, 9), (9, 20), (31, 7), (1, 4), (8, 3)])
+def test_an_output_pixel_is_a_sum_of_few(pixels, size):
+    """As many as a tent covers, each of them inside the picture."""
+    start, share, flip = numbers(0.0, 0.13, 0.4), numbers(1.0, 0.5, 0.6), torch.tensor([False, True, False])
+    index, weight = geometry.taps(start, share, flip, pixels, size, 0.5)
+    assert index.shape == weight.shape and index.shape[2] <= 2 * max(1, pixels / size) + 1
+    assert index.min() >= 0 and index.max() < pixels and weight.min() >= 0
+    torch.testing.assert_close(weight.sum(-1), torch.full((3, size), 0.5, dtype=torch.float64))
+    wider = numbers(*(max(one * pixels / size, 1) for one in share.tolist()))[:, None]
+    centre = start[:, None] * pixels + (torch.arange(size) + 0.5) * share[:, None] * pixels / size
+    centre[1] = centre[1].flip(0)
+    there = torch.arange(pixels) + 0.5
+    tent = (1 - (there - centre[..., None]).abs() / wider[..., None]).clamp(min=0)
+    wanted = 0.5 * tent / tent.sum(-1, keepdim=True)
+    torch.testing.assert_close(geometry.resampling(start, share, flip, pixels, size, 0.5), wanted)
+
+
+def test_rows_by_sums_are_rows_by_a_matrix():
+    pixels = noise(3, 11)
+    stretch = numbers(0.1, 0.0, 0.5), numbers(0.5, 1.0, 0.4), torch.tensor([True, False, False])
+    rows, columns = geometry.taps(*stretch, 11, 6), geometry.resampling(*stretch, 11, 6)
+    chosen = torch.tensor([2, 0, 2])
+    made = geometry.resampled(pixels, chosen, rows, columns)
+    matrix = geometry.resampling(*stretch, 11, 6)
+    torch.testing.assert_close(made, geometry.between(pixels[chosen], matrix, columns))

@@ -7,6 +7,7 @@ from firth.errors import InputError
 from firth.interop.folder import open_folder, open_shape, open_signal_name, opens_elsewhere, save_folder
 from firth.model.backbones import backbone_of
 from firth.model.init import initialise
+from firth.model.pixels import Normalise
 from firth.model.shape import ConvShape
 from firth.model.sizes import RESNETS, resnet_of, shape_of
 
@@ -148,6 +149,26 @@ def test_other_precisions(dtype):
     found = model({"pixels": given}).pooled
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), exactly, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("size", ["tiny", "3x16"])
+@pytest.mark.parametrize("training", [True, False])
+def test_gradients_are_those_of_small_differences(size, training):
+    """Though activations are written over what norms have made."""
+    model = net(size, 8).double().train(training)
+    inside = torch.rand(3, 3, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    assert torch.autograd.gradcheck(lambda x: model({"pixels": x}).pooled, inside, fast_mode=True)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 0.02)])
+def test_normalised_pixels_have_their_channels_last(dtype, tolerance):
+    mean, std, given = (0.1, 0.4, 0.6), (0.2, 0.3, 0.5), pixels(4, 8)
+    normalise, column = Normalise(3, mean, std), torch.tensor([mean, std], dtype=torch.float64)[..., None, None]
+    wanted = (given.double() / 255 - column[0]) / column[1]
+    for one in (given, given.float() / 255):
+        found = normalise(one, dtype)
+        assert found.dtype == dtype and found.is_contiguous(memory_format=torch.channels_last)
+        torch.testing.assert_close(found.double(), wanted, atol=tolerance, rtol=0)
 
 
 def test_signals_keep_their_size_through_the_blocks():

@@ -7,7 +7,7 @@ torchvision defines it: crops by share of the area and ratio of the sides, the f
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,7 +34,7 @@ PLACE = {name: number for number, name in enumerate(NAMES)}
 CHANCES = ("flip_x", "flip_y", "transpose", "jitter", "grey", "blur", "solarise", "cut")  # fields of Policy
 TRIES = 10  # crops drawn until one fits into the picture, as in torchvision
 NEVER = 2.0  # a threshold that no value reaches
-PIECE = 2**19  # numbers of a piece of the batch on a CPU: what is made of them on the way stays near
+PIECE = 2**21  # numbers of a piece of the batch on a CPU: what is made of them on the way stays near
 
 
 class Policy(NamedTuple):
@@ -81,54 +81,65 @@ def of(parameters: Tensor, *names: str) -> Tensor:
     return parameters[..., first] if len(names) == 1 else parameters[..., first : first + len(names)]
 
 
-def views(pixels: Tensor, parameters: Tensor, size: int | None = None) -> Tensor:
-    """(B, C, H, W), (B, V, P) -> (V·B, C, S, S): the first view of all, then the second, ….
-
-    size: S, the height of the pictures where it is not given.
-    """
-    return torch.cat([apply(pixels, own, size) for own in parameters.unbind(1)])
-
-
 @torch.no_grad()
-def apply(pixels: Tensor, parameters: Tensor, size: int | None = None) -> Tensor:
-    """(B, C, H, W) uint8, or float in [0, 1]; (B, P) -> (B, C, S, S) float32 in [0, 1]."""
+def views(pixels: Tensor, parameters: Tensor, size: int | None = None) -> Tensor:
+    """(B, C, H, W) uint8, or float in [0, 1]; (B, V, P) -> (V·B, C, S, S) float32 in [0, 1]: the first view of all,
+    then the second, ….
+
+    size: S, the height of the pictures where it is not given. On the way, pictures whose colours change alike lie
+    together; on a CPU so many are made at once as stay in its cache.
+    """
     size = size or pixels.shape[2]
-    made = [_apply(*piece, size) for piece in _pieces(pixels, parameters, size)]
-    return made[0] if len(made) == 1 else torch.cat(made)
+    drawn = parameters.transpose(0, 1).flatten(0, 1)  # (V·B, P)
+    order = colour.kinds(*_colours(drawn)).argsort(stable=True)
+    drawn, source = drawn.index_select(0, order), order % len(pixels)
+    values, brightest = pixels.to(drawn.dtype), 255 if pixels.dtype == torch.uint8 else 1
+    made = torch.empty((len(drawn), pixels.shape[1], size, size), dtype=drawn.dtype, device=drawn.device)
+    most = _at_once(pixels, len(drawn), size)
+    for out, chosen, own in zip(made.split(most), source.split(most), drawn.split(most), strict=True):
+        torch.clamp(_made(values, chosen, own, size, 1 / brightest), 0, 1, out=out)
+    return made.index_select(0, order.argsort())
 
 
-def _pieces(pixels: Tensor, parameters: Tensor, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """So many pictures at once as stay in a CPU's cache; all of them on an accelerator."""
-    most = PIECE // (pixels.shape[1] * max(size, pixels.shape[2]) ** 2) if pixels.device.type == "cpu" else len(pixels)
-    most = max(most, 1)
-    return zip(pixels.split(most), parameters.split(most), strict=True)
+def apply(pixels: Tensor, parameters: Tensor, size: int | None = None) -> Tensor:
+    """(B, C, H, W), (B, P) -> (B, C, S, S): views with one of each picture."""
+    return views(pixels, parameters[:, None], size)
 
 
-def _apply(pixels: Tensor, parameters: Tensor, size: int) -> Tensor:
-    pixels = cropped(pixels, parameters, size)
-    pixels = _where(of(parameters, "degrees") != 0, pixels, geometry.rotated, of(parameters, "degrees"))
+def _at_once(pixels: Tensor, count: int, size: int) -> int:
+    """Pictures of a piece of the batch."""
+    if pixels.device.type != "cpu":
+        return max(count, 1)
+    return max(PIECE // (pixels.shape[1] * max(size, pixels.shape[2]) ** 2), 1)
+
+
+def _colours(parameters: Tensor) -> tuple[Tensor, Tensor]:
+    """(B, P) -> (B, 4) factors, (B, 4) int64 order."""
     factors = of(parameters, "brightness", "contrast", "saturation", "hue")
-    plain = factors.new_tensor([1.0, 1.0, 1.0, 0.0])
-    order = of(parameters, "first", "second", "third", "fourth").long()
-    pixels = _where((factors != plain).any(1), pixels, colour.jittered, factors, order)
+    return factors, of(parameters, "first", "second", "third", "fourth").long()
+
+
+def _made(pixels: Tensor, chosen: Tensor, parameters: Tensor, size: int, scale: float) -> Tensor:
+    """(N, C, H, W), (B,) which of them, (B, P) -> (B, C, S, S), of pixels times scale."""
+    pixels = cropped(pixels, chosen, parameters, size, scale)
+    pixels = _where(of(parameters, "degrees") != 0, pixels, geometry.rotated, of(parameters, "degrees"))
+    pixels = colour.jitter_(pixels, *_colours(parameters))
     if pixels.shape[1] == 3:
         pixels = _where(of(parameters, "grey") > 0, pixels, colour.greyed)
     sigma = of(parameters, "sigma") * size
     pixels = _where(sigma >= geometry.FAINT, pixels, geometry.blurred, sigma)
     pixels = _where(of(parameters, "threshold") <= 1, pixels, colour.solarised, of(parameters, "threshold"))
     cut = of(parameters, "cut_top", "cut_left", "cut_side").unbind(1)
-    return _where(cut[2] > 0, pixels, geometry.cut_out, *cut).clamp_(0, 1)
+    return _where(cut[2] > 0, pixels, geometry.cut_out, *cut)
 
 
-def cropped(pixels: Tensor, parameters: Tensor, size: int) -> Tensor:
-    """(B, C, H, W) uint8 or float, (B, P) -> (B, C, S, S) float32: the crop, flipped and transposed."""
+def cropped(pixels: Tensor, chosen: Tensor, parameters: Tensor, size: int, scale: float) -> Tensor:
+    """(N, C, H, W), (B,) which of them, (B, P) -> (B, C, S, S): the crop, flipped and transposed, times scale."""
     top, left, height, width = of(parameters, "top", "left", "height", "width").unbind(1)
     flip_x, flip_y, transpose = (of(parameters, "flip_x", "flip_y", "transpose") > 0).unbind(1)
-    rows = geometry.resampling(top, height, flip_y, pixels.shape[2], size)
-    columns = geometry.resampling(left, width, flip_x, pixels.shape[3], size)
-    if pixels.dtype == torch.uint8:
-        columns = columns.mul_(1 / 255)
-    return geometry.transposed(geometry.between(pixels.to(columns.dtype), rows, columns), transpose)
+    rows = geometry.taps(top, height, flip_y, pixels.shape[2], size)
+    columns = geometry.resampling(left, width, flip_x, pixels.shape[3], size, scale)
+    return geometry.transposed(geometry.resampled(pixels, chosen, rows, columns), transpose)
 
 
 def _where(chosen: Tensor, pixels: Tensor, operation, *numbers: Tensor) -> Tensor:

@@ -1,33 +1,70 @@
-"""Crops, flips, turns and blur of a batch of pictures, each with numbers of its own, as products of small matrices.
+"""Crops, flips, turns and blur of a batch of pictures, each with numbers of its own.
 
-Resampling is linear along each side, so that a crop with its flip and its change of size is one matrix from the left
-and one from the right. The matrices average over all the pixels that an output pixel covers: down-scaling does not
-alias, and the result is Pillow's.
+Resampling is linear along each side: first every row of the output is a sum of few rows of the input, then a matrix
+from the right does the same along the rows; a flip is another order. The sums go over all the pixels that an output
+pixel covers: down-scaling does not alias, and the result is Pillow's.
 """
+
+from math import ceil
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# B pictures, C channels, H × W pixels, S pixels of a side of the output
+# B pictures, C channels, H × W pixels, S pixels of a side of the output, K pixels that an output pixel covers at most
 
 FAINT = 0.3  # pixels; a blur with a smaller standard deviation moves less than one grey level of 255
 
 
-def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int) -> Tensor:
-    """(B,) where a stretch begins, (B,) how long it is, as shares of a side; (B,) bool -> (B, size, pixels).
+class Taps(NamedTuple):
+    """What pixels of a side each output pixel is the sum of."""
 
-    The weights of the pixels of a side in each output pixel; they sum to 1. A tent as wide as an output pixel, or as an
-    input pixel where that is wider (Pillow's BILINEAR with a box).
+    place: Tensor  # (B, S, K) int64
+    weight: Tensor  # (B, S, K), 0 where an output pixel covers fewer
+
+
+def taps(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, total: float = 1.0) -> Taps:
+    """(B,) where a stretch begins, (B,) how long it is, as shares of a side; (B,) bool -> the pixels of each of `size`.
+
+    The weights of an output pixel sum to `total`. A tent as wide as an output pixel, or as an input pixel where that is
+    wider (Pillow's BILINEAR with a box).
     """
-    step = (share * pixels / size)[:, None]  # (B, 1) input pixels to an output pixel
-    place = torch.arange(size, device=start.device, dtype=start.dtype) + 0.5  # (S,)
-    place = torch.where(flip[:, None], size - place, place)  # (B, S)
-    centre = start[:, None] * pixels + place * step  # (B, S)
-    there = torch.arange(pixels, device=start.device, dtype=start.dtype) + 0.5
-    distance = (there - centre[..., None]).abs_().div_(step.clamp(min=1)[..., None])  # (B, S, pixels)
-    weights = distance.neg_().add_(1).clamp_(min=0)
-    return weights.div_(weights.sum(-1, keepdim=True))
+    most = ceil(2 * max(1, pixels / size))  # K
+    begin, step = torch.where(flip, start + share, start) * pixels - 0.5, share * pixels / size  # (B,) in input pixels
+    reach, direction = step.clamp(min=1)[:, None], torch.where(flip, -step, step)[:, None]  # (B, 1)
+    place = torch.arange(size, device=start.device, dtype=start.dtype).repeat_interleave(most) + 0.5  # (S·K,)
+    centre = torch.addcmul(begin[:, None], direction, place)  # (B, S·K), 0 in the middle of the first pixel
+    if size >= pixels:  # then two tents meet in it, and beyond the first and last pixel there are only these
+        centre.clamp_(0, pixels - 1)
+    covered = torch.arange(1, most + 1, device=start.device, dtype=start.dtype).repeat(size)  # (S·K,)
+    there = (centre - reach).floor_().add_(covered)
+    weight = (there - centre).abs_().div_(reach).mul_(-total).add_(total).clamp_(min=0)
+    if size < pixels:
+        weight = torch.where((there >= 0) & (there < pixels), weight, 0)
+        rates = total / weight.view(-1, size, most).sum(2)  # (B, S)
+        weight = weight.mul_(rates.repeat_interleave(most, 1))
+    index = there.clamp_(0, pixels - 1).long()
+    return Taps(index.view(-1, size, most), weight.view(-1, size, most))
+
+
+def resampling(start: Tensor, share: Tensor, flip: Tensor, pixels: int, size: int, total: float = 1.0) -> Tensor:
+    """taps as matrices, (B, size, pixels)."""
+    index, weight = taps(start, share, flip, pixels, size, total)
+    return weight.new_zeros(len(start), size, pixels).scatter_add_(2, index, weight)
+
+
+def resampled(pixels: Tensor, chosen: Tensor, rows: Taps, columns: Tensor) -> Tensor:
+    """(N, C, H, W), (B,) which of them, taps of S rows, (B, S, W) -> (B, C, S, S)."""
+    _, channels, height, width = pixels.shape
+    first = height * (chosen[:, None] * channels + torch.arange(channels, device=chosen.device))  # (B, C)
+    index = first[..., None] + rows.place.flatten(1)[:, None]  # (B, C, S·K)
+    weight = rows.weight.flatten(1)[:, None].expand_as(index)
+    few = -1, rows.place.shape[2]  # (B·C·S, K)
+    made = F.embedding_bag(
+        index.view(few), pixels.reshape(-1, width), per_sample_weights=weight.reshape(few), mode="sum"
+    )  # (B·C·S, W)
+    return torch.bmm(made.view(len(chosen), -1, width), columns.mT).unflatten(1, (channels, -1))
 
 
 def between(pixels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

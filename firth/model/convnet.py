@@ -49,8 +49,8 @@ class Residual(nn.Module):
         """(B, C, H, W) -> (B, C', H', W')"""
         inner = x
         for number, part in enumerate(self.layer):
-            inner = part(F.relu(inner) if number else inner)
-        return F.relu(inner + (x if self.shortcut is None else self.shortcut(x)))
+            inner = part(F.relu_(inner) if number else inner)  # a batch norm learns from its input, not from its output
+        return F.relu_(inner.add_(x if self.shortcut is None else self.shortcut(x)))
 
 
 class Stages(nn.Module):

@@ -31,8 +31,8 @@ class Normalise(nn.Module):
         scale = 1 / 255 if pixels.dtype == torch.uint8 else 1.0
         exact = torch.promote_types(dtype, torch.float32)
         slope, shift = scale / self.std.to(exact), self.mean.to(exact) / self.std.to(exact)
-        values = pixels.to(exact, memory_format=torch.channels_last)
-        return (values * slope - shift).to(dtype)
+        values = (pixels.to(exact) * slope).sub_(shift)  # before the channels lie last, three by three
+        return values.to(dtype, memory_format=torch.channels_last)
 
 
 def _column(numbers: Sequence[float], channels: int) -> Tensor:
@@ -97,5 +97,5 @@ class Stem(nn.Module):
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """batch["pixels"] (B, C, H, W) -> (B, first, H', W')"""
         x = self.convolution(self.normalise(batch["pixels"], self.convolution.weight.dtype))
-        x = F.relu(self.normalization(x))
+        x = F.relu_(self.normalization(x))
         return F.max_pool2d(x, 3, 2, 1) if self.pooled else x
