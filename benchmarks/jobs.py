@@ -1,17 +1,11 @@
 """Which runs stand behind docs/results.md."""
 
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-COMPARING = (
-    "firth/evaluate/arms.py",
-    "firth/evaluate/baselines.py",
-    "firth/evaluate/compare.py",
-    "firth/evaluate/versus.py",
-)
-TRAINING = ("firth/model/*.py", "firth/train/*.py", "firth/objectives/*.py", "firth/starts/*.py", "firth/data/*.py")
-ADAPTING = (*TRAINING, "firth/tasks/*.py")
+from benchmarks import jobs_gpt, jobs_images, jobs_sound
+from benchmarks.job import ADAPTING, COMPARING, TRAINING, Job, firth, program
+
 ONE = ("--set", "train.threads=1")  # so that two runs may share two cores
 MIXES = {
     "mask-only": (1.0, 0.0, 0.0),
@@ -45,20 +39,10 @@ TASKS = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Job:
-    name: str
-    command: list[str]
-    depends: tuple[str, ...] = field(default=TRAINING)
-
-
 def jobs(data: Path, kept: Path) -> list[Job]:
     return [*wiki(data, kept), *sentiment(data, kept), *mixes(data, kept), composed(data, kept), *an_hour(data, kept),
-            *apart(data, kept)]  # fmt: skip
-
-
-def firth(*words) -> list[str]:
-    return ["-m", "firth", *map(str, words), "--json"]
+            *apart(data, kept), *jobs_gpt.jobs(data, kept), *jobs_images.jobs(data, kept),
+            *jobs_sound.jobs(data, kept)]  # fmt: skip
 
 
 def wiki(data: Path, kept: Path) -> list[Job]:
@@ -154,10 +138,6 @@ def comparison(name: str, one: Task, text: Path, kept: Path) -> Job:
 def place(name: str, kept: Path) -> Path:
     """The folder of a comparison."""
     return kept / f"wiki-60m-{name}"
-
-
-def program(name: str, *words) -> list[str]:
-    return [f"benchmarks/{name}.py", *map(str, words), "--json"]
 
 
 def curves(kept: Path) -> Job:

@@ -22,6 +22,7 @@ from tests.models import SHAPES, Whole
 from tests.test_train_optimizer import backward, updated
 from tests.test_train_resume import written
 from tests.toy import composed, finish, sha, toy_run
+from tests.plain_muon import PlainMuon
 
 LAYERS = 3
 
@@ -109,19 +110,19 @@ def test_frozen_layers_still_count():
 
 
 def reference(module: nn.Module, settings: Settings, updates: int = 4) -> None:
-    """torch's own optimizers, a group for each parameter with the rate of the formula."""
+    """AdamW of torch and the formula of Muon, a group for each parameter with the rate of the formula."""
     kind, muon = kinds(module), settings.name == "muon"
     groups, hidden = [], []
     for name, parameter in module.named_parameters():
         factor = expected(name, settings.layer_decay)
         if muon and kind[name] == "matrix":
-            hidden.append({"params": [parameter], "lr": settings.muon_lr * factor})
+            hidden.append((parameter, settings.muon_lr * factor))
             continue
         decay = settings.weight_decay if kind[name] in ("decayed", "matrix") else 0.0
         groups.append({"params": [parameter], "lr": settings.lr * factor, "weight_decay": decay})
     methods = [torch.optim.AdamW(groups, settings.lr, settings.betas, settings.epsilon)]
     if muon:
-        methods.append(torch.optim.Muon(hidden, settings.muon_lr, settings.weight_decay))
+        methods.append(PlainMuon(hidden, module, settings.weight_decay))
     for seed in range(updates):
         backward(module, seed)
         torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip)
@@ -186,8 +187,9 @@ def test_muon_takes_the_factors_too():
     backward(optimizer.weights.module, 1)
     optimizer.collect(first=True)
     assert optimizer.step(0.5, optimizer.norm()) == 0.005
-    groups = optimizer.methods["muon"].method.param_groups
-    assert [group["lr"] for group in groups] == [0.01 * 0.5, 0.01 * 0.25, 0.01 * 0.125]
+    muon = optimizer.methods["muon"]
+    assert muon.lr == 0.01
+    assert sorted({group.factor for group in muon.groups}) == [0.125, 0.25, 0.5]
 
 
 # ------------------------------------------------------------------ going on

@@ -11,6 +11,7 @@ import torch
 from firth.recipe import Optimizer as Settings
 from firth.train.optimizer import KINDS, Optimizer, kinds
 from tests.toy import composed
+from tests.plain_muon import PlainMuon
 
 
 def backward(module, seed: int) -> None:
@@ -49,7 +50,7 @@ def test_frozen_parameters_are_left_out():
 
 
 def reference(module, settings, updates: int = 4) -> None:
-    """AdamW and Muon of torch on the parameters themselves."""
+    """AdamW of torch and the formula of Muon on the parameters themselves."""
     kind = kinds(module)
     sorted_ = {k: [p for n, p in module.named_parameters() if kind[n] == k] for k in KINDS}
     slow = 1.0 if settings.embedding_lr is None else settings.embedding_lr
@@ -62,7 +63,7 @@ def reference(module, settings, updates: int = 4) -> None:
     ]
     methods = [torch.optim.AdamW(groups, settings.lr, settings.betas, settings.epsilon, settings.weight_decay)]
     if muon:
-        methods.append(torch.optim.Muon(sorted_["matrix"], settings.muon_lr, settings.weight_decay))
+        methods.append(PlainMuon([(p, settings.muon_lr) for p in sorted_["matrix"]], module, settings.weight_decay))
     for seed in range(updates):
         backward(module, seed)
         torch.nn.utils.clip_grad_norm_(module.parameters(), settings.clip)
@@ -73,7 +74,7 @@ def reference(module, settings, updates: int = 4) -> None:
 @pytest.mark.parametrize("name", ["adamw", "muon"])
 @pytest.mark.parametrize("clip", [0.05, 100.0])
 @pytest.mark.parametrize("embedding_lr", [None, 0.1, 0.0])
-def test_it_updates_as_torch_does(name, clip, embedding_lr):
+def test_it_updates_as_torch_and_the_formula_do(name, clip, embedding_lr):
     settings = Settings(name=name, lr=0.01, weight_decay=0.1, clip=clip, embedding_lr=embedding_lr)
     ours, theirs = composed(), composed()
     updated(ours, settings)
@@ -118,7 +119,7 @@ def test_the_schedule_scales_both_methods():
     backward(optimizer.weights.module, 1)
     optimizer.collect(first=True)
     assert optimizer.step(0.5, optimizer.norm()) == 0.005
-    assert optimizer.methods["muon"].method.param_groups[0]["lr"] == 0.01
+    assert optimizer.methods["muon"].lr == 0.01
 
 
 def test_the_learning_rate_has_a_default():

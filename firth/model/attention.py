@@ -28,12 +28,21 @@ class Where(NamedTuple):
     causal: bool = False  # later steps are hidden; by the mask, too, where there is one
 
 
+class Joined(nn.Linear):
+    """Several linear maps of the same input in one matrix. rows: of each."""
+
+    def __init__(self, width: int, rows: tuple[int, ...], bias: bool):
+        super().__init__(width, sum(rows), bias)
+        self.rows = rows
+
+
 class Attention(nn.Module):
     def __init__(self, shape: Shape):
         super().__init__()
         self.heads, self.groups, self.dropout = shape.heads, shape.groups, shape.dropout
         self.inner = shape.heads * shape.head_width
-        self.qkv = nn.Linear(shape.width, self.inner + 2 * shape.groups * shape.head_width, bias=shape.bias)
+        keys = shape.groups * shape.head_width
+        self.qkv = Joined(shape.width, (self.inner, keys, keys), bias=shape.bias)
         self.out = nn.Linear(self.inner, shape.width, bias=shape.bias)
         self.kind = "plain"
 
@@ -84,7 +93,7 @@ class Attention(nn.Module):
 
 def whole(linear: nn.Linear) -> Tensor:
     """(O, I): the matrix of a linear map, adapters included."""
-    return linear.weight if type(linear) is nn.Linear else cast(Any, linear).whole()
+    return cast(Any, linear).whole() if hasattr(linear, "whole") else linear.weight
 
 
 def attend(kind: str, query: Tensor, key: Tensor, value: Tensor, where: Where, dropout: float = 0.0) -> Tensor:

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from firth.model.attention import Attention, Where
+from firth.model.attention import Attention, Joined, Where
 from firth.model.cache import Past
 from firth.model.dropping import drop
 from firth.model.features import pick
@@ -72,7 +72,7 @@ class Mlp(nn.Module):
     def __init__(self, shape: Shape):
         super().__init__()
         self.activation, self.gated, self.dropout = shape.activation, shape.gated, shape.dropout
-        self.inner = nn.Linear(shape.width, shape.intermediate * (2 if shape.gated else 1), bias=shape.bias)
+        self.inner = Joined(shape.width, (shape.intermediate,) * (2 if shape.gated else 1), bias=shape.bias)
         self.outer = nn.Linear(shape.intermediate, shape.width, bias=shape.bias)
 
     def forward(self, values: Tensor) -> Tensor:

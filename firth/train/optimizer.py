@@ -13,6 +13,7 @@ from torch.optim.adamw import adamw
 
 from firth import distributed
 from firth.recipe import Optimizer as Settings
+from firth.train.muon import Matrix, Muon, rows_of
 from firth.train.precision import Weights, trained
 
 LEARNING_RATE = 1e-3  # where the recipe leaves it open
@@ -107,9 +108,11 @@ class Optimizer:
         if self.settings.name == "muon" and factors:
             rest = {group: span for group, span in spans.items() if group[0] != "matrix"}
             last = slice(-len(factors), None)
-            views = list(zip(self.weights.masters[last], self.weights.gradients[last], factors, strict=True))
+            known = rows_of(self.weights.module)
+            rows = [known.get(id(parameter)) for parameter in self.weights.parameters[last]]
+            given = zip(self.weights.masters[last], self.weights.gradients[last], factors, rows, strict=True)
             return {"adamw": AdamW(self.weights, stretches(rest, self.settings), self.settings),
-                    "muon": Muon(views, self.settings)}  # fmt: skip
+                    "muon": Muon([Matrix(*one) for one in given], self.settings)}  # fmt: skip
         return {"adamw": AdamW(self.weights, stretches(spans, self.settings), self.settings)}
 
     def collect(self, first: bool) -> None:
@@ -174,34 +177,3 @@ class AdamW:
         self.first.copy_(state["first"])
         self.second.copy_(state["second"])
         self.updates = int(state["updates"])
-
-
-class Muon:
-    """torch.optim.Muon on hidden matrices: Jordan 2024, momentum made orthogonal by five Newton–Schulz steps.
-
-    views: (weight, gradient, factor of the learning rate) of each, those of one factor together.
-    """
-
-    def __init__(self, views: list[tuple[Tensor, Tensor, float]], settings: Settings):
-        groups: dict[float, list[nn.Parameter]] = {}
-        for weight, gradient, factor in views:
-            matrix = nn.Parameter(weight)
-            matrix.grad = gradient
-            groups.setdefault(factor, []).append(matrix)
-        self.factors = list(groups)
-        given = [{"params": matrices} for matrices in groups.values()]
-        self.method = torch.optim.Muon(given, lr=settings.muon_lr, weight_decay=settings.weight_decay)
-
-    def step(self, lr: float) -> None:
-        for group, factor in zip(self.method.param_groups, self.factors, strict=True):
-            group["lr"] = factor * lr
-        self.method.step()
-
-    def state(self) -> dict[str, Tensor]:
-        """{number of the matrix: momentum}; empty before the first step."""
-        return {str(n): s["momentum_buffer"] for n, s in self.method.state_dict()["state"].items()}
-
-    def load(self, state: dict[str, Tensor]) -> None:
-        whole = self.method.state_dict()
-        whole["state"] = {int(number): {"momentum_buffer": tensor.clone()} for number, tensor in state.items()}
-        self.method.load_state_dict(whole)
