@@ -19,10 +19,10 @@ from firth.train.optimizer import KINDS, Optimizer, depths, kinds
 from firth.train.precision import Weights, trained
 from tests import contract
 from tests.models import SHAPES, Whole
+from tests.plain_muon import PlainMuon
 from tests.test_train_optimizer import backward, updated
 from tests.test_train_resume import written
 from tests.toy import composed, finish, sha, toy_run
-from tests.plain_muon import PlainMuon
 
 LAYERS = 3
 

@@ -10,8 +10,8 @@ import torch
 
 from firth.recipe import Optimizer as Settings
 from firth.train.optimizer import KINDS, Optimizer, kinds
-from tests.toy import composed
 from tests.plain_muon import PlainMuon
+from tests.toy import composed
 
 
 def backward(module, seed: int) -> None:
