@@ -20,7 +20,7 @@ from firth.model.init import initialise
 from firth.model.pixels import Normalise
 from firth.model.sizes import shape_of
 from firth.objective import Composed, Objective
-from firth.signal import Batch
+from firth.signal import Batch, Sample
 from firth.signals.image import Config, Image
 from tests.picture_files import made as picture
 from tests.runs import Told
@@ -177,6 +177,8 @@ def test_vectors_are_those_of_embed(tmp_path):
     export(model, "onnx", tmp_path / "out", vectors=True)
     subject, opened = subject_of(model, True), onnx.Opened(tmp_path / "out" / "model.onnx")
     assert opened.outputs == ["last_hidden_state", "image_embedding"]
-    samples = [made(subject.signal, key) for key in range(3)]
-    vectors = embed(model, [sample.parts[0] for sample in samples])
-    np.testing.assert_allclose(opened(subject.signal.stack(samples))["image_embedding"], vectors, atol=1e-5)
+    paths = [str(tmp_path / f"{seed}.png") for seed in range(3)]
+    for seed, path in enumerate(paths):
+        picture(8, 8, seed=seed).save(path)
+    samples = [Sample((one.ids,), key=0) for one in subject.signal.encode(paths)]
+    np.testing.assert_allclose(opened(subject.signal.stack(samples))["image_embedding"], embed(model, paths), atol=1e-5)
