@@ -57,7 +57,7 @@ class Rows:
     @property
     def by_class(self) -> bool:
         """Whether a number of labels is that of each class."""
-        return counts_by_class(self.signal, self.task)
+        return bool(getattr(self.signal, "labels_by_class", False)) and self.task.classed and not self.task.several
 
     def test(self, records: list[Record], task: TaskConfig) -> ListSource | None:
         """The test part, encoded once for all draws that have the very same."""
@@ -81,18 +81,21 @@ def open_labelled(config, signal, seed: int, classes: tuple[str, ...] | None = N
 
 def read_labelled(config, signal, classes: tuple[str, ...] | None = None, task: TaskConfig | None = None) -> Rows:
     """As open_labelled, up to the draw."""
-    problems = Problems(config.skip_bad)
-    return Rows(*examined(config, signal, task or TaskConfig(), classes, problems), signal, problems)
+    problems, task = Problems(config.skip_bad), task or TaskConfig()
+    records = read_parts(config, problems, task, signal)
+    task = task.look((records["train"] or records["test"])[:LOOK])
+    records = {part: examples(found, task, problems) for part, found in records.items()}
+    if task.classed:
+        records, classes = classed(records, config, classes, problems, task.classes_of)
+    else:
+        classes = classes or task.names(records["train"] or records["test"])
+    return Rows(records, classes, task, signal, problems)
 
 
 def draw_labelled(rows: Rows, config, seed: int, test_share: float = 0.0) -> Labelled:
-    """The rows in parts, so many of them as config.labels says, some groups left out as config.leave_out says.
-
-    Raises InputError where there are fewer.
-    """
-    task, problems, records = rows.task, deepcopy(rows.problems), rows.records
-    if config.leave_out:
-        records = groups.apart(records, config.leave_out, named(config))
+    """The rows in parts, so many of them as config.labels says. Raises InputError where there are fewer."""
+    task, problems = rows.task, deepcopy(rows.problems)
+    records = groups.apart(rows.records, config.leave_out, named(config)) if config.leave_out else rows.records
     _check_budget(config.labels, rows.counted, len(records["train"]), rows.by_class)
     drop = config.duplicates == "drop"
     done = split(records, config.labels, seed, test_share, drop, task.classes_of, rows.by_class)
@@ -110,28 +113,10 @@ def whole_test(config, signal, task: TaskConfig | None = None) -> Labelled:
 
     Raises InputError as open_labelled does.
     """
-    problems = Problems(config.skip_bad)
-    records, classes, task = examined(config, signal, task or TaskConfig(), None, problems)
-    task = task.model_copy(update={"classes": classes})
-    parts = {"train": [], "valid": [], "test": records["test"] or records["train"]}
-    return Labelled(None, None, None, classes, parts, {}, problems.all(), counts_by_class(signal, task), task)
-
-
-def examined(
-    config, signal, task: TaskConfig, classes: tuple[str, ...] | None, problems: Problems
-) -> tuple[dict[str, list[Record]], tuple[str, ...], TaskConfig]:
-    """The examples of each part, the names of the classes, and the task as its rows have it."""
-    records = read_parts(config, problems, task, signal)
-    task = task.look((records["train"] or records["test"])[:LOOK])
-    records = {part: examples(found, task, problems) for part, found in records.items()}
-    if task.classed:
-        return *classed(records, config, classes, problems, task.classes_of), task
-    return records, classes or task.names(records["train"] or records["test"]), task
-
-
-def counts_by_class(signal, task: TaskConfig) -> bool:
-    """Whether a number of labels is that of each class."""
-    return bool(getattr(signal, "labels_by_class", False)) and task.classed and not task.several
+    rows = read_labelled(config, signal, None, task)
+    task = rows.task.model_copy(update={"classes": rows.classes})
+    parts = {"train": [], "valid": [], "test": rows.records["test"] or rows.records["train"]}
+    return Labelled(None, None, None, rows.classes, parts, {}, rows.problems.all(), rows.by_class, task)
 
 
 def named(config) -> str:

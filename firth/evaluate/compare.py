@@ -126,18 +126,22 @@ class Work:
     control: bool
     whole: int | None = None  # the number of labels that stands for all
     latest: Drawn | None = None
-    folds: Folds | None = None  # where groups are left out in turn
     rows: Rows | None = None  # the labelled data, read once
+    folds: Folds | None = None  # where groups are left out in turn
 
     def count(self) -> int:
         """How many labels there are beside the test part."""
         records = self.part(None, self.recipe.seed).records
         return len(records["train"]) + len(records["valid"])
 
+    def of(self, seed: int) -> Recipe:
+        """The recipe of a draw: of a fold without what it leaves out."""
+        return self.folds.recipe(self.recipe, seed) if self.folds else self.recipe
+
     def part(self, labels: int | None, seed: int) -> Labelled:
-        """So many labels drawn by the seed, or all, and the test part; of a fold without what it leaves out."""
-        self.rows = self.rows or read_part(self.recipe, self.signal)
-        recipe = self.folds.recipe(self.recipe, seed) if self.folds else self.recipe
+        """So many labels drawn by the seed, or all, and the test part."""
+        recipe = self.of(seed)
+        self.rows = self.rows or read_part(recipe, self.signal)
         return open_part(recipe, self.signal, labels, seed, self.rows)
 
     def drawn(self, labels: int, seed: int) -> Drawn:
@@ -293,7 +297,7 @@ def in_processes(
     folds have their own shares of."""
 
     def tell(trial: Trial) -> None:
-        show.line("Trial", described(trial, folds.part(trial.seed) if folds else drawn))
+        show.line("Trial", described(trial, folds.part(trial.seed)._replace(whole=drawn.whole) if folds else drawn))
 
     done = {key: trial for key in keys if (trial := kept.get(*key))}
     for trial in done.values():
