@@ -56,7 +56,7 @@ class Cost(NamedTuple):
 
 def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--sizes", default=f"small,{size_for(MINUTES)}")
+    parser.add_argument("--sizes", default=",".join(dict.fromkeys(["small", size_for(MINUTES)])))
     parser.add_argument("--side", type=int, default=32)
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8, help=f"of a side in a round, more than {FIRST}")

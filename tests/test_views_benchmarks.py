@@ -74,7 +74,7 @@ def test_their_step_trains():
 
 
 def test_the_network_is_that_of_the_budget():
-    assert simclr_step.size_for(60.0) == "tiny" and simclr_step.size_for(simclr_step.MINUTES) == "mini"
+    assert simclr_step.size_for(60.0) == "tiny" and simclr_step.size_for(simclr_step.MINUTES) == "small"
 
 
 def run(monkeypatch, capsys, module, *words: str) -> list[str]:
