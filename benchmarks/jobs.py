@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import jobs_gpt, jobs_images, jobs_sound
-from benchmarks.job import ADAPTING, COMPARING, TRAINING, Job, firth, program
+from benchmarks.job import ADAPTING, COMPARING, TRAINING, Job, firth, program, settings
 
 ONE = ("--set", "train.threads=1")  # so that two runs may share two cores
 MIXES = {
@@ -84,10 +84,10 @@ def mixes(data: Path, kept: Path) -> list[Job]:
     for mix, shares in MIXES.items():
         for objective in ("masked-tokens", "next-sentence,masked-tokens"):
             name = f"mix-{mix}{'-next-sentence' if ',' in objective else ''}"
-            settings = [x for k, v in zip(("mask", "random", "keep"), shares, strict=True)
-                        for x in ("--set", f"masked_tokens.{k}_share={v}")]  # fmt: skip
+            named = zip(("mask", "random", "keep"), shares, strict=True)
+            mixed = settings(*(f"masked_tokens.{kind}_share={share}" for kind, share in named))
             command = firth("pretrain", text, "--objective", objective, "--size", "2x128", "--budget", "1000steps",
-                            *ONE, "--set", "model.shape=modernbert", "--out", kept / name, *settings)  # fmt: skip
+                            *ONE, "--set", "model.shape=modernbert", "--out", kept / name, *mixed)  # fmt: skip
             found.append(Job(name, command))
     return found
 
@@ -126,12 +126,12 @@ def an_hour(data: Path, kept: Path) -> list[Job]:
 
 def comparison(name: str, one: Task, text: Path, kept: Path) -> Job:
     """`firth compare` on all labels, three seeds, with its report."""
-    settings = [f"train.budget={one.epochs}epochs", *one.settings]
-    settings += [f"data.valid={text / one.valid}"] if one.valid else []
+    keys = [f"train.budget={one.epochs}epochs", *one.settings]
+    keys += [f"data.valid={text / one.valid}"] if one.valid else []
     command = firth("compare", kept / "wiki-60m", text / one.train, "--task", one.task, "--test", text / one.test,
                     "--labels", "all", "--seeds", 3, "--jobs", 2,
                     "--arms", ",".join(("random", "pretrained", *one.arms)),
-                    *(word for key in settings for word in ("--set", key)), "--out", place(name, kept))  # fmt: skip
+                    *settings(*keys), "--out", place(name, kept))  # fmt: skip
     return Job(f"compare-{name}", command, (*ADAPTING, *COMPARING))
 
 

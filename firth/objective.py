@@ -1,6 +1,6 @@
 """What an objective is: Config, Objective, Loss. To the loop a pretext and a downstream task are the same thing."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -103,6 +103,12 @@ class ObjectiveConfig(BaseModel):
         """Where vectors collapse: the likely cause in view of these settings, and what to do, a whole sentence."""
         return ("nothing in the loss keeps vectors apart, or the steps are too large",
                 "Set a lower optimizer.lr, or choose another --objective.")  # fmt: skip
+
+
+def unit_of_loss(configs: Iterable[ObjectiveConfig]) -> str:
+    """Of the weighted total, where all terms have the same; else ""."""
+    found = {config.unit_of(term) for config in configs for term in config.terms}
+    return found.pop() if len(found) == 1 else ""
 
 
 class Objective(nn.Module):

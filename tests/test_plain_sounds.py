@@ -7,9 +7,8 @@ import torch
 from firth.evaluate import closed, linear, plain_sounds
 from firth.evaluate.linear import Part
 from firth.functional import mel
-from firth.functional.sound import to_float
+from firth.functional.sound import to_float, to_int16
 from firth.signal import Sample
-from firth.signals._audio import to_int16
 from tests.recordings import hiss, word
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as some
 
+from firth.data.keeping import free
 from firth.errors import InputError
 from firth.model.sizes import shape_of
 from firth.recipe import Recipe, filled
@@ -301,7 +302,7 @@ def test_memory_is_read_from_the_system():
 
 
 def test_free_disk_of_a_folder_to_be(tmp_path):
-    assert machine.free_disk(tmp_path / "a" / "b") > 0
+    assert free(tmp_path / "a" / "b") > 0
 
 
 def test_measurements_are_remembered_by_everything_they_depend_on():

@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from firth.data.cache import cache_folder
 from firth.errors import InputError
 from firth.recipe import load_toml
-from firth.train import budget, machine, plan, probe
+from firth.train import budget, plan, probe
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, read_metrics
 from firth.train.pretrain import default_place, pretrain, request
@@ -231,7 +232,7 @@ def test_a_time_budget_becomes_steps_that_fit(corpus, tmp_path, monkeypatch):
 
 def test_a_choice_is_measured_once_per_machine_and_shape(corpus, tmp_path, monkeypatch):
     small(corpus, tmp_path / "one", "280s", dry_run=True)
-    kept = list((machine.cache_folder() / "probes").glob("*.json"))
+    kept = list((cache_folder() / "probes").glob("*.json"))
     monkeypatch.setattr(probe.Race, "steps", lambda *_: pytest.fail("measured again"))
     small(corpus, tmp_path / "two", "280s", dry_run=True)
     assert len(kept) == 1 and json.loads(kept[0].read_text())["key"]["torch"] == torch.__version__

@@ -9,6 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from firth.data.cache import cache_folder
 from firth.data.source import ListSource
 from firth.errors import InputError, RunError
 from firth.objective import Composed
@@ -223,7 +224,7 @@ def test_a_checkpoint_is_timed_and_leaves_nothing():
     run = Run(objective(), toy.ToyBatches(), toy.recipe(), steps=1)
     seconds, size = probe.time_checkpoint(run)
     assert seconds > 0 and size == 12 * build.parameters(run.objective)
-    assert list(machine.cache_folder().iterdir()) == []
+    assert list(cache_folder().iterdir()) == []
 
 
 def test_a_cache_that_refuses_gives_an_estimate(monkeypatch):

@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from firth.functional.sound import to_float
+from firth.functional.sound import to_float, to_int16
 from firth.signal import Unreadable
 from firth.signals import _audio as audio
 from firth.signals._audio import Heard
@@ -162,11 +162,11 @@ def test_the_mean_of_channels_is_that_of_numpy(channels):
 
 def test_numbers_of_16_bit_come_back_as_they_were():
     numbers = np.arange(-32_768, 32_768).astype(np.int16)
-    np.testing.assert_array_equal(audio.to_int16(to_float(numbers)), numbers)
+    np.testing.assert_array_equal(to_int16(to_float(numbers)), numbers)
 
 
 def test_what_is_too_loud_is_clipped():
-    assert audio.to_int16(np.array([-3, -1, 0, 1, 3], np.float32)).tolist() == [-32_768, -32_768, 0, 32_767, 32_767]
+    assert to_int16(np.array([-3, -1, 0, 1, 3], np.float32)).tolist() == [-32_768, -32_768, 0, 32_767, 32_767]
 
 
 # ------------------------------------------------------------------ long recordings

@@ -8,9 +8,8 @@ import torch
 
 from firth.errors import InputError
 from firth.functional import mel
-from firth.functional.sound import to_float
+from firth.functional.sound import to_float, to_int16
 from firth.signal import Sample, Unreadable
-from firth.signals._audio import to_int16
 from firth.signals.speech import Config, Speech
 from tests.recordings import RATE, hiss, sweep, tone, write
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from firth.functional.picture import EDGE, PAPER
 from firth.functional.random import Draw
 from firth.objectives import _views, mae
 from firth.recipe import Recipe
@@ -42,9 +43,9 @@ def test_views_are_one_picture(name, tmp_path):
     made = written(name, tmp_path)
     path = tmp_path / "views.png"
     columns = 1 + made.tries["views"].shape[1]
-    cell = 64 + _views.GAP
+    cell = 64 + EDGE
     with Image.open(path) as picture:
-        assert picture.size == (columns * cell + _views.GAP, 3 * cell + _views.GAP)
+        assert picture.size == (columns * cell + EDGE, 3 * cell + EDGE)
     before = path.read_bytes()
     made.write(10, contract.build([name]))
     assert path.read_bytes() == before and [p.name for p in tmp_path.iterdir()] == ["views.png"]
@@ -56,7 +57,7 @@ def test_the_first_column_of_a_sheet_is_the_picture(tmp_path):
     cell = sheet[2 : 2 + 64, 2 : 2 + 64]
     first = pictures.samples(3)[0].parts[0].transpose(1, 2, 0).repeat(8, 0).repeat(8, 1)
     assert np.abs(cell.astype(int) - first).max() <= 1
-    assert (sheet[:2] == _views.PAPER).all() and (sheet[:, :2] == _views.PAPER).all()
+    assert (sheet[:2] == PAPER).all() and (sheet[:, :2] == PAPER).all()
 
 
 def test_reconstructions_are_written_at_every_look(tmp_path):

@@ -27,6 +27,7 @@ from firth.data.keeping import in_each_pass, refuse_full, shard_in, stays
 from firth.data.media import Raw, Reading
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
+from firth.data.source import windows_elsewhere
 from firth.errors import FirthError, InputError, count
 from firth.functional.random import Draw, combine
 from firth.signal import Finding, Look, Media, Sample, SignalConfig, Unreadable
@@ -73,13 +74,10 @@ class ArrayRows:
         return [one.but(partner=other) for one, other in zip(samples, partners, strict=True)]
 
     def _partners(self, indices: np.ndarray, samples: list[Sample], draw: Draw) -> np.ndarray:
-        """int64 (n,): a window of another array for each, all such windows equally likely."""
+        """int64 (n,): a window of another array for each."""
         places = np.searchsorted(self.before, indices, side="right") - 1
-        first, own = self.before[places], self.parts[places]
         keys = np.array([sample.key for sample in samples], np.uint64)
-        luck = draw.uniform(keys, "partner", 1)[:, 0]
-        chosen = (luck * (len(self) - own)).astype(np.int64)
-        return np.where(chosen >= first, chosen + own, chosen)
+        return windows_elsewhere(self.before[places], self.parts[places], len(self), keys, draw)
 
     def _samples(self, indices: np.ndarray) -> list[Sample]:
         places = np.searchsorted(self.before, indices, side="right") - 1

@@ -21,6 +21,15 @@ class Source(Protocol):
         ...
 
 
+def windows_elsewhere(first: np.ndarray, own: np.ndarray, total: int, keys: np.ndarray, draw: Draw) -> np.ndarray:
+    """int64 (n,): for each a window of `total` that is none of its document's, all such windows equally likely.
+
+    The document of each has the windows first … first + own - 1; drawn by key.
+    """
+    chosen = (draw.uniform(keys, "partner", 1)[:, 0] * (total - own)).astype(np.int64)
+    return np.where(chosen >= first, chosen + own, chosen)
+
+
 class ListSource:
     """Samples that fit into memory: labelled data, tests."""
 

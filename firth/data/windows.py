@@ -10,6 +10,7 @@ from tempfile import mkstemp
 import numpy as np
 
 from firth.data.shards import Shard, map_array
+from firth.data.source import windows_elsewhere
 from firth.errors import InputError
 from firth.functional.random import Draw, combine
 from firth.signal import Sample
@@ -106,11 +107,9 @@ class DocumentRows:
         return np.searchsorted(self.windows, indices, side="right") - 1
 
     def _partners(self, documents: np.ndarray, keys: np.ndarray, draw: Draw) -> np.ndarray:
-        """int64 (n,): a window of another document for each, all such windows equally likely."""
+        """int64 (n,): a window of another document for each."""
         first, after = self.windows[documents], self.windows[documents + 1]
-        others = len(self) - (after - first)
-        chosen = (draw.uniform(keys, "partner", 1)[:, 0] * others).astype(np.int64)
-        return np.where(chosen >= first, chosen + (after - first), chosen)
+        return windows_elsewhere(first, after - first, len(self), keys, draw)
 
     def _samples(self, indices: np.ndarray, documents: np.ndarray) -> list[Sample]:
         shard, window = self.shard, indices - self.windows[documents]

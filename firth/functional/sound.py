@@ -50,7 +50,20 @@ def spans_of(
     return torch.from_numpy(begins), torch.from_numpy(widths)
 
 
+def span_of_bands(draw: Draw, keys, frames: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """(B, F, M) -> begin and width (B, 1) of a span of bands of each clip, up to `share` of them wide."""
+    bands = frames.shape[2]
+    return spans_of(draw, keys, "bands", np.full(len(frames), bands), 1, round(share * bands))
+
+
 # ------------------------------------------------------------------ waves
+
+
+def to_int16(wave: np.ndarray) -> np.ndarray:
+    """[-1, 1] → 16 bit, to the nearest; what is louder is clipped. 16-bit files come back as they were."""
+    scaled = wave * np.float32(32_768)
+    np.rint(scaled, out=scaled)
+    return np.clip(scaled, -32_768, 32_767, out=scaled).astype(np.int16)
 
 
 def to_float(samples: np.ndarray) -> np.ndarray:
@@ -65,11 +78,6 @@ def padded(clips: Sequence[np.ndarray]) -> tuple[Tensor, Tensor]:
     for row, clip in zip(wave, clips, strict=True):
         row[: len(clip)] = to_float(clip)
     return torch.from_numpy(wave), lengths
-
-
-def to_16_bit(wave: Tensor) -> np.ndarray:
-    """(N,) in [-1, 1] -> int16 (N,), to the nearest; what is louder is clipped. `padded` makes of it what it was."""
-    return (wave * 32_768).round().clamp(-32_768, 32_767).to(torch.int16).numpy()
 
 
 def standardised(wave: Tensor, lengths: Tensor | None = None) -> Tensor:

@@ -12,7 +12,7 @@ from pydantic import Field
 from torch import Tensor
 
 from firth.functional.random import Draw
-from firth.functional.sound import band_limit, between, gain, mix, noise, padded, seeds, to_16_bit
+from firth.functional.sound import band_limit, between, gain, mix, noise, padded, seeds, to_int16
 from firth.objective import ObjectiveConfig
 from firth.signal import Sample
 
@@ -39,15 +39,22 @@ class HeardConfig(ObjectiveConfig):
         return self.mixing > 0
 
     def arrange(self, samples: list[Sample], draw: Draw) -> list[Sample]:
-        if not samples or not any((self.mixing, self.hiss, self.band, self.gain)):
+        asked = (
+            (self.mixing, self.mixed),
+            (self.band, self.narrowed),
+            (self.hiss, self.hissed),
+            (self.gain, self.louder),
+        )
+        changes = [change for amount, change in asked if amount]
+        if not samples or not changes:
             return samples
         keys = np.array([sample.key for sample in samples], np.uint64)
         waves = [padded([sample.parts[0]])[0] for sample in samples]
-        for change in (self.mixed, self.narrowed, self.hissed, self.louder):
+        for change in changes:
             waves = change(waves, samples, keys, draw)
         long = (len(sample.parts[0]) >= SHORT for sample in samples)
         return [
-            one.but(parts=(to_16_bit(wave[0]),), partner=None) if changed else one
+            one.but(parts=(to_int16(wave[0].numpy()),), partner=None) if changed else one
             for one, wave, changed in zip(samples, waves, long, strict=True)
         ]
 
@@ -76,8 +83,6 @@ class HeardConfig(ObjectiveConfig):
         ]
 
     def louder(self, waves: Waves, samples: list[Sample], keys: np.ndarray, draw: Draw) -> Waves:
-        if not self.gain:
-            return waves
         decibels = between(draw, keys, "gain", -self.gain, self.gain)
         return [gain(wave, decibels[i : i + 1]) for i, wave in enumerate(waves)]
 

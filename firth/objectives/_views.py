@@ -11,8 +11,6 @@ from torch import Tensor, nn
 
 from firth.functional import augment
 from firth.functional.augment import Policy
-from firth.functional.picture import EDGE as GAP  # noqa: F401
-from firth.functional.picture import PAPER as PAPER
 from firth.functional.picture import sheet
 from firth.functional.random import Draw
 from firth.objective import Objective, ObjectiveConfig

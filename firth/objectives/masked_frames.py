@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from firth.functional.losses import distance_sum, exact
 from firth.functional.picture import spectrograms
 from firth.functional.random import Draw
-from firth.functional.sound import hide_bands, spans_of
+from firth.functional.sound import hide_bands, span_of_bands
 from firth.model.sound import apart, joined
 from firth.objective import Loss, Objective, Term, quiet
 from firth.objectives._steps import HidingConfig, at_hidden
@@ -48,11 +48,10 @@ class Config(HidingConfig):
     def without_bands(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The frames without some bands, and `whole` (B, F, M), in which they are guessed."""
         frames = batch["frames"]  # (B, F, M)
-        bands = frames.shape[2]
-        if not (widest := round(self.hide_bands * bands)):
+        if not self.hide_bands:
             return {}
-        spans = spans_of(draw, batch.keys_, "bands", np.full(len(frames), bands), 1, widest)
-        return {"frames": hide_bands(frames, spans), "whole": batch.get("whole", frames)}
+        span = span_of_bands(draw, batch.keys_, frames, self.hide_bands)
+        return {"frames": hide_bands(frames, span), "whole": batch.get("whole", frames)}
 
 
 Settings = Config  # the type, where the class below has its own name `Config`

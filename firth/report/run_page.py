@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from firth.evaluate import mistakes
-from firth.objective import ObjectiveConfig
+from firth.objective import ObjectiveConfig, unit_of_loss
 from firth.report import facts as told
 from firth.report import pictures
 from firth.report.charts import Line, line_chart
@@ -210,8 +210,7 @@ def unit(name: str, configs: Sequence[ObjectiveConfig] = ()) -> str:
     if name.startswith("bits_"):
         return "bits"
     if name == "loss":
-        found = {config.unit_of(term) for config in configs for term in config.terms}
-        return found.pop() if len(found) == 1 else ""
+        return unit_of_loss(configs)
     owners = [config for config in configs if name.startswith(config.terms)]
     return owners[0].unit_of(name) if owners else ""
 

@@ -153,10 +153,3 @@ def averaged(block: np.ndarray) -> np.ndarray:
 def whole(source: Source, rate: int, heard: Heard | None = None) -> np.ndarray:
     """float32 (n,): all of a file that fits into memory. Raises Unreadable."""
     return np.concatenate([np.empty(0, np.float32), *blocks(source, rate, heard)])
-
-
-def to_int16(wave: np.ndarray) -> np.ndarray:
-    """[-1, 1] → 16 bit, to the nearest; what is louder is clipped. 16-bit files come back as they were."""
-    scaled = wave * np.float32(32_768)
-    np.rint(scaled, out=scaled)
-    return np.clip(scaled, -32_768, 32_767, out=scaled).astype(np.int16)

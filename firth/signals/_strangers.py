@@ -5,15 +5,11 @@ OTHER = "Save it as JPEG, PNG, WebP or TIFF."
 SEE = "Open it to see what it says; a download that failed leaves such files."
 HEAD = 512  # bytes that are looked at
 
-PICTURES = {  # how those that are read begin
+PICTURES = {  # how those that are read begin; of a TIFF that fails tifffile has the word
     b"\xff\xd8\xff": "JPEG",
     b"\x89PNG": "PNG",
     b"GIF8": "GIF",
     b"RIFF": "WebP",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",
-    b"MM\0+": "TIFF",
     b"BM": "BMP",
 }
 OTHERS = {

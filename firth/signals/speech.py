@@ -21,7 +21,7 @@ from firth.errors import InputError
 from firth.functional import mel, segments
 from firth.functional.mel import Grid, frame_count
 from firth.functional.picture import spectrograms
-from firth.functional.sound import padded, standardised
+from firth.functional.sound import padded, standardised, to_int16
 from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
 from firth.signals import _audio
 from firth.signals._audio import Heard, Source
@@ -118,7 +118,7 @@ class Speech(Media):
         blocks = _audio.blocks(source, config.rate, heard)
         for segment in segments.segments(blocks, config.rate, config.segment):
             if len(changed := self._changed(segment)):
-                yield _audio.to_int16(changed)
+                yield to_int16(changed)
         for what, do in remarks(heard):
             if note:
                 note(what, do)
@@ -130,7 +130,7 @@ class Speech(Media):
 
     def decode(self, source: Source) -> np.ndarray:
         """int16 (n,): a recording in one piece. Raises Unreadable."""
-        return _audio.to_int16(self._changed(_audio.whole(source, self.config.rate)))
+        return to_int16(self._changed(_audio.whole(source, self.config.rate)))
 
     @property
     def form(self) -> tuple[int, ...]:

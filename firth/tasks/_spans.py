@@ -7,14 +7,13 @@ their mean. A frozen encoder, and one that is asked, hears all.
 
 from typing import ClassVar
 
-import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from firth.functional import masking
 from firth.functional.random import Draw
-from firth.functional.sound import hide_bands, spans_of
+from firth.functional.sound import hide_bands, span_of_bands
 from firth.objective import Objective
 from firth.objectives._steps import READ, StepsConfig
 from firth.signal import Batch
@@ -42,9 +41,8 @@ class SpansConfig(StepsConfig, TaskConfig):
         if self.hide_share and batch.keys() & {"frames", "wave"}:
             found["spans"] = self.runs(batch, draw)
         if self.hide_bands and "frames" in batch:
-            bands = np.full(len(batch["frames"]), batch["frames"].shape[2])
-            spans = spans_of(draw, batch.keys_, "bands", bands, 1, round(self.hide_bands * int(bands[0])))
-            found["bands"] = torch.cat(spans, 1)  # (B, 2): begin, width
+            span = span_of_bands(draw, batch.keys_, batch["frames"], self.hide_bands)
+            found["bands"] = torch.cat(span, 1)  # (B, 2): begin, width
         return Batch({**batch, **found}, counts=batch.counts)
 
     def runs(self, batch: Batch, draw: Draw) -> Tensor:

@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from firth import find
+from firth.objective import unit_of_loss
 from firth.recipe import Recipe, config_of
 from firth.signal import Signal, Unit
 from firth.train.describe import count, duration, name, percent, size
@@ -95,8 +96,7 @@ def configs(recipe: Recipe) -> list[Any]:
 
 def measured(recipe: Recipe) -> str:
     """What losses are: in nats per item; where objectives differ, or have no unit, means over items."""
-    units = {config.unit_of(term) for config in configs(recipe) for term in config.terms}
-    one = units.pop() if len(units) == 1 else ""
+    one = unit_of_loss(configs(recipe))
     return "in nats per item" if one == "nats" else f"the {one} per item" if one else "means over items"
 
 

@@ -4,10 +4,11 @@ import hashlib
 import json
 import os
 import platform
-import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
+
+from firth.data.cache import cache_folder
 
 BF16_FLAGS = ("amx_bf16", "bf16")  # x86: matrix units; ARM: bf16 matrix instructions
 
@@ -49,19 +50,6 @@ def free_memory() -> int | None:
     if limit.isdigit() and used.isdigit():
         free.append(max(int(limit) - int(used), 0))
     return min(free) if free else None
-
-
-def free_disk(path) -> int:
-    """Free bytes on the file system on which `path` is or will be."""
-    place = Path(path).absolute()
-    while not place.exists():
-        place = place.parent
-    return shutil.disk_usage(place).free
-
-
-def cache_folder() -> Path:
-    """$FIRTH_CACHE or ~/.cache/firth."""
-    return Path(os.environ.get("FIRTH_CACHE") or Path.home() / ".cache" / "firth")
 
 
 def remembered(key: dict[str, Any]) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from firth.data.cache import cache_folder
+from firth.data.keeping import free
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import InputError
@@ -266,7 +267,7 @@ def planning(work: Work) -> None:
     work.plan = plan.make(work.recipe, work.budget, measured, work.clock.spent, epoch)
     work.plan = replace(work.plan, unit=work.signal.unit.steps)
     work.recipe = plan.with_plan(work.recipe, work.plan)
-    plan.refuse_disk(work.plan.disk, machine.free_disk(work.place), work.place)
+    plan.refuse_disk(work.plan.disk, free(work.place), work.place)
     work.facts["plan"] = work.plan.as_dict()
     work.line("Plan", work.plan.describe())
     choice, rate = work.recipe.train, f"{work.plan.tokens_per_second:,.0f} {work.plan.unit}/s measured"

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
+from firth.data.cache import cache_folder
 from firth.data.sampler import Batches
 from firth.data.source import ListSource, Source
 from firth.errors import RunError
@@ -232,8 +233,8 @@ def time_checkpoint(run: Run) -> tuple[float, int]:
     tensors = {f"{part}.{name}": tensor for part in "abc" for name, tensor in state.items()}
     began = time.perf_counter()
     try:
-        machine.cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=machine.cache_folder()) as folder:
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
             Checkpoints(folder).save(Checkpoint(0, tensors))
             return time.perf_counter() - began, amount
     except (OSError, RunError):
