@@ -66,8 +66,10 @@ ROWS = [
 
 
 def test_there_is_a_chart_for_each_term_and_each_share():
-    titles = [chart["title"] for chart in run_page.charts(ROWS)]
+    config = find.find("objectives", "masked-tokens").Config()
+    titles = [chart["title"] for chart in run_page.charts(ROWS, [config])]
     assert titles == ["Masked tokens", "Masked tokens accuracy", "Learning rate"]
+    assert [chart["title"] for chart in run_page.charts(ROWS)] == ["Loss", *titles]  # the recipe is missing
 
 
 VIEWED = [

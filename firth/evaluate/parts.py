@@ -17,7 +17,7 @@ from firth.errors import InputError
 from firth.evaluate.judge import Judge
 from firth.functional.choices import Likelihood, Writer
 from firth.functional.random import hash_bytes
-from firth.interop.folder import model_folder
+from firth.interop.folder import mark_of_weights, model_folder
 from firth.train.folder import write_atomically, writing
 from firth.train.log import Show, Silent
 
@@ -74,7 +74,7 @@ def opened(path: str | Path | None, model: str | Path, settings: Mapping[str, An
     """What is kept in the file of a measure of the model. None: nothing is."""
     if path is None:
         return Parts(show=show)
-    asked = {"model": str(model), "weights": mark_of(model), "settings": dict(settings)}
+    asked = {"model": str(model), "weights": mark_of_weights(model_folder(model)), "settings": dict(settings)}
     return Parts(Path(path), json.loads(json.dumps(asked, default=str)), show)
 
 
@@ -86,12 +86,6 @@ def beside(out: Path | None) -> Iterator[Path | None]:
     yield path
     if path:
         path.unlink(missing_ok=True)
-
-
-def mark_of(model: str | Path) -> str:
-    """A hash of the weights of a model."""
-    files = sorted(model_folder(model).glob("*.safetensors"))
-    return f"{hash_bytes(b''.join(path.read_bytes() for path in files)):016x}"
 
 
 def watched(judge: Judge, parts: Parts) -> Judge:

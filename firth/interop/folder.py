@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -218,6 +219,16 @@ def model_folder(folder) -> Path:
             return place
     what = "holds no config.json" if folder.is_dir() else "is no folder" if folder.exists() else "no such folder"
     raise InputError(folder, what, "Give a run folder, or a folder with config.json and model.safetensors.")
+
+
+def mark_of_weights(folder) -> str:
+    """A hash of the weights of a model folder, in all its files; 16 hexadecimal digits."""
+    digest = blake2b(digest_size=8)
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    return f"{int.from_bytes(digest.digest(), 'little'):016x}"
 
 
 def head_facts(config: Mapping[str, Any]) -> dict[str, str]:

@@ -98,14 +98,10 @@ def charts(rows: list[dict[str, Any]], configs: Sequence[ObjectiveConfig] = ()) 
     configs: of the objectives, which know units. The loss of a single term is that term, and is shown once.
     """
     names = _names(rows)
-    names = names if len(terms(names)) == 1 else ["loss", *names]
+    terms = [term for config in configs for term in config.terms]
+    names = names if len(terms) == 1 and terms[0] in names else ["loss", *names]
     found = [chart(rows, name, words(name).capitalize(), unit(name, configs)) for name in names]
     return [one for one in [*found, answered(rows), chart(rows, "lr", "Learning rate", "per step")] if one]
-
-
-def terms(names: Sequence[str]) -> list[str]:
-    """Those that are minimised: a metric is named after its term, or is in bits."""
-    return [name for name in names if not name.startswith(("bits_", *(f"{one}_" for one in names)))]
 
 
 def answered(rows: list[dict[str, Any]]) -> dict[str, Any] | None:

@@ -7,9 +7,7 @@ import torch
 
 from firth import find
 from firth.errors import InputError
-from firth.functional.random import hash_bytes
-from firth.interop.folder import model_folder, open_folder
-from firth.interop.tensors import WEIGHTS
+from firth.interop.folder import mark_of_weights, model_folder, open_folder
 from firth.model.backbones import backbone_of
 from firth.recipe import Recipe
 from firth.signal import Sample, Signal
@@ -43,4 +41,4 @@ def vectors_of(recipe: Recipe, folder: str, layer: int) -> tuple[str, Callable[[
         real = [values.shape[1]] * len(values) if padding is None else (~padding).sum(1).tolist()
         return [row[:count].numpy() for row, count in zip(values, real, strict=True)]
 
-    return f"{hash_bytes((place / WEIGHTS).read_bytes()):016x}", describe
+    return mark_of_weights(place), describe
