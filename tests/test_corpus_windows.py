@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from firth.data.sampler import Batches
 from firth.data.shards import Shard, ShardWriter, token_type
-from firth.data.windows import DocumentRows, PackedRows
+from firth.data.windows import DocumentRows, PackedRows, cut_at
 from firth.errors import InputError
 from firth.functional.random import Draw
 
@@ -48,6 +48,30 @@ def test_packed_rows_hold_the_stream_exactly_once(tmp_path_factory, lengths, con
     assert np.array_equal(np.concatenate(rows), stream)
     assert {len(row) for row in rows[:-1]} <= {context - 2} and 0 < len(rows[-1]) <= context - 2
     assert len({sample.key for sample in everything(PackedRows(shard, context))}) == len(rows)
+
+
+@settings(max_examples=60, deadline=None)
+@given(lengths=DOCUMENTS, context=st.integers(6, 80), epoch=st.integers(1, 9))
+def test_later_epochs_cut_the_stream_elsewhere(tmp_path_factory, lengths, context, epoch):
+    """The same numbers of tokens, each at most once: all but one of the ring."""
+    shard, documents = write(tmp_path_factory.mktemp("shard"), lengths)
+    source = PackedRows(shard, context)
+    first, later = everything(source), source.get(np.arange(len(source)), Draw(3, epoch))
+    assert [len(one.parts[0]) for one in first] == [len(one.parts[0]) for one in later]
+    ring = np.concatenate([np.append(document, SEP) for document in documents])
+    begin = cut_at(Draw(3, epoch), source.size) % len(ring)
+    assert np.array_equal(np.concatenate([one.parts[0] for one in later]), np.roll(ring, -begin)[:-1])
+
+
+def test_where_a_stream_is_cut_hangs_on_seed_and_epoch_alone(tmp_path):
+    assert cut_at(None, 50) == cut_at(Draw(7), 50) == 0
+    found = [cut_at(Draw(seed, epoch), 50) for seed in (0, 1) for epoch in range(1, 9)]
+    assert len({*found}) > 8 and found[0] == cut_at(Draw(0, 1), 50) and max(found) < 50
+    shard, _ = write(tmp_path, [40, 3, 25, 60])
+    source, draw = PackedRows(shard, 12), Draw(0, 2)
+    whole, some = source.get(np.arange(len(source)), draw), source.get(np.array([5, 2]), draw)
+    assert [one.key for one in some] == [whole[5].key, whole[2].key]
+    assert np.array_equal(some[0].parts[0], whole[5].parts[0])
 
 
 @settings(max_examples=60, deadline=None)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firth.data.shards import Shard, ShardWriter
-from firth.data.windows import StreamRows
+from firth.data.windows import StreamRows, cut_at
 from firth.errors import InputError
 from firth.functional.losses import IGNORE
 from firth.functional.random import Draw
@@ -71,8 +71,10 @@ def test_texts_may_see_each_other():
     assert "documents" not in filled(across_documents=True).prepare(stacked([10, END, 11, 12]), Draw(0))
 
 
-@given(lengths=st.lists(st.integers(1, 40), min_size=1, max_size=9), context=st.integers(4, 50))
-def test_every_token_of_the_stream_is_read_and_guessed_exactly_once(tmp_path_factory, lengths, context):
+@given(
+    lengths=st.lists(st.integers(1, 40), min_size=1, max_size=9), context=st.integers(4, 50), epoch=st.integers(0, 5)
+)
+def test_every_token_of_the_stream_is_read_and_guessed_exactly_once(tmp_path_factory, lengths, context, epoch):
     ids = np.arange(10, 10 + sum(lengths), dtype=np.int32)
     writer = ShardWriter(tmp_path_factory.mktemp("shard"), np.uint16, END)
     none = np.zeros(len(lengths), np.int64)
@@ -80,9 +82,10 @@ def test_every_token_of_the_stream_is_read_and_guessed_exactly_once(tmp_path_fac
     writer.close()
     source = StreamRows(Shard(writer.folder, np.uint16, END), context)
     stream = np.concatenate([[*part, END] for part in np.split(ids, np.cumsum(lengths)[:-1])])
-    rows = source.get(np.arange(len(source)))
+    rows = source.get(np.arange(len(source)), Draw(0, epoch))
+    stream = np.roll(stream, -cut_at(Draw(0, epoch), context))  # a ring, cut elsewhere in every epoch
     read, guessed = (np.concatenate([one.parts[0][part] for one in rows]) for part in (slice(-1), slice(1, None)))
-    assert np.array_equal(guessed, stream) and np.array_equal(read, [END, *stream[:-1]])
+    assert np.array_equal(guessed, stream) and np.array_equal(read, np.roll(stream, 1))
     assert {len(one.parts[0]) for one in rows[:-1]} <= {context + 1} and len({one.key for one in rows}) == len(rows)
 
 

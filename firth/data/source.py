@@ -10,7 +10,7 @@ from firth.signal import Sample
 
 @runtime_checkable
 class Source(Protocol):
-    """Samples 0 … len-1, always the same; only partners depend on the draw."""
+    """Samples 0 … len-1. What depends on the draw: partners and, after the first epoch, where a stream is cut."""
 
     lengths: Any  # int array (len,): tokens of each sample; None where all are equally long
 

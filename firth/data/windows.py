@@ -1,5 +1,8 @@
 """Sources over a packed split: windows are cut on reading, so one cache serves every context length.
 
+A stream is cut at other places in every epoch after the first, so that where a text is read many times no token keeps
+its place in a row; rows that are held out are always those of the first.
+
 Legend: L tokens in a window, without [CLS] and the [SEP]s that the signal adds.
 """
 
@@ -20,7 +23,10 @@ LEAST = 4  # tokens in a window
 
 
 class PackedRows:
-    """The documents' stream, joined by [SEP], cut every L = context - 2 tokens: no padding but in the last row."""
+    """The documents' stream, joined by [SEP], cut every L = context - 2 tokens: no padding but in the last row.
+
+    In later epochs the stream is a ring, in which the last document stands before the first; a token is left out of it.
+    """
 
     lengths = None  # all rows are equally long
 
@@ -33,20 +39,14 @@ class PackedRows:
 
     def get(self, indices: np.ndarray, draw: Draw | None = None) -> list[Sample]:
         """key = (hash of the document of the first token, number of the row)."""
-        indices = np.asarray(indices, np.int64)
-        starts = indices * self.size
-        documents = np.searchsorted(self.shard.offsets, starts, side="right") - 1
-        keys = combine(self.shard.hashes[documents], indices).tolist()
-        ends = np.minimum(starts + self.size, self.total).tolist()
-        tokens = self.shard.tokens
-        rows = (tokens[start:end].astype(np.int32) for start, end in zip(starts.tolist(), ends, strict=True))
-        return [Sample((row,), key) for row, key in zip(rows, keys, strict=True)]
+        return rows_of(self.shard, np.asarray(indices, np.int64), self.size, self.total, draw)
 
 
 class StreamRows:
     """The documents' stream cut every C = context tokens, each row with the token after it, for guessing.
 
-    A separator stands before the first document, too; so each token of the stream is guessed once, and read once.
+    The stream is a ring: the last separator stands before the first document, too; so each token is guessed once in an
+    epoch, and read once.
     """
 
     lengths = None  # all rows are equally long
@@ -58,17 +58,35 @@ class StreamRows:
         return -(-len(self.shard.tokens) // self.size)
 
     def get(self, indices: np.ndarray, draw: Draw | None = None) -> list[Sample]:
-        """key = (hash of the document of the first token that is guessed, number of the row)."""
-        indices = np.asarray(indices, np.int64)
-        starts = indices * self.size
-        documents = np.searchsorted(self.shard.offsets, starts, side="right") - 1
-        keys = combine(self.shard.hashes[documents], indices).tolist()
-        return [Sample((self._row(start),), key) for start, key in zip(starts.tolist(), keys, strict=True)]
+        """key = (hash of the document of the first token that is guessed, number of the row). Rows of C + 1 tokens."""
+        return rows_of(self.shard, np.asarray(indices, np.int64), self.size, len(self.shard.tokens), draw, before=1)
 
-    def _row(self, start: int) -> np.ndarray:
-        """int32 (C + 1,), fewer in the last row: the token before `start`, and C from there on."""
-        row = self.shard.tokens[max(start - 1, 0) : start + self.size].astype(np.int32)
-        return row if start else np.concatenate([np.array([self.shard.separator], np.int32), row])
+
+def rows_of(
+    shard: Shard, indices: np.ndarray, size: int, total: int, draw: Draw | None, before: int = 0
+) -> list[Sample]:
+    """The rows of these numbers of a stream of `total` tokens cut every `size`, with so many tokens before each.
+
+    key = (hash of the document of the first token, number of the row)."""
+    begins = indices * size
+    lengths = np.minimum(begins + size, total) - begins + before
+    begins = (begins + cut_at(draw, size)) % len(shard.tokens)
+    documents = np.searchsorted(shard.offsets, begins, side="right") - 1
+    keys = combine(shard.hashes[documents], indices).tolist()
+    places = zip((begins - before).tolist(), lengths.tolist(), keys, strict=True)
+    return [Sample((around(shard.tokens, place, length),), key) for place, length, key in places]
+
+
+def cut_at(draw: Draw | None, size: int) -> int:
+    """Where the first row begins in the epoch of the draw: in the first at the beginning."""
+    return int(draw.integers([0], "cut", 1, size)[0, 0]) if draw is not None and draw.epoch else 0
+
+
+def around(tokens: np.ndarray, place: int, length: int) -> np.ndarray:
+    """int32 (length,): the tokens from a place on, in a ring."""
+    place %= len(tokens)
+    row = tokens[place : place + length].astype(np.int32)
+    return row if len(row) == length else np.concatenate([row, tokens[: length - len(row)].astype(np.int32)])
 
 
 class DocumentRows:
