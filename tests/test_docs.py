@@ -150,7 +150,7 @@ def test_a_page_without_a_model_runs_from_top_to_bottom(name, desk, monkeypatch)
     assert done.stdout.strip()
 
 
-@pytest.mark.parametrize("name", ["next-token", "measure", "prompt", "in-context"])
+@pytest.mark.parametrize("name", ["start", "next-token", "measure", "prompt", "in-context"])
 def test_a_page_that_begins_with_raw_files_runs_from_top_to_bottom(name, tmp_path, monkeypatch):
     monkeypatch.chdir(laid(tmp_path))
     found = blocks(ROOT / "docs" / f"{name}.md")
