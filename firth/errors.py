@@ -48,6 +48,11 @@ def did_you_mean(name: str, names) -> str:
     return f"Did you mean `{near[0]}`? " if near else ""
 
 
+def install(extra: str) -> str:
+    """The command that brings the packages of an extra: pip install '.[data]' (in the folder of firth)"""
+    return f"pip install '.[{extra}]' (in the folder of firth)"
+
+
 def count(number: int, noun: str) -> str:
     """1 tag, 5,000 words"""
     return f"{number:,} {noun}" + "s" * (number != 1)

@@ -100,7 +100,8 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         read([path])
     assert str(caught.value) == (
-        f"{path}: is a parquet file, and pyarrow is not installed. Install it with: pip install 'firth[data]'"
+        f"{path}: is a parquet file, and pyarrow is not installed. "
+        "Install it with: pip install '.[data]' (in the folder of firth)"
     )
 
 

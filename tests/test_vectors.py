@@ -295,7 +295,7 @@ def test_parquet_without_pyarrow_says_what_to_install(tmp_path, model, monkeypat
         embed(model, "A film", tmp_path / "v.parquet")
     assert str(caught.value) == (
         f"--out {tmp_path / 'v.parquet'}: parquet wants the package pyarrow. "
-        "Install it with: pip install 'firth[data]'; or say --out vectors.npy."
+        "Install it with: pip install '.[data]' (in the folder of firth); or say --out vectors.npy."
     )
 
 

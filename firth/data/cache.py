@@ -8,7 +8,7 @@ import errno
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from tempfile import mkdtemp
@@ -22,6 +22,7 @@ except ImportError:  # no file locks on this system: two builders may both do th
 
 BLOCK = 1 << 22  # bytes read at once
 BUILDING = ".building-"
+PROBING = ".probing-"  # folders of runs that measure the disk
 CHOOSE = "Set FIRTH_CACHE to a folder that can be written."
 OTHER_DISK = "Make space, or set FIRTH_CACHE to a folder on another disk."
 
@@ -81,10 +82,38 @@ def _build(root: Path, key: str, build: Callable[[Path], None]) -> None:
         raise
 
 
+def keys(root: Path) -> list[str]:
+    """What was built in `root`, and what is being built or was when its builder died."""
+    if not root.is_dir():
+        return []
+    built = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
+    return sorted(built | {_key_of(path) for path in root.glob(BUILDING + "*")})
+
+
+def clear(root: Path) -> None:
+    """Remove all that was built in `root`; nothing where something is being built, which raises InputError."""
+    found = keys(root)
+    with _written(root), ExitStack() as held:
+        for key in found:
+            try:
+                held.enter_context(_locked(root, key, wait=False))
+            except BlockingIOError:
+                do = "Wait until it has read its files, or end it, and run this again."
+                raise InputError(root / key, "is being built by a run", do) from None
+        for key in found:
+            if (root / key).exists():
+                shutil.rmtree(root / key)
+            _remove_leftovers(root, key)
+
+
+def _key_of(folder: Path) -> str:
+    return folder.name.removeprefix(BUILDING).rsplit("-", 1)[0]
+
+
 def _sweep(root: Path) -> None:
     """Remove what builders of other keys left when they died."""
     for folder in root.glob(BUILDING + "*"):
-        key = folder.name.removeprefix(BUILDING).rsplit("-", 1)[0]
+        key = _key_of(folder)
         with suppress(BlockingIOError), _locked(root, key, wait=False):
             _remove_leftovers(root, key)
 

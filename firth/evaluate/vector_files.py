@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from firth.errors import InputError, did_you_mean
+from firth.errors import InputError, did_you_mean, install
 from firth.train.folder import writing
 
 # n texts, D width
@@ -130,7 +130,7 @@ def _need_pyarrow(out) -> None:
     from importlib.util import find_spec
 
     if find_spec("pyarrow") is None:
-        do = "Install it with: pip install 'firth[data]'; or say --out vectors.npy."
+        do = f"Install it with: {install('data')}; or say --out vectors.npy."
         raise InputError(f"--out {out}", "parquet wants the package pyarrow", do)
 
 

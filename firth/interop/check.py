@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from firth.errors import InputError, RunError
+from firth.errors import InputError, RunError, install
 from firth.functional.masking import ordinary_ids
 from firth.functional.random import Draw
 from firth.signal import Batch, Media, Sample
@@ -46,7 +46,7 @@ def need(option: str, packages: Sequence[str], extra: str) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         names = f"package{'s' * (len(missing) > 1)} {' and '.join(missing)}"
-        raise InputError(option, f"wants the {names}", f"Install what it wants: pip install 'firth[{extra}]'.")
+        raise InputError(option, f"wants the {names}", f"Install what it wants: {install(extra)}.")
 
 
 def installed(package: str) -> str:

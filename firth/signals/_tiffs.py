@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
+from firth.errors import install
 from firth.signal import Look, Unreadable
 from firth.signals._strangers import AGAIN
 
@@ -23,7 +24,7 @@ LARGE = b"+"[0]  # byte 2 or 3 of a BigTIFF, whose head is longer
 WIDTH, HEIGHT, BITS, SAMPLES = 256, 257, 258, 277  # tags
 COLOURS = 3
 MOST = 256 << 20  # bytes of such a picture, which is decoded whole
-INSTALL = "Install what reads it: pip install 'firth[tiff]'"
+INSTALL = f"Install what reads it: {install('tiff')}"
 SMALLER = "Make it smaller, or cut it into tiles."
 
 

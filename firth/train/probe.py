@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 
-from firth.data.cache import cache_folder
+from firth.data.cache import PROBING, cache_folder
 from firth.data.sampler import Batches
 from firth.data.source import ListSource, Source
 from firth.errors import RunError
@@ -234,7 +234,7 @@ def time_checkpoint(run: Run) -> tuple[float, int]:
     began = time.perf_counter()
     try:
         cache_folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+        with tempfile.TemporaryDirectory(prefix=PROBING, dir=cache_folder()) as folder:
             Checkpoints(folder).save(Checkpoint(0, tensors))
             return time.perf_counter() - began, amount
     except (OSError, RunError):

@@ -1,11 +1,12 @@
 """`firth runs`: list, show, compare and delete run folders."""
 
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from firth.errors import InputError, did_you_mean
+from firth.train.cached import cached
 from firth.train.card import describe_metrics
 from firth.train.describe import duration
 from firth.train.folder import RunFolder, locked, writing
@@ -20,15 +21,29 @@ def runs(
     dry_run: bool = False,
     show: Show | None = None,
     ask: Callable[[str], bool] | None = None,
+    cache: bool = False,
 ) -> list[dict[str, Any]] | dict[str, Any]:
-    """No name: all runs below `root` (default: runs). One: its facts. Several: what differs. Raises InputError."""
-    root, show = Path(root or "runs"), show or Silent()
-    folders = [find(name, root) for name in names]
+    """No name: all runs below `root` (default: runs). One: its facts. Several: what differs. Raises InputError.
+
+    cache: in place of runs what was read and decoded for them.
+    """
+    root, given, show = Path(root or "runs"), list(names), show or Silent()
+    if cache:
+        refuse_named(given)
+        return cached(delete, yes, dry_run, show)
+    folders = [find(name, root) for name in given]
     if delete:
         return remove(folders, yes, dry_run, show, ask)
     if not folders:
         return listed(root, show)
     return shown(folders[0], show) if len(folders) == 1 else compared(folders, show)
+
+
+def refuse_named(given: Sequence[str | Path]) -> None:
+    """Raises InputError where runs are named and the cache is meant, which is that of all."""
+    if given:
+        what = f"was asked for beside {', '.join(map(str, given))}, and belongs to all runs together"
+        raise InputError("--cache", what, "Leave out the one or the other.")
 
 
 def find(name: str | Path, root: Path = Path("runs")) -> RunFolder:

@@ -285,11 +285,14 @@ def runs(
     names: Runs = None,
     delete: Annotated[bool, typer.Option("--delete", help="Delete these runs.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before deleting.")] = False,
+    cache: Annotated[
+        bool, typer.Option("--cache", help="What was read and decoded for runs, and kept: its size and age.")
+    ] = False,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
-    """List, show, compare or delete run folders."""
+    """List, show, compare or delete run folders, or what is kept of their data."""
     with verb(as_json, debug) as show:
         from firth.train.runs import runs as run
 
-        emit(as_json, run(names or [], delete=delete, yes=yes, root=out, dry_run=dry_run, show=show))
+        emit(as_json, run(names or [], delete=delete, yes=yes, root=out, dry_run=dry_run, show=show, cache=cache))

@@ -1,0 +1,97 @@
+"""`firth runs --cache`: what was read and decoded and is kept for the next run, and emptying it."""
+
+import json
+import shutil
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from firth.data.cache import PROBING, cache_folder, clear
+from firth.errors import InputError, count
+from firth.train.describe import duration, size
+from firth.train.folder import writing
+from firth.train.log import Show
+
+CORPORA = "corpora"  # texts as tokens, pictures and sounds decoded
+READY = "ready"  # what objectives found in the whole of the data, such as units of sound
+PROBES = "probes"  # how fast this machine is
+DAY = 86_400  # seconds
+
+
+def cached(delete: bool, yes: bool, dry_run: bool, show: Show) -> dict[str, Any]:
+    """Size and age of the cache's folders, the newest first; with `delete` they are removed.
+
+    Of other things that lie there nothing is told or removed. Raises InputError for deleting without `yes`, and while
+    files are being read into it.
+    """
+    root = cache_folder()
+    found = entries(root)
+    amount = sum(entry["bytes"] for entry in found)
+    show.line("Cache", f"{root} · " + (f"{size(amount)} in {count(len(found), 'folder')}" if found else "empty"))
+    for entry in found:
+        show.line(entry["kind"], described(entry))
+    if delete and dry_run:
+        show.note(f"Would empty {root}.")
+    elif delete:
+        empty(root, yes)
+        show.note(f"Emptied {root}.")
+    return {"folder": str(root), "bytes": amount, "entries": found, "deleted": delete and not dry_run}
+
+
+def entries(root: Path) -> list[dict[str, Any]]:
+    """Kind, name, bytes, age in seconds, and number of files that it was made of, for each folder."""
+    folders = [
+        (kind, path) for kind in (CORPORA, READY) for path in below(root / kind, "*")
+    ]  # with what is being built
+    folders += [(PROBES, path) for path in [root / PROBES] if path.is_dir()]
+    folders += [("left", path) for path in below(root, PROBING + "*")]  # by runs that were killed while they measured
+    found = [{"kind": kind, "name": path.name, **measured(path), "files": files_of(path)} for kind, path in folders]
+    return sorted(found, key=lambda entry: entry["seconds"])
+
+
+def below(folder: Path, pattern: str) -> list[Path]:
+    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+
+
+def measured(folder: Path) -> dict[str, float]:
+    """Bytes, and seconds since the last of them was written; a run may write and remove files meanwhile."""
+    told, now = [], time.time()
+    for path in folder.rglob("*"):
+        with suppress(OSError):
+            told += [path.stat()] if path.is_file() else []
+    newest = max((one.st_mtime for one in told), default=now)
+    return {"bytes": sum(one.st_size for one in told), "seconds": max(0.0, round(now - newest, 1))}
+
+
+def files_of(folder: Path) -> int | None:
+    """How many files a corpus was read from, where it says so."""
+    try:
+        return int(json.loads((folder / "facts.json").read_text("utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def described(entry: dict[str, Any]) -> str:
+    """3f0c… · 312 MB · of 200 files · 3 days old"""
+    read = [f"of {count(entry['files'], 'file')}"] if entry["files"] is not None else []
+    name = entry["name"] if len(entry["name"]) <= 12 else entry["name"][:8] + "…"
+    return " · ".join([name, size(entry["bytes"]), *read, f"{age(entry['seconds'])} old"])
+
+
+def age(seconds: float) -> str:
+    """19 min · 5 h 20 min · 3 days"""
+    return duration(seconds) if seconds < 2 * DAY else f"{seconds / DAY:,.0f} days"
+
+
+def empty(root: Path, yes: bool) -> None:
+    """Raises InputError without `yes`, and for folders that may not be removed."""
+    if not yes:
+        what = f"would empty {root} without asking"
+        do = "End the runs that read from it, whose data would be gone, then add --yes."
+        raise InputError("firth runs --cache --delete", what, do)
+    clear(root / CORPORA)
+    with writing(root, "Ask its owner."):
+        for path in (root / READY, root / PROBES, *below(root, PROBING + "*")):
+            if path.is_dir():
+                shutil.rmtree(path)
