@@ -13,6 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from firth.cli import app
+from tests.exported import CLASSES, write_model
 from tests.house import ROOT
 from tests.labelled_files import (
     write_choices,
@@ -182,6 +183,17 @@ def test_the_python_of_the_page_on_export_runs(trained, tmp_path):
     assert len(ast.literal_eval(run(f"{sys.executable} -c {shlex.quote(code)}", place).stdout)) == 5
 
 
+def test_a_text_classifier_in_other_tools_is_as_the_page_on_export_says(tmp_path):
+    """In onnxruntime and in a pipeline of transformers, without firth: one label, one share."""
+    write_model(tmp_path / "runs" / "labels-classify" / "model", "modernbert", "classify")
+    text = (ROOT / "docs" / "export.md").read_text(encoding="utf-8")
+    run(command(re.search(r"`(firth export runs/labels-classify [^`]+)`", text)[1]), tmp_path)
+    parts = [code for kind, code in BLOCK.findall(text) if kind == "python" and "labels-" in code]
+    assert len(parts) == 2 and "firth" not in "".join(parts)
+    lines = run(f"{sys.executable} -c {shlex.quote(''.join(parts))}", tmp_path).stdout.splitlines()
+    assert len(lines) == 3 and lines[0] == lines[1] and lines[0].split()[0] in CLASSES
+
+
 def test_the_targets_that_the_readme_names_exist():
     makefile = (ROOT / "Makefile").read_text()
     for text in (text for kind, text in blocks(ROOT / "README.md") if kind == "sh"):
@@ -191,12 +203,14 @@ def test_the_targets_that_the_readme_names_exist():
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_commands_in_pages_name_verbs_and_options_that_exist(page):
-    for kind, text in blocks(page):
-        for line in text.replace("\\\n", " ").splitlines() if kind == "sh" else []:
-            words = shlex.split(line, comments=True)
-            if words[:1] == ["firth"]:
-                offered = options_of(words[1])
-                assert {w.split("=")[0] for w in words if w.startswith("--")} <= offered, line
+    lines = [line for kind, text in blocks(page) if kind == "sh" for line in text.replace("\\\n", " ").splitlines()]
+    prose = re.sub(r"^```.*?^```", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+    lines += [" ".join(line.split()) for line in re.findall(r"`(firth [^`]+)`", prose)]
+    for line in lines:
+        words = shlex.split(line, comments=True)
+        if words[:1] == ["firth"]:
+            offered = options_of(words[1])
+            assert {w.split("=")[0] for w in words if w.startswith("--")} <= offered, line
 
 
 def options_of(verb: str) -> set[str]:
@@ -208,8 +222,16 @@ def options_of(verb: str) -> set[str]:
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
 def test_links_between_pages_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), f"{shown(page)} links to {target}"
+    for target, part in re.findall(r"\]\((?!https?:)([^)#]*)#?([^)]*)\)", page.read_text(encoding="utf-8")):
+        place = page.parent / target if target else page
+        assert place.exists(), f"{shown(page)} links to {target}"
+        assert not part or part in headings(place), f"{shown(page)} links to {target}#{part}"
+
+
+def headings(page: Path) -> list[str]:
+    """As links name them."""
+    found = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.M)
+    return [re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in found]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=shown)
