@@ -97,6 +97,14 @@ def test_without_yes_and_in_a_dry_run_nothing_is_removed(root, yes, dry_run):
     assert left(root) == before
 
 
+@pytest.mark.parametrize("answer", [True, False])
+def test_where_somebody_can_be_asked_the_answer_decides(root, answer):
+    asked = []
+    found = runs(cache=True, delete=True, ask=lambda question: asked.append(question) or answer)
+    assert asked == [f"Empty {root}? Runs that read from it should have ended."]
+    assert found["deleted"] is answer and (left(root) == ["photos/a.jpg", "thesis.txt"]) is answer
+
+
 @pytest.mark.skipif(cache.fcntl is None, reason="this system has no file locks")
 def test_while_a_run_reads_files_into_it_nothing_is_removed(root):
     before = left(root)

@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,12 @@ PROBES = "probes"  # how fast this machine is
 DAY = 86_400  # seconds
 
 
-def cached(delete: bool, yes: bool, dry_run: bool, show: Show) -> dict[str, Any]:
-    """Size and age of the cache's folders, the newest first; with `delete` they are removed.
+def cached(
+    delete: bool, yes: bool, dry_run: bool, show: Show, ask: Callable[[str], bool] | None = None
+) -> dict[str, Any]:
+    """Size and age of the cache's folders, the newest first; with `delete` they are removed, after asking.
 
-    Of other things that lie there nothing is told or removed. Raises InputError for deleting without `yes`, and while
+    Of other things that lie there nothing is told or removed. Raises InputError where nobody can be asked, and while
     files are being read into it.
     """
     root = cache_folder()
@@ -31,19 +34,30 @@ def cached(delete: bool, yes: bool, dry_run: bool, show: Show) -> dict[str, Any]
     show.line("Cache", f"{root} · " + (f"{size(amount)} in {count(len(found), 'folder')}" if found else "empty"))
     for entry in found:
         show.line(entry["kind"], described(entry))
-    if delete and dry_run:
-        show.note(f"Would empty {root}.")
-    elif delete:
-        empty(root, yes)
+    gone = delete and not dry_run and agreed(root, yes, ask)
+    if gone:
+        empty(root)
         show.note(f"Emptied {root}.")
-    return {"folder": str(root), "bytes": amount, "entries": found, "deleted": delete and not dry_run}
+    elif delete and dry_run:
+        show.note(f"Would empty {root}.")
+    return {"folder": str(root), "bytes": amount, "entries": found, "deleted": gone}
+
+
+def agreed(root: Path, yes: bool, ask: Callable[[str], bool] | None) -> bool:
+    """Raises InputError where nobody can be asked."""
+    if yes:
+        return True
+    if ask is not None:
+        return ask(f"Empty {root}? Runs that read from it should have ended.")
+    what = f"would empty {root} without asking"
+    do = "End the runs that read from it, whose data would be gone, then add --yes."
+    raise InputError("firth runs --cache --delete", what, do)
 
 
 def entries(root: Path) -> list[dict[str, Any]]:
-    """Kind, name, bytes, age in seconds, and number of files that it was made of, for each folder."""
-    folders = [
-        (kind, path) for kind in (CORPORA, READY) for path in below(root / kind, "*")
-    ]  # with what is being built
+    """Kind, name, bytes, age in seconds, and number of files that it was made of, for each folder, those that are being
+    built included."""
+    folders = [(kind, path) for kind in (CORPORA, READY) for path in below(root / kind, "*")]
     folders += [(PROBES, path) for path in [root / PROBES] if path.is_dir()]
     folders += [("left", path) for path in below(root, PROBING + "*")]  # by runs that were killed while they measured
     found = [{"kind": kind, "name": path.name, **measured(path), "files": files_of(path)} for kind, path in folders]
@@ -84,12 +98,8 @@ def age(seconds: float) -> str:
     return duration(seconds) if seconds < 2 * DAY else f"{seconds / DAY:,.0f} days"
 
 
-def empty(root: Path, yes: bool) -> None:
-    """Raises InputError without `yes`, and for folders that may not be removed."""
-    if not yes:
-        what = f"would empty {root} without asking"
-        do = "End the runs that read from it, whose data would be gone, then add --yes."
-        raise InputError("firth runs --cache --delete", what, do)
+def empty(root: Path) -> None:
+    """Raises InputError for folders that may not be removed, or not now."""
     clear(root / CORPORA)
     with writing(root, "Ask its owner."):
         for path in (root / READY, root / PROBES, *below(root, PROBING + "*")):

@@ -30,7 +30,7 @@ def runs(
     root, given, show = Path(root or "runs"), list(names), show or Silent()
     if cache:
         refuse_named(given)
-        return cached(delete, yes, dry_run, show)
+        return cached(delete, yes, dry_run, show, ask)
     folders = [find(name, root) for name in given]
     if delete:
         return remove(folders, yes, dry_run, show, ask)
