@@ -29,7 +29,7 @@ $(VENV)/node: $(VENV)/full   # llama.cpp for the slow tests, where npm is there
 	  @node-llama-cpp/$$(node -p "process.platform + '-' + process.arch")@$(LLAMA)
 	touch $@
 
-demo: $(VENV)/base      ## pre-train, adapt, compare on real reviews: under two minutes on two cores
+demo: $(VENV)/base      ## pre-train, adapt, compare on real reviews: under two minutes on two cores, once installed
 	$(BIN)/firth demo
 
 test: $(VENV)/full      ## the fast suite

@@ -6,6 +6,7 @@ dies; what a dead builder left behind is removed by the next one.
 
 import errno
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -22,6 +23,7 @@ except ImportError:  # no file locks on this system: two builders may both do th
 
 BLOCK = 1 << 22  # bytes read at once
 BUILDING = ".building-"
+KEY = re.compile(r"[0-9a-f]{32}(\.index)?")  # names of what corpora are built as; other folders are other people's
 PROBING = ".probing-"  # folders of runs that measure the disk
 CHOOSE = "Set FIRTH_CACHE to a folder that can be written."
 OTHER_DISK = "Make space, or set FIRTH_CACHE to a folder on another disk."
@@ -82,17 +84,15 @@ def _build(root: Path, key: str, build: Callable[[Path], None]) -> None:
         raise
 
 
-def keys(root: Path) -> list[str]:
-    """What was built in `root`, and what is being built or was when its builder died."""
-    if not root.is_dir():
-        return []
-    built = {path.name for path in root.iterdir() if path.is_dir() and not path.name.startswith(".")}
-    return sorted(built | {_key_of(path) for path in root.glob(BUILDING + "*")})
+def built(root: Path) -> list[Path]:
+    """The folders that were built in `root`, and those that are being built, or were when their builder died."""
+    found = root.iterdir() if root.is_dir() else ()
+    return sorted(path for path in found if path.is_dir() and KEY.fullmatch(_key_of(path)))
 
 
 def clear(root: Path) -> None:
     """Remove all that was built in `root`; nothing where something is being built, which raises InputError."""
-    found = keys(root)
+    found = sorted({_key_of(path) for path in built(root)})
     with _written(root), ExitStack() as held:
         for key in found:
             try:

@@ -1,14 +1,16 @@
 """`firth runs --cache`: what was read and decoded and is kept for the next run, and emptying it."""
 
 import json
+import re
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from firth.data.cache import PROBING, cache_folder, clear
+from firth.data.cache import PROBING, built, cache_folder, clear
 from firth.errors import InputError, count
 from firth.train.describe import duration, size
 from firth.train.folder import writing
@@ -17,6 +19,8 @@ from firth.train.log import Show
 CORPORA = "corpora"  # texts as tokens, pictures and sounds decoded
 READY = "ready"  # what objectives found in the whole of the data, such as units of sound
 PROBES = "probes"  # how fast this machine is
+PROBE = re.compile(r"[0-9a-f]{16}\.json")  # names of these; other files are other people's
+LEFT = "left"
 DAY = 86_400  # seconds
 
 
@@ -55,23 +59,29 @@ def agreed(root: Path, yes: bool, ask: Callable[[str], bool] | None) -> bool:
 
 
 def entries(root: Path) -> list[dict[str, Any]]:
-    """Kind, name, bytes, age in seconds, and number of files that it was made of, for each folder, those that are being
-    built included."""
-    folders = [(kind, path) for kind in (CORPORA, READY) for path in below(root / kind, "*")]
-    folders += [(PROBES, path) for path in [root / PROBES] if path.is_dir()]
-    folders += [("left", path) for path in below(root, PROBING + "*")]  # by runs that were killed while they measured
-    found = [{"kind": kind, "name": path.name, **measured(path), "files": files_of(path)} for kind, path in folders]
+    """Kind, name, bytes, age in seconds, and number of files that it was made of, for each folder."""
+    groups = [(kind, path.name, [path]) for kind in (CORPORA, READY) for path in built(root / kind)]
+    groups += [(LEFT, path.name, [path]) for path in left(root)]
+    groups += [(PROBES, PROBES, files)] if (files := probes(root)) else []
+    found = [
+        {"kind": kind, "name": name, **measured(paths), "files": files_of(paths[0])} for kind, name, paths in groups
+    ]
     return sorted(found, key=lambda entry: entry["seconds"])
 
 
-def below(folder: Path, pattern: str) -> list[Path]:
-    return sorted(path for path in folder.glob(pattern) if path.is_dir())
+def left(root: Path) -> list[Path]:
+    """What runs left that were killed while they measured the disk."""
+    return sorted(root.glob(PROBING + "*"))
 
 
-def measured(folder: Path) -> dict[str, float]:
+def probes(root: Path) -> list[Path]:
+    return sorted(path for path in (root / PROBES).glob("*.json") if PROBE.fullmatch(path.name))
+
+
+def measured(paths: Iterable[Path]) -> dict[str, float]:
     """Bytes, and seconds since the last of them was written; a run may write and remove files meanwhile."""
     told, now = [], time.time()
-    for path in folder.rglob("*"):
+    for path in chain.from_iterable([one, *one.rglob("*")] for one in paths):
         with suppress(OSError):
             told += [path.stat()] if path.is_file() else []
     newest = max((one.st_mtime for one in told), default=now)
@@ -102,6 +112,7 @@ def empty(root: Path) -> None:
     """Raises InputError for folders that may not be removed, or not now."""
     clear(root / CORPORA)
     with writing(root, "Ask its owner."):
-        for path in (root / READY, root / PROBES, *below(root, PROBING + "*")):
-            if path.is_dir():
-                shutil.rmtree(path)
+        for folder in (*built(root / READY), *left(root)):
+            shutil.rmtree(folder)
+        for file in probes(root):
+            file.unlink(missing_ok=True)
