@@ -57,7 +57,7 @@ class BYOL(ComparingViews):
         super().__init__(config, backbone)
         self.projector = Projector(backbone.shape.width, (config.hidden,), config.out)
         self.predictor = Projector(config.out, (config.hidden,), config.out) if config.predictor else nn.Identity()
-        self.teacher = Teacher(backbone, self.projector)
+        self.teacher = Teacher(backbone, self.projector, hurries=False)  # the predictor needs a slow one from the start
 
     def begun(self) -> None:
         self.teacher.become()
