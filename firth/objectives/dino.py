@@ -61,7 +61,10 @@ class Config(UnlikeViewsConfig):
     teacher_temperature: float = Field(0.04, gt=0, description="of the teacher; lower: its outputs are sharper")
     centring: float = Field(0.9, ge=0, lt=1, description="share of itself that the centre keeps in a step")
     momentum: float = Field(
-        0.99, ge=0, le=1, description="share of itself that the teacher keeps in a step; rises to 1 by a cosine"
+        0.99,
+        ge=0,
+        le=1,
+        description="share of itself the teacher keeps in a step; less at first, rises to 1 by a cosine",
     )
 
     def fill(self, facts: Facts) -> Self:

@@ -165,6 +165,11 @@ class ClassHead(Objective):
         """(B, T, D) -> (B, D): what the head is given of each sample."""
         return features.pooled if self.pooling == "first" else getattr(features, self.pooling)
 
+    def probed(self, features: Features) -> Tensor:
+        """(B, T, D) -> (B, D): what a probe of the encoder as it is reads of each sample. Of patches it is their mean:
+        the class token learns little where no loss asks for it, as in MAE."""
+        return features.patches if self.backbone.shape.patch else self.vector(features)
+
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, L), at least fp32."""
         found = self.classifier(self.dropout(self.pool(self.vector(features))))
