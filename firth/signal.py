@@ -135,9 +135,7 @@ class Signal:
     objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
     shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
     defaults: ClassVar[Mapping[str, Any]] = {}  # recipe keys that go with it, where neither person nor objective says
-    ladders: ClassVar[
-        Mapping[str, tuple[Rung, ...]]
-    ] = {}  # by shape, ascending: of a time budget not counted in tokens
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {}  # by shape, ascending; of budgets that are not by tokens
     unit: ClassVar[Unit] = Unit("document", "tokens")
     labels_by_class: ClassVar[bool] = False  # a budget of labels counts those of each class, not of all together
     config: SignalConfig

@@ -8,8 +8,11 @@ import torch
 
 from firth.functional import augment
 from firth.functional.random import Draw
+from firth.model.sizes import shape_of
+from firth.objective import Before
 from firth.objectives import _projector, barlow_twins, byol, dino, mae, moco, simclr, vicreg
-from tests import contract
+from firth.signal import Batch
+from tests import contract, pictures
 
 NAMES = ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino", "mae"]
 EXACT = 1e-5
@@ -47,15 +50,27 @@ def test_nt_xent_is_the_papers(temperature):
         others = [likeness[i, k] for k in range(12) if k != i]
         losses.append(-math.log(math.exp(likeness[i, j]) / sum(math.exp(value) for value in others)))
         right += likeness[i, j] == max(others)
-    nats, found = simclr.nt_xent(tensor(np.concatenate([first, second])), temperature)
+    nats, found = simclr.nt_xent(tensor(np.concatenate([first, second])), torch.arange(6), temperature)
     assert nats.item() == pytest.approx(sum(losses), abs=EXACT)
     assert found.item() == right
 
 
 def test_nt_xent_of_one_picture_is_zero():
     """There is nothing else to be mistaken for."""
-    nats, found = simclr.nt_xent(tensor(vectors(2)), 0.2)
+    nats, found = simclr.nt_xent(tensor(vectors(2)), torch.tensor([5]), 0.2)
     assert nats.item() == 0 and found.item() == 2
+
+
+def test_a_copy_of_a_picture_is_no_stranger_to_nt_xent():
+    """Pictures 1 and 2 are one: views of the one are left out where views of the other are looked for."""
+    first, second = vectors(3, seed=1), vectors(3, seed=2)
+    views = units(np.stack([first, second], 1).reshape(6, 5))
+    powers, expected = np.exp(views @ views.T / 0.2), 0.0
+    for i in range(6):
+        strangers = [k for k in range(6) if (k < 2) != (i < 2)]
+        expected -= math.log(powers[i, i ^ 1] / (powers[i, i ^ 1] + powers[i, strangers].sum()))
+    nats, _ = simclr.nt_xent(tensor(np.concatenate([first, second])), torch.tensor([4, 7, 7]), 0.2)
+    assert nats.item() == pytest.approx(expected, abs=EXACT)
 
 
 def test_byols_distance_is_the_papers():
@@ -87,16 +102,33 @@ def test_barlow_twins_is_the_papers():
     assert got == pytest.approx([alike, unlike], abs=EXACT)
 
 
-def test_mocos_loss_is_the_papers():
-    """Equation 1: one positive and the queue."""
-    queries, keys, queue = units(vectors(5, seed=1)), units(vectors(5, seed=2)), units(vectors(11, seed=3))
+@pytest.mark.parametrize("owners", [[90, 91, 92, 93, 94, 95], [2, 91, 0, 2, 94, 95]], ids=["of others", "of its own"])
+def test_mocos_loss_is_the_papers(owners):
+    """Equation 1: one positive; the other keys of the batch and the queue, but for vectors of the same picture."""
+    queries, keys, queue = units(vectors(4, seed=1)), units(vectors(6, seed=2)), units(vectors(6, seed=3))
+    pictures, begin = [8, 9, 0, 1, 2, 2], 2  # six on two ranks, the last two alike; this rank has the last four
+    values, whose = np.concatenate([keys, queue]), np.array([*pictures, *owners])
     expected, right = 0.0, 0
-    for query, key in zip(queries, keys, strict=True):
-        own, others = query @ key / 0.2, queue @ query / 0.2
-        expected -= math.log(math.exp(own) / (math.exp(own) + np.exp(others).sum()))
-        right += own >= others.max()
-    nats, found = moco.found(tensor(queries), tensor(keys), tensor(queue), 0.2)
+    for row, query in enumerate(queries, begin):
+        own, strangers = values[row] @ query / 0.2, values[whose != whose[row]] @ query / 0.2
+        expected -= math.log(math.exp(own) / (math.exp(own) + np.exp(strangers).sum()))
+        right += own >= strangers.max()
+    asked = moco.Vectors(tensor(queries), torch.tensor(pictures[begin:]))
+    among = moco.Vectors(tensor(values), torch.from_numpy(whose))
+    nats, found = moco.found(asked, torch.arange(begin, 6), among, 0.2)
     assert nats.item() == pytest.approx(expected, abs=EXACT) and found.item() == right
+
+
+def test_a_query_learns_nothing_of_old_vectors_of_its_own_picture():
+    queries, own = tensor(units(vectors(1, seed=1))).requires_grad_(), torch.tensor([0])
+    for whose in ([3, 4, 3], [3, 4]):
+        values = tensor(units(vectors(len(whose), seed=2)))
+        nats, _ = moco.found(
+            moco.Vectors(queries, torch.tensor([3])), own, moco.Vectors(values, torch.tensor(whose)), 1
+        )
+        gradient = torch.autograd.grad(nats, queries)[0]
+        expected = (values[:2].T @ ((values[:2] @ queries[0]).softmax(0) - torch.tensor([1.0, 0.0]))).detach()
+        torch.testing.assert_close(gradient[0], expected)
 
 
 def test_dinos_loss_is_the_papers():
@@ -169,9 +201,33 @@ def test_a_teacher_is_a_moving_average(name):
     with torch.no_grad():
         for _, theirs in pairs:
             theirs.add_(1)
+    part.teacher.updates.fill_(10**6)
     part.teacher.follow(0.9)
     for (own, theirs), old in zip(pairs, before, strict=True):
         torch.testing.assert_close(own, 0.9 * old + 0.1 * theirs)
+
+
+@pytest.mark.parametrize(("name", "hurries"), [("byol", False), ("moco", True), ("dino", True)])
+def test_a_young_teacher_hurries_unless_a_predictor_waits_for_it(name, hurries):
+    """By at most (1 + n) / (10 + n) of itself; how often it has followed is in the checkpoint."""
+    teacher = contract.build([name]).parts[name].teacher
+    own, theirs = next(teacher._pairs(everything=False))
+    with torch.no_grad():
+        own.zero_(), theirs.fill_(1)
+    left = 1.0
+    for n in range(4):
+        teacher.follow(0.99)
+        left *= min(0.99, (1 + n) / (10 + n)) if hurries else 0.99
+    torch.testing.assert_close(own, torch.full_like(own, 1 - left))
+    assert teacher.updates == 4 and "updates" in teacher.state_dict()
+    teacher.become()
+    assert teacher.updates == 0
+
+
+def test_the_momentum_of_a_young_teacher_is_that_of_tensorflow():
+    """min(decay, (1 + updates) / (10 + updates)), as its ExponentialMovingAverage documents."""
+    found = [_projector.hurried(0.99, n) for n in (0, 8, 90, 890, 10**6)]
+    assert found == pytest.approx([0.1, 0.5, 0.91, 0.99, 0.99])
 
 
 def test_the_momentum_rises_to_one():
@@ -183,7 +239,7 @@ def test_teachers_stay_exact_beside_students_of_low_precision():
     """A step of 0.001 of a weight of 1 is lost in bf16, and kept in the average."""
     student = torch.nn.Linear(2, 2)
     torch.nn.init.ones_(student.weight)
-    teacher = _projector.Teacher(student)
+    teacher = _projector.Teacher(student, hurries=False)
     teacher.become()
     for parameter in student.parameters():
         parameter.data = parameter.data.bfloat16()
@@ -198,19 +254,53 @@ def test_teachers_stay_exact_beside_students_of_low_precision():
 def test_a_queue_holds_the_newest():
     part = moco.MoCo(contract.config_of("moco", queue=5), contract.build(["moco"]).backbone).double()
     rows = torch.arange(12.0, dtype=torch.float64)[:, None].expand(12, part.config.out)
-    part.enqueue(rows[:2])
-    assert (part.filled.item(), part.place.item()) == (2, 2)
-    part.enqueue(rows[2:4]), part.enqueue(rows[4:6])
+
+    def some(begin: int, end: int) -> moco.Vectors:
+        return moco.Vectors(rows[begin:end], torch.arange(100 + begin, 100 + end))
+
+    part.enqueue(some(0, 2))
+    assert (part.filled.item(), part.place.item()) == (2, 2) and len(part.queued.values) == 2
+    part.enqueue(some(2, 4)), part.enqueue(some(4, 6))
     assert part.queue[:, 0].tolist() == [5, 1, 2, 3, 4] and (part.filled.item(), part.place.item()) == (5, 1)
-    part.enqueue(rows)
+    assert part.owners.tolist() == [105, 101, 102, 103, 104]
+    part.enqueue(some(0, 12))
     assert sorted(part.queue[:, 0].tolist()) == [7, 8, 9, 10, 11]
+    assert (part.owners - 100).tolist() == part.queue[:, 0].tolist()
 
 
-def test_against_an_empty_queue_there_is_nothing_to_be_mistaken_for():
+def test_against_an_empty_queue_there_are_the_others_of_the_batch():
     objective = contract.build(["moco"])
-    objective.parts["moco"].filled.zero_()
-    loss = objective(contract.batch_of(objective, contract.samples(4, of="moco")))
-    assert loss.terms["moco"].sum.item() == 0 and loss.metrics["moco_accuracy"].sum.item() == 4
+    part = objective.parts["moco"]
+    part.filled.zero_()
+    batch = contract.batch_of(objective, contract.samples(4, of="moco"))
+    loss, wanted = objective(batch), part.fresh[0]
+    first, _ = part.pictures(batch).chunk(2)
+    queries = _projector.unit(part.projector(objective.backbone({"pixels": first}).pooled))
+    expected = torch.nn.functional.cross_entropy(queries @ wanted.values.T / 0.2, torch.arange(4), reduction="sum")
+    torch.testing.assert_close(loss.terms["moco"].sum, expected)
+    assert wanted.owners.tolist() == batch["key"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("asked", "pictures", "length"), [(None, 1760, 880), (None, 10**6, 4096), (None, 1, 1), (512, 600, 512)]
+)
+def test_a_queue_is_no_longer_than_half_the_pictures_unless_asked_for(asked, pictures, length):
+    config = contract.config_of("moco", queue=asked).ready(Before([range(pictures)], None, None, None, 0, None))
+    assert config.queue == length and config.ready(None) is config
+    assert len(moco.MoCo(config, contract.build(["moco"]).backbone).queue) == length
+
+
+def test_mocos_teacher_takes_statistics_of_its_batches_unless_it_is_to_follow_the_running_ones():
+    """The mean of what it says is 0 by the last norm; its own running statistics move, or those of the student."""
+    own, followed = (contract.build(["moco"], moco={"follows_statistics": on}).train() for on in (False, True))
+    for objective in (own, followed):
+        objective(contract.batch_of(objective, contract.samples(6, of="moco")))
+        objective.after_step(0.5)
+    norms = [one.parts["moco"].teacher.copies[1][-1] for one in (own, followed)]
+    student = followed.parts["moco"].projector[-1]
+    assert own.parts["moco"].teacher.training and not followed.parts["moco"].teacher.training
+    assert (norms[0].running_mean != 0).any()
+    torch.testing.assert_close(norms[1].running_mean, 0.9 * student.running_mean)  # the first momentum is 0.1
 
 
 def stepped(name: str, **settings):
@@ -219,14 +309,15 @@ def stepped(name: str, **settings):
     batch = contract.batch_of(objective, contract.samples(4, of=name))
     objective(batch)
     part = objective.parts[name]
-    fresh = [one.clone() for one in part.fresh]
+    fresh = list(part.fresh)
     objective.after_step(0.5)
     return part, fresh
 
 
 def test_moco_queues_what_the_teacher_saw():
     part, fresh = stepped("moco", moco={"queue": 16})
-    torch.testing.assert_close(part.queue[12:16], fresh[0])  # after twelve that were there before
+    torch.testing.assert_close(part.queue[12:16], fresh[0].values)  # after twelve that were there before
+    assert part.owners[12:].tolist() == fresh[0].owners.tolist()
     assert part.fresh == [] and (part.filled.item(), part.place.item()) == (16, 0)
 
 
@@ -271,6 +362,7 @@ def test_a_recipe_keeps_how_views_were_drawn(name):
     config = contract.config_of(name)
     assert None not in [getattr(config, field) for field in ("crop", "grey", "blur", "solarise", "cut", "degrees")]
     assert config.policies == contract.main_class(name).Config().policies
+    assert config.fill(pictures.SIGNAL.facts).fit(contract.form_of(name)) == config
 
 
 def test_settings_change_how_views_are_drawn():
@@ -297,10 +389,54 @@ def test_dino_draws_large_and_small_views():
     assert batch["views"].shape == (2, 5, len(augment.NAMES))
 
 
-def test_dino_without_small_views():
-    objective = contract.build(["dino"], dino={"local": 0})
-    batch = contract.batch_of(objective, contract.samples(3, of="dino"))
-    assert objective(batch).terms["dino"].sum.isfinite()
+@pytest.mark.parametrize(
+    ("side", "asked", "local", "crops"),
+    [
+        (64, {}, 0, [(0.08, 1.0)] * 2),  # those of the preset
+        (64, {"crop": 0.3}, 0, [(0.3, 1.0)] * 2),
+        (64, {"local": 1}, 1, [(0.4, 1.0)] * 2 + [(0.05, 0.4)]),
+        (96, {}, 4, [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 4),
+        (96, {"local": 0}, 0, [(0.08, 1.0)] * 2),
+        (96, {"local": 1, "crop": 0.1, "divide": 0.3}, 1, [(0.3, 1.0)] * 2 + [(0.1, 0.3)]),
+    ],
+)
+def test_dino_has_small_views_where_they_show_something_or_a_person_wants_them(side, asked, local, crops):
+    shape = shape_of("resnet", "tiny", image=side, channels=3)
+    config = dino.Config(**asked).fill(pictures.SIGNAL.facts).fit(shape)
+    assert config.local == local and [policy.crop for policy in config.policies] == crops
+    assert config.fit(shape) == config and dino.Config(**config.model_dump()) == config
+
+
+@pytest.mark.parametrize(
+    ("side", "patch", "size"),
+    [(8, 1, 8), (28, 1, 16), (32, 4, 16), (64, 1, 32), (96, 8, 48), (30, 3, 18), (224, 16, 112)],
+)
+def test_a_small_view_has_half_the_side_and_sixteen_pixels(side, patch, size):
+    assert dino.small_side(side, patch) == size
+
+
+def test_dinos_running_statistics_are_those_of_large_views():
+    """With small views and without them, after a step."""
+    two, none = (contract.build(["dino"], shape="resnet", dino={"local": local}) for local in (2, 0))
+    batch = contract.batch_of(two, contract.samples(4, of="dino"))
+    for objective in (two, none):
+        objective(Batch({**batch, "views": batch["views"][:, : 2 + objective.configs[0].local]}, counts=batch.counts))
+    assert any("running" in name and (value != 0).any() for name, value in contract.buffers(none).items())
+    torch.testing.assert_close(contract.buffers(two), contract.buffers(none), rtol=0, atol=0)
+
+
+def test_dinos_head_has_batch_norm_where_the_net_has():
+    """Then as lightly's for CIFAR-10: two maps, the first without bias."""
+    convolutions, patches = (contract.build(["dino"], shape=shape).parts["dino"].head for shape in ("resnet", "vit"))
+    assert [type(part).__name__ for part in convolutions.map] == ["Linear", "BatchNorm", "GELU", "Linear"]
+    assert convolutions.map[0].bias is None and convolutions.map[3].bias is not None
+    assert [type(part).__name__ for part in patches.map] == ["Linear", "GELU", "Linear", "GELU", "Linear"]
+    pooled, head = torch.randn(9, convolutions.map[0].in_features, dtype=torch.float64), convolutions.train()
+    hidden = pooled @ head.map[0].weight.T
+    hidden = (hidden - hidden.mean(0)) / (hidden.var(0, correction=0) + 1e-5).sqrt()
+    unit = torch.nn.functional.normalize(head.map[3](torch.nn.functional.gelu(hidden)), dim=-1)
+    directions = torch.nn.functional.normalize(head.last.weight, dim=-1)
+    torch.testing.assert_close(head(pooled), unit @ directions.T)
 
 
 def test_mae_leaves_out_as_many_patches_as_it_says():
@@ -319,6 +455,7 @@ def test_where_vectors_collapse_settings_are_blamed(name):
     assert "temperature" in contract.config_of("simclr", temperature=100.0).blamed()[0]
     assert "predictor" in contract.config_of("byol", predictor=False).blamed()[0]
     assert "variance" in contract.config_of("vicreg", variance=0.0).blamed()[0]
+    assert "Raise" not in repair or name == "byol"  # a faster teacher hurts where a predictor waits for it
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -329,3 +466,5 @@ def test_what_is_compared_is_one_vector_a_picture(name):
     assert features.pooled.shape == (3, objective.backbone.shape.width)
     compared = part.compared(features)
     assert compared is None if name == "mae" else compared.shape[0] == 3
+    patches = features.values[:, 1:].mean(1)
+    torch.testing.assert_close(part.watched(features), patches if name == "mae" else features.pooled)
