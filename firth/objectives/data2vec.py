@@ -22,7 +22,7 @@ from firth.signal import Batch, Features
 # B rows, T steps, N hidden steps, D width, L blocks
 
 EPSILON = 1e-5  # added to variances
-SLOW = 0.99  # momentum below which a collapse is the teacher's
+SLOW = 0.9  # momentum below which a collapse is the teacher's
 
 
 class Config(HidingConfig):
