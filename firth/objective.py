@@ -152,6 +152,10 @@ class Objective(nn.Module):
         features = run() if self.store is None else self.store(batch, run)
         return features if self.layer_sum is None else self.layer_sum.applied(features)
 
+    def watched(self, features: Features) -> Tensor:
+        """(B, D) the vector of each sample that is looked at along the way."""
+        return features.pooled
+
     def compared(self, features: Features) -> Tensor | None:
         """(B, K) what the loss compares of each sample, where that is not the pooled vector; for the alarm."""
         return None

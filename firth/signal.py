@@ -117,7 +117,7 @@ class Unit(NamedTuple):
 
 
 class Rung(NamedTuple):
-    """A size of the shape that goes with a signal, and when it is worth its time."""
+    """A size of a shape that reads a signal, and when it is worth its time."""
 
     size: str
     samples: float  # that a run sees at least; fewer are better spent on a smaller one
@@ -135,7 +135,7 @@ class Signal:
     objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
     shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
     defaults: ClassVar[Mapping[str, Any]] = {}  # recipe keys that go with it, where neither person nor objective says
-    ladder: ClassVar[tuple[Rung, ...]] = ()  # ascending; of a time budget, where it is not by its tokens
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {}  # by shape, ascending; of budgets that are not by tokens
     unit: ClassVar[Unit] = Unit("document", "tokens")
     labels_by_class: ClassVar[bool] = False  # a budget of labels counts those of each class, not of all together
     config: SignalConfig

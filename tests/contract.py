@@ -18,6 +18,7 @@ from firth.model.encoder import Backbone as Backbone
 from firth.model.init import initialise
 from firth.model.sizes import READS, shape_of
 from firth.objective import Composed, Objective, collate, total
+from firth.objectives.moco import Vectors
 from firth.signal import Batch, Facts, Sample, Signal, SignalConfig, stack_targets
 from tests import pictures, sounds
 
@@ -31,6 +32,7 @@ FORMS: dict[str, dict] = {  # a method under settings that change its loss: "cla
     "classify.several-weighted": {"separator": "list", "class_weights": {"bad": 0.25, "good": 1.0, "so-so": 3.5}},
     "wav2vec2.frames": {},
     "hubert.frames": {},
+    "dino.small": {"local": 2},
 }
 
 
@@ -262,7 +264,7 @@ def fill_queues(objective: Composed) -> None:
     for part in objective.objectives:
         if hasattr(part, "enqueue"):
             noise = torch.randn(12, part.queue.shape[1], generator=torch.Generator().manual_seed(0))
-            part.enqueue(torch.nn.functional.normalize(noise))
+            part.enqueue(Vectors(torch.nn.functional.normalize(noise), torch.arange(12)))
 
 
 def batch_of(objective: Composed, chosen: list[Sample], draw: Draw = DRAW) -> Batch:

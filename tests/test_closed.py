@@ -13,6 +13,10 @@ from firth.evaluate import arms, closed, linear, plain_images
 from firth.evaluate.arms import Drawn
 from firth.evaluate.linear import Part
 from firth.functional import hog, patches
+from firth.model.backbones import backbone_of
+from firth.model.init import initialise
+from firth.model.sizes import shape_of
+from firth.objective import Composed
 from firth.recipe import Recipe
 from firth.task import Example, Where
 from firth.tasks import classify
@@ -155,6 +159,19 @@ def test_the_probe_is_a_logistic_regression_on_what_the_head_is_given():
     parts = [vectors_of(make, data, part) for part in ("train", "valid", "test")]
     expected = linear.classified(*parts[:2], parts[2].vectors, linear.logistic)
     assert (probes()["linear"](data).predicted == expected).mean() > 0.99  # batches of other sizes round otherwise
+
+
+def test_a_probe_of_patches_reads_their_mean_and_the_head_the_class_token():
+    """As the class of transformers with a head has it: the saved model could hold no mean."""
+    shape = shape_of("vit", "1x16", image=8, channels=1)
+    backbone = backbone_of(shape)
+    model = Composed(backbone, {"classify": classify.Classify(classify.Config(classes=NAMES), backbone)})
+    initialise(model, shape, 0)
+    samples, part = source(0, 5).samples, model.parts["classify"]
+    with torch.no_grad():
+        features = model.eval().encode(Pictures().stack(samples))
+    np.testing.assert_allclose(closed.frozen(model, Pictures())(samples), features.values[:, 1:].mean(1), rtol=1e-5)
+    torch.testing.assert_close(part.vector(features), features.values[:, 0])
 
 
 def test_the_neighbours_are_those_of_scikit_learn_with_weighted_votes():

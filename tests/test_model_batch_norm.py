@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from firth.model.batch_norm import BatchNorm, statistics_of_the_batch
+from firth.model.batch_norm import BatchNorm, nothing_remembered, statistics_of_the_batch
 
 SIZES = [(6, 4), (5, 4, 3, 2), (2, 4)]
 
@@ -98,4 +98,33 @@ def test_statistics_of_the_batch_are_taken_and_forgotten_again():
     assert not any(module.training for module in block.modules())
     with pytest.raises(ZeroDivisionError), statistics_of_the_batch(block.train()):
         raise ZeroDivisionError
-    assert ours.training and block[1].training
+    assert ours.training and block[1].training and ours.remembers
+
+
+@pytest.mark.parametrize("by_sums", [False, True], ids=["kernel", "sums"])
+def test_what_is_not_remembered_changes_nothing_but_what_is_learnt(by_sums, monkeypatch):
+    """Two passes before one gradient, the second aside: values and gradients as ever, statistics of the first alone."""
+    monkeypatch.setattr("firth.model.batch_norm.world", lambda: 2 if by_sums else 1)
+    (ours, _), (plain, _), (once, _) = pair(), pair(), pair()
+    first, second = (torch.randn(9, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(n)) for n in (1, 2))
+    with nothing_remembered(nn.Sequential(ours)):
+        aside = ours(second)
+    (ours(first).sin().sum() + aside.square().sum()).backward()
+    (plain(first).sin().sum() + plain(second).square().sum()).backward()
+    once(first)
+    torch.testing.assert_close(ours.weight.grad, plain.weight.grad)
+    torch.testing.assert_close(ours.bias.grad, plain.bias.grad)
+    torch.testing.assert_close(ours.running_mean, once.running_mean)
+    torch.testing.assert_close(ours.running_variance, once.running_variance)
+
+
+def test_norms_remember_again_also_after_an_error_and_inside_each_other():
+    ours, _ = pair()
+    with nothing_remembered(ours):
+        with pytest.raises(ZeroDivisionError), nothing_remembered(ours):
+            raise ZeroDivisionError
+        ours(torch.randn(9, 4, dtype=torch.float64))
+    assert (ours.running_mean == 0).all() and ours.remembers
+    with nothing_remembered(ours.eval()):
+        out = ours(torch.zeros(2, 4, dtype=torch.float64))
+    assert (out == ours.bias).all()

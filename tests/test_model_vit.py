@@ -70,11 +70,29 @@ def test_positions_of_pictures_of_another_size_are_those_of_transformers(tmp_pat
         torch.testing.assert_close(found, model({"pixels": given}).values, rtol=1e-4, atol=1e-4)
 
 
+def test_positions_begin_as_waves_of_the_size_of_mapped_patches():
+    """Sines and cosines of row and column; the deviation of patches of noise of variance 1 under the drawn map."""
+    shape = shape_of("vit", "2x64", image=32, channels=3)
+    model = backbone_of(shape)
+    initialise(model, shape, 0)
+    positions = model.embed.position_embeddings[0].detach()
+    noise = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    mapped = torch.nn.functional.conv2d(noise, model.embed.projection.weight, stride=4)
+    assert positions[1:].square().mean().sqrt().item() == pytest.approx(mapped.std().item(), rel=0.02)
+    assert (positions[0] == 0).all()
+    scale, rates = positions[1:].abs().max(), 10_000.0 ** (-torch.arange(16) / 16)
+    for patch in (0, 1, 8, 29, 63):
+        row, column = divmod(patch, 8)
+        parts = [(row * rates).sin(), (row * rates).cos(), (column * rates).sin(), (column * rates).cos()]
+        torch.testing.assert_close(positions[1 + patch] / scale, torch.cat(parts), rtol=1e-4, atol=1e-4)
+
+
 def test_the_vector_of_a_picture_is_that_of_the_class_token():
     model = vit()
     found = model({"pixels": pixels(side=16)})
     assert found.values.shape == (2, 1 + 8 * 8, 32)
     torch.testing.assert_close(found.pooled, found.values[:, 0])
+    torch.testing.assert_close(found.patches, torch.stack(found.values.unbind(1)[1:]).mean(0))
     assert model.shape.patch == 2
 
 

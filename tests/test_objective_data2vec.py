@@ -43,9 +43,14 @@ def test_the_teacher_begins_as_the_student_and_follows_it_slowly():
     with torch.no_grad():
         weight += 1
     part.after_step(0.0)
-    torch.testing.assert_close(copy, before + 0.25)
+    torch.testing.assert_close(copy, before + 0.9)  # it hurries at first
+    part.teacher.updates.fill_(10**9)
+    with torch.no_grad():
+        weight += 3.9
+    part.after_step(0.0)
+    torch.testing.assert_close(copy, before + 1.9)
     part.after_step(1.0)  # at the end of the run nothing moves
-    torch.testing.assert_close(copy, before + 0.25)
+    torch.testing.assert_close(copy, before + 1.9)
 
 
 def test_no_gradient_reaches_the_teacher_and_it_is_kept():
@@ -79,5 +84,9 @@ def test_it_may_collapse_and_says_what_to_do():
     assert part.collapses
     assert Config(momentum=0.5).blamed() == (
         "data2vec.momentum = 0.5 lets the teacher follow too fast",
-        "Raise data2vec.momentum towards 1, or lower optimizer.lr.",
+        "Set data2vec.momentum=0.996.",
+    )
+    assert Config().blamed() == (
+        "the steps may be too large, or begin too suddenly",
+        "Set a lower optimizer.lr, or train.warmup=0.1.",
     )

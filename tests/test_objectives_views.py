@@ -1,4 +1,4 @@
-"""The losses over views equal the formulas of their papers, in plain NumPy; so do teachers, queues and centres."""
+"""The losses over views equal the formulas of their papers, in plain NumPy; how views are drawn, signs of collapse."""
 
 import math
 
@@ -8,8 +8,9 @@ import torch
 
 from firth.functional import augment
 from firth.functional.random import Draw
+from firth.model.sizes import shape_of
 from firth.objectives import _projector, barlow_twins, byol, dino, mae, moco, simclr, vicreg
-from tests import contract
+from tests import contract, pictures
 
 NAMES = ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino", "mae"]
 EXACT = 1e-5
@@ -47,15 +48,27 @@ def test_nt_xent_is_the_papers(temperature):
         others = [likeness[i, k] for k in range(12) if k != i]
         losses.append(-math.log(math.exp(likeness[i, j]) / sum(math.exp(value) for value in others)))
         right += likeness[i, j] == max(others)
-    nats, found = simclr.nt_xent(tensor(np.concatenate([first, second])), temperature)
+    nats, found = simclr.nt_xent(tensor(np.concatenate([first, second])), torch.arange(6), temperature)
     assert nats.item() == pytest.approx(sum(losses), abs=EXACT)
     assert found.item() == right
 
 
 def test_nt_xent_of_one_picture_is_zero():
     """There is nothing else to be mistaken for."""
-    nats, found = simclr.nt_xent(tensor(vectors(2)), 0.2)
+    nats, found = simclr.nt_xent(tensor(vectors(2)), torch.tensor([5]), 0.2)
     assert nats.item() == 0 and found.item() == 2
+
+
+def test_a_copy_of_a_picture_is_no_stranger_to_nt_xent():
+    """Pictures 1 and 2 are one: views of the one are left out where views of the other are looked for."""
+    first, second = vectors(3, seed=1), vectors(3, seed=2)
+    views = units(np.stack([first, second], 1).reshape(6, 5))
+    powers, expected = np.exp(views @ views.T / 0.2), 0.0
+    for i in range(6):
+        strangers = [k for k in range(6) if (k < 2) != (i < 2)]
+        expected -= math.log(powers[i, i ^ 1] / (powers[i, i ^ 1] + powers[i, strangers].sum()))
+    nats, _ = simclr.nt_xent(tensor(np.concatenate([first, second])), torch.tensor([4, 7, 7]), 0.2)
+    assert nats.item() == pytest.approx(expected, abs=EXACT)
 
 
 def test_byols_distance_is_the_papers():
@@ -87,16 +100,33 @@ def test_barlow_twins_is_the_papers():
     assert got == pytest.approx([alike, unlike], abs=EXACT)
 
 
-def test_mocos_loss_is_the_papers():
-    """Equation 1: one positive and the queue."""
-    queries, keys, queue = units(vectors(5, seed=1)), units(vectors(5, seed=2)), units(vectors(11, seed=3))
+@pytest.mark.parametrize("owners", [[90, 91, 92, 93, 94, 95], [2, 91, 0, 2, 94, 95]], ids=["of others", "of its own"])
+def test_mocos_loss_is_the_papers(owners):
+    """Equation 1: one positive; the other keys of the batch and the queue, but for vectors of the same picture."""
+    queries, keys, queue = units(vectors(4, seed=1)), units(vectors(6, seed=2)), units(vectors(6, seed=3))
+    pictures, begin = [8, 9, 0, 1, 2, 2], 2  # six on two ranks, the last two alike; this rank has the last four
+    values, whose = np.concatenate([keys, queue]), np.array([*pictures, *owners])
     expected, right = 0.0, 0
-    for query, key in zip(queries, keys, strict=True):
-        own, others = query @ key / 0.2, queue @ query / 0.2
-        expected -= math.log(math.exp(own) / (math.exp(own) + np.exp(others).sum()))
-        right += own >= others.max()
-    nats, found = moco.found(tensor(queries), tensor(keys), tensor(queue), 0.2)
+    for row, query in enumerate(queries, begin):
+        own, strangers = values[row] @ query / 0.2, values[whose != whose[row]] @ query / 0.2
+        expected -= math.log(math.exp(own) / (math.exp(own) + np.exp(strangers).sum()))
+        right += own >= strangers.max()
+    asked = moco.Vectors(tensor(queries), torch.tensor(pictures[begin:]))
+    among = moco.Vectors(tensor(values), torch.from_numpy(whose))
+    nats, found = moco.found(asked, torch.arange(begin, 6), among, 0.2)
     assert nats.item() == pytest.approx(expected, abs=EXACT) and found.item() == right
+
+
+def test_a_query_learns_nothing_of_old_vectors_of_its_own_picture():
+    queries, own = tensor(units(vectors(1, seed=1))).requires_grad_(), torch.tensor([0])
+    for whose in ([3, 4, 3], [3, 4]):
+        values = tensor(units(vectors(len(whose), seed=2)))
+        nats, _ = moco.found(
+            moco.Vectors(queries, torch.tensor([3])), own, moco.Vectors(values, torch.tensor(whose)), 1
+        )
+        gradient = torch.autograd.grad(nats, queries)[0]
+        expected = (values[:2].T @ ((values[:2] @ queries[0]).softmax(0) - torch.tensor([1.0, 0.0]))).detach()
+        torch.testing.assert_close(gradient[0], expected)
 
 
 def test_dinos_loss_is_the_papers():
@@ -149,95 +179,7 @@ def test_maes_patches_and_loss_are_those_of_transformers(theirs):
     assert ((error * said.mask).sum() / said.mask.sum()).item() == pytest.approx(said.loss.item(), rel=1e-6)
 
 
-# ------------------------------------------------------------------ teachers, queues, centres
-
-
-@pytest.mark.parametrize("name", ["byol", "moco", "dino"])
-def test_a_teacher_begins_as_its_student_and_has_no_gradient(name):
-    part = contract.build([name]).parts[name]
-    pairs = list(part.teacher._pairs(everything=True))
-    assert pairs and all(torch.equal(own, theirs) for own, theirs in pairs)
-    assert not [n for n, _ in part.named_parameters() if n.startswith("teacher")]
-    assert any(n.startswith("teacher") for n in part.state_dict())
-
-
-@pytest.mark.parametrize("name", ["byol", "moco", "dino"])
-def test_a_teacher_is_a_moving_average(name):
-    part = contract.build([name]).parts[name]
-    pairs = [(own, theirs) for own, theirs in part.teacher._pairs(everything=False) if own.is_floating_point()]
-    before = [own.clone() for own, _ in pairs]
-    with torch.no_grad():
-        for _, theirs in pairs:
-            theirs.add_(1)
-    part.teacher.follow(0.9)
-    for (own, theirs), old in zip(pairs, before, strict=True):
-        torch.testing.assert_close(own, 0.9 * old + 0.1 * theirs)
-
-
-def test_the_momentum_rises_to_one():
-    rates = [_projector.rising(0.99, progress) for progress in (0.0, 0.5, 1.0)]
-    assert rates == pytest.approx([0.99, 0.995, 1.0])
-
-
-def test_teachers_stay_exact_beside_students_of_low_precision():
-    """A step of 0.001 of a weight of 1 is lost in bf16, and kept in the average."""
-    student = torch.nn.Linear(2, 2)
-    torch.nn.init.ones_(student.weight)
-    teacher = _projector.Teacher(student)
-    teacher.become()
-    for parameter in student.parameters():
-        parameter.data = parameter.data.bfloat16()
-    with torch.no_grad():
-        student.weight.zero_()
-    teacher.follow(0.999)
-    assert teacher.copies[0].weight.dtype == torch.float32
-    torch.testing.assert_close(teacher.copies[0].weight, torch.full((2, 2), 0.999))
-    assert teacher(0, torch.ones(1, 2)).dtype == torch.bfloat16  # it computes as its student does
-
-
-def test_a_queue_holds_the_newest():
-    part = moco.MoCo(contract.config_of("moco", queue=5), contract.build(["moco"]).backbone).double()
-    rows = torch.arange(12.0, dtype=torch.float64)[:, None].expand(12, part.config.out)
-    part.enqueue(rows[:2])
-    assert (part.filled.item(), part.place.item()) == (2, 2)
-    part.enqueue(rows[2:4]), part.enqueue(rows[4:6])
-    assert part.queue[:, 0].tolist() == [5, 1, 2, 3, 4] and (part.filled.item(), part.place.item()) == (5, 1)
-    part.enqueue(rows)
-    assert sorted(part.queue[:, 0].tolist()) == [7, 8, 9, 10, 11]
-
-
-def test_against_an_empty_queue_there_is_nothing_to_be_mistaken_for():
-    objective = contract.build(["moco"])
-    objective.parts["moco"].filled.zero_()
-    loss = objective(contract.batch_of(objective, contract.samples(4, of="moco")))
-    assert loss.terms["moco"].sum.item() == 0 and loss.metrics["moco_accuracy"].sum.item() == 4
-
-
-def stepped(name: str, **settings):
-    """An objective after a forward pass and what comes after the step."""
-    objective = contract.build([name], **settings)
-    batch = contract.batch_of(objective, contract.samples(4, of=name))
-    objective(batch)
-    part = objective.parts[name]
-    fresh = [one.clone() for one in part.fresh]
-    objective.after_step(0.5)
-    return part, fresh
-
-
-def test_moco_queues_what_the_teacher_saw():
-    part, fresh = stepped("moco", moco={"queue": 16})
-    torch.testing.assert_close(part.queue[12:16], fresh[0])  # after twelve that were there before
-    assert part.fresh == [] and (part.filled.item(), part.place.item()) == (16, 0)
-
-
-def test_dinos_centre_is_a_moving_average_of_what_the_teacher_said():
-    part, fresh = stepped("dino")
-    assert fresh[0][-1] == 8  # two large views of four pictures
-    first = fresh[0][:-1] / 8
-    torch.testing.assert_close(part.centre, first)  # which it begins with
-    part.fresh = [torch.cat([8 * (first + 1), torch.tensor([8.0], dtype=torch.float64)])]
-    part.after_step(1.0)
-    torch.testing.assert_close(part.centre, first + 0.1)
+# ------------------------------------------------------------------ looking, signs of collapse, settings
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -256,9 +198,6 @@ def test_a_shape_with_batch_norm_compares_the_samples_of_a_batch():
     assert not contract.build(["mae"]).compares_samples
 
 
-# ------------------------------------------------------------------ signs of collapse, settings
-
-
 def test_spread_is_one_for_vectors_everywhere_and_zero_for_one():
     everywhere = _projector.spread(torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)))
     assert everywhere.sum.item() / everywhere.count == pytest.approx(1, abs=0.01)
@@ -271,6 +210,7 @@ def test_a_recipe_keeps_how_views_were_drawn(name):
     config = contract.config_of(name)
     assert None not in [getattr(config, field) for field in ("crop", "grey", "blur", "solarise", "cut", "degrees")]
     assert config.policies == contract.main_class(name).Config().policies
+    assert config.fill(pictures.SIGNAL.facts).fit(contract.form_of(name)) == config
 
 
 def test_settings_change_how_views_are_drawn():
@@ -297,10 +237,30 @@ def test_dino_draws_large_and_small_views():
     assert batch["views"].shape == (2, 5, len(augment.NAMES))
 
 
-def test_dino_without_small_views():
-    objective = contract.build(["dino"], dino={"local": 0})
-    batch = contract.batch_of(objective, contract.samples(3, of="dino"))
-    assert objective(batch).terms["dino"].sum.isfinite()
+@pytest.mark.parametrize(
+    ("side", "asked", "local", "crops"),
+    [
+        (64, {}, 0, [(0.08, 1.0)] * 2),  # those of the preset
+        (64, {"crop": 0.3}, 0, [(0.3, 1.0)] * 2),
+        (64, {"local": 1}, 1, [(0.4, 1.0)] * 2 + [(0.05, 0.4)]),
+        (96, {}, 4, [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 4),
+        (96, {"local": 0}, 0, [(0.08, 1.0)] * 2),
+        (96, {"local": 1, "crop": 0.1, "divide": 0.3}, 1, [(0.3, 1.0)] * 2 + [(0.1, 0.3)]),
+    ],
+)
+def test_dino_has_small_views_where_they_show_something_or_a_person_wants_them(side, asked, local, crops):
+    shape = shape_of("resnet", "tiny", image=side, channels=3)
+    config = dino.Config(**asked).fill(pictures.SIGNAL.facts).fit(shape)
+    assert config.local == local and [policy.crop for policy in config.policies] == crops
+    assert config.fit(shape) == config and dino.Config(**config.model_dump()) == config
+
+
+@pytest.mark.parametrize(
+    ("side", "patch", "size"),
+    [(8, 1, 8), (28, 1, 16), (32, 4, 16), (64, 1, 32), (96, 8, 48), (30, 3, 18), (224, 16, 112)],
+)
+def test_a_small_view_has_half_the_side_and_sixteen_pixels(side, patch, size):
+    assert dino.small_side(side, patch) == size
 
 
 def test_mae_leaves_out_as_many_patches_as_it_says():
@@ -318,6 +278,7 @@ def test_where_vectors_collapse_settings_are_blamed(name):
     assert cause and repair.endswith(".")
     assert "temperature" in contract.config_of("simclr", temperature=100.0).blamed()[0]
     assert "predictor" in contract.config_of("byol", predictor=False).blamed()[0]
+    assert "momentum" not in cause + repair and "momentum = 0.5" in contract.config_of("byol", momentum=0.5).blamed()[0]
     assert "variance" in contract.config_of("vicreg", variance=0.0).blamed()[0]
 
 
@@ -329,3 +290,5 @@ def test_what_is_compared_is_one_vector_a_picture(name):
     assert features.pooled.shape == (3, objective.backbone.shape.width)
     compared = part.compared(features)
     assert compared is None if name == "mae" else compared.shape[0] == 3
+    patches = features.values[:, 1:].mean(1)
+    torch.testing.assert_close(part.watched(features), patches if name == "mae" else features.pooled)

@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -340,7 +341,7 @@ def test_a_slow_machine_gets_a_smaller_model(monkeypatch, seconds, smaller):
 class Pictures(Signal):
     """Of one size; many samples a step where many are seen."""
 
-    ladder = (Rung("tiny", 0, 1000), Rung("small", 100_000, 500))
+    ladders: ClassVar = {"modernbert": (Rung("tiny", 0, 1000), Rung("small", 100_000, 500))}
 
     def batch_for(self, lengths, seen=None):
         return 64 if seen is not None and seen < 50_000 else 256

@@ -70,6 +70,16 @@ def test_the_size_goes_by_the_time(photos, seconds, size):
     assert build.sized(asked(photos), seconds).model.size == size
 
 
+@pytest.mark.parametrize(
+    ("seconds", "size"), [(None, "4x192"), (60, "2x128"), (300, "4x192"), (3600, "6x192"), (10**6, "6x256")]
+)
+@pytest.mark.parametrize(
+    "asking", [{"objective": "mae"}, {"settings": ["model.shape=vit"]}], ids=["by method", "named"]
+)
+def test_each_shape_has_sizes_of_its_own(photos, seconds, size, asking):
+    assert build.sized(asked(photos, **asking), seconds).model.size == size
+
+
 def test_a_size_that_is_named_stays(photos):
     assert build.sized(asked(photos, size="resnet-18"), 60).model.size == "resnet-18"
     layers = filled(asked(photos), model={"layers": 2, "width": 64})

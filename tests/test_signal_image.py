@@ -318,11 +318,39 @@ def test_what_files_are_like_is_told(looks, told):
 # ------------------------------------------------------------------ sizes and batches for a budget
 
 
-def test_the_ladder_rises_in_what_it_wants_and_falls_in_its_rate():
-    wanted, rates = ([getattr(one, name) for one in RUNGS] for name in ("samples", "rate"))
+@pytest.mark.parametrize("shape", ["resnet", "vit"])
+def test_a_ladder_rises_in_what_it_wants_and_falls_in_its_rate(shape):
+    ladder = RUNGS[shape]
+    wanted, rates = ([getattr(one, name) for one in ladder] for name in ("samples", "rate"))
     assert wanted == sorted(wanted) and wanted[0] == 0 and rates == sorted(rates, reverse=True)
-    sizes = [shape_of("resnet", one.size, image=32, channels=3).weights for one in RUNGS]
+    sizes = [shape_of(shape, one.size, image=32, channels=3).weights for one in ladder]
     assert sizes == sorted(sizes)
+
+
+@pytest.mark.parametrize("shape", ["resnet", "vit"])
+def test_rates_that_are_not_measured_lie_on_the_line_through_those_that_are(shape):
+    """Seconds by the multiplications of a view; both ResNets named here were measured."""
+    known = {one.size: one.rate for one in RUNGS["resnet"]}
+    few, many = (multiplied("resnet", size) for size in ("small", "base"))
+    slope = (1 / known["base"] - 1 / known["small"]) / (many - few)
+    for one in RUNGS[shape]:
+        seconds = 1 / known["small"] + slope * (multiplied(shape, one.size) - few)
+        assert one.rate == pytest.approx(1 / seconds, rel=0.02)
+
+
+def multiplied(shape: str, size: str) -> float:
+    """Multiplications for a view of 32 × 32 pixels, of convolutions, maps and attention."""
+    form = shape_of(shape, size, image=32, channels=3)
+    if shape == "vit":
+        steps = form.positions
+        return form.layers * (12 * form.width**2 + 2 * steps * form.width) * steps + (steps - 1) * 48 * form.width
+    side, before, found = 32, form.first, 9 * 3 * form.first * 32**2
+    for width, stride in zip(form.channels_of_blocks, form.strides, strict=True):
+        side //= stride
+        shortcut = before * width if before != width or stride > 1 else 0
+        found += (9 * before * width + 9 * width**2 + shortcut) * side**2
+        before = width
+    return found
 
 
 @pytest.mark.parametrize(

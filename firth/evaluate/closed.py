@@ -67,11 +67,11 @@ class Kept:
 
 
 def frozen(objective: Any, signal: Signal) -> Vectors:
-    """What the head of the task is given of each sample, by an objective (a Composed) as it is."""
+    """What a probe of the task is given of each sample, by an objective (a Composed) as it is."""
     part, device = objective.objectives[0], next(objective.parameters()).device
 
     def run(batch: Batch) -> Any:
-        return part.vector(part.encode(batch.to(device))).float().cpu().numpy()
+        return part.probed(part.encode(batch.to(device))).float().cpu().numpy()
 
     @torch.no_grad()
     def vectors(samples: Sequence[Sample]) -> np.ndarray:

@@ -23,6 +23,8 @@ class BatchNorm(nn.Module):
     affine: whether there is a scale and a shift. momentum: the share of the batch in the running statistics.
     """
 
+    remembers = True  # whether training changes the running statistics
+
     running_mean: Tensor
     running_variance: Tensor  # unbiased: divided by the number of values less one
 
@@ -39,9 +41,10 @@ class BatchNorm(nn.Module):
         scale, shift = (None if p is None else p.to(exact) for p in (self.weight, self.bias))
         if self.training and (world() > 1 or x.numel() <= x.shape[1]):
             return self._over_ranks(x.to(exact), scale, shift).to(x.dtype)
-        mean, variance = self.running_mean.to(exact), self.running_variance.to(exact)  # no copies where the dtype fits
+        aside = self.training and not self.remembers  # else no copies where the dtype fits
+        mean, variance = (running.to(exact, copy=aside) for running in (self.running_mean, self.running_variance))
         out = F.batch_norm(x, mean, variance, scale, shift, self.training, self.momentum, self.epsilon)
-        if self.training and mean is not self.running_mean:
+        if self.training and self.remembers and mean is not self.running_mean:
             self.running_mean.copy_(mean)
             self.running_variance.copy_(variance)
         return out
@@ -53,7 +56,8 @@ class BatchNorm(nn.Module):
         mean = total_of(x.sum(across)) / count  # (C,)
         centred = x - mean.view(of_channels)
         variance = total_of(centred.square().sum(across)) / count  # (C,)
-        self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
+        if self.remembers:
+            self._remember(mean.detach(), variance.detach() * count / (count - 1).clamp(min=1))
         out = centred * (variance + self.epsilon).rsqrt().view(of_channels)
         return out if scale is None or shift is None else out * scale.view(of_channels) + shift.view(of_channels)
 
@@ -63,17 +67,33 @@ class BatchNorm(nn.Module):
         self.running_variance.lerp_(variance.to(self.running_variance.dtype), self.momentum)
 
 
+def norms_of(*modules: nn.Module) -> list[BatchNorm]:
+    """The batch norms in the modules."""
+    return [part for module in modules for part in module.modules() if isinstance(part, BatchNorm)]
+
+
 @contextmanager
-def statistics_of_the_batch(module: nn.Module) -> Iterator[None]:
-    """Batch norms in the module take mean and variance of the batch, as in training, and remember nothing of it."""
-    norms = [part for part in module.modules() if isinstance(part, BatchNorm)]
-    kept = [(norm.training, norm.running_mean.clone(), norm.running_variance.clone()) for norm in norms]
+def nothing_remembered(*modules: nn.Module) -> Iterator[None]:
+    """Batch norms in the modules leave their running statistics alone, also while they train."""
+    norms = [norm for norm in norms_of(*modules) if norm.remembers]
     for norm in norms:
-        norm.training = True
+        norm.remembers = False
     try:
         yield
     finally:
-        for norm, (training, mean, variance) in zip(norms, kept, strict=True):
-            norm.training = training
-            norm.running_mean.copy_(mean)
-            norm.running_variance.copy_(variance)
+        for norm in norms:
+            norm.remembers = True
+
+
+@contextmanager
+def statistics_of_the_batch(module: nn.Module) -> Iterator[None]:
+    """Batch norms in the module take mean and variance of the batch, as in training, and remember nothing of it."""
+    resting = [norm for norm in norms_of(module) if not norm.training]
+    for norm in resting:
+        norm.training = True
+    try:
+        with nothing_remembered(module):
+            yield
+    finally:
+        for norm in resting:
+            norm.training = False

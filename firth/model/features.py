@@ -52,3 +52,8 @@ class Features:
             return self.values.mean(1)
         real = (~self.padding).to(self.values.dtype)[..., None]  # (B, T, 1)
         return (self.values * real).sum(1) / real.sum(1).clamp(min=1)
+
+    @property
+    def patches(self) -> Tensor:
+        """(B, D): the mean over the steps after the class token, where there is one."""
+        return self.values[:, 1:].mean(1)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from firth.model.batch_norm import BatchNorm
 from firth.model.dropping import drop
+from firth.model.positions import waves
 from firth.model.shape import ConvShape, Shape
 
 # B samples, C channels, H, W pixels or places of a map, N patches, K kept patches, D width
@@ -42,7 +43,7 @@ def _column(numbers: Sequence[float], channels: int) -> Tensor:
 
 class PatchEmbedding(nn.Module):
     """Patches, mapped; a class token before them; learned positions (Dosovitskiy et al. 2021, arXiv 2010.11929,
-    section 3.1). Names and sizes are those of ViTEmbeddings in transformers."""
+    section 3.1), which begin as waves. Names and sizes are those of ViTEmbeddings in transformers."""
 
     stride = 1
 
@@ -53,6 +54,13 @@ class PatchEmbedding(nn.Module):
         self.projection = nn.Conv2d(shape.channels, shape.width, shape.patch, stride=shape.patch)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, shape.width))
         self.position_embeddings = nn.Parameter(torch.zeros(1, 1 + self.side**2, shape.width))
+
+    def begin(self, drawn) -> None:
+        """Positions as fixed ones are (MAE, arXiv 2111.06377, appendix A.1), with the deviation that a mapped patch has
+        whose pixels have mean 0 and variance 1."""
+        deviation = self.projection.weight.flatten(1).square().sum(1).mean().sqrt()
+        found = waves(self.side, self.projection.out_channels).to(self.position_embeddings)
+        self.position_embeddings.copy_(found * deviation / found[1:].square().mean().sqrt())
 
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """batch["pixels"] (B, C, H, W) -> (B, 1 + N, D); with batch["visible"] (B, K), numbers of patches, row by row

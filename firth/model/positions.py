@@ -1,11 +1,13 @@
-"""Rotary positions (RoFormer, arXiv 2104.09864): each pair of values is turned by an angle that grows with the step."""
+"""Where a step stands. Rotary positions (RoFormer, arXiv 2104.09864): each pair of values is turned by an angle that
+grows with the step. Waves: what is added to the patches of a picture."""
 
 from typing import NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-# T steps, C values of a head; a pair is value i and value i + C/2
+# T steps, C values of a head; a pair is value i and value i + C/2. W width
 
 
 class Turn(NamedTuple):
@@ -63,3 +65,15 @@ def turned(values: Tensor, turn: Turn, back: bool = False) -> Tensor:
     torch.mul(first, cosine, out=out[..., :half]).addcmul_(second, sine, value=-1)
     torch.mul(second, cosine, out=out[..., half:]).addcmul_(first, sine)
     return out
+
+
+def waves(side: int, width: int) -> Tensor:
+    """(1 + side², width): sines and cosines of the row in the first half, of the column in the second, and 0 for the
+    class token (Vaswani et al. 2017, arXiv 1706.03762, section 3.5, along both sides)."""
+    quarter = width // 4
+    rates = 10_000.0 ** (-torch.arange(quarter, dtype=torch.float64) / max(quarter, 1))
+    angles = torch.arange(side, dtype=torch.float64)[:, None] * rates  # (side, W/4)
+    along = torch.cat([angles.sin(), angles.cos()], 1)  # (side, W/2)
+    grid = torch.cat([along.repeat_interleave(side, 0), along.repeat(side, 1)], 1)  # (side², W)
+    grid = F.pad(grid, (0, width - grid.shape[1]))
+    return torch.cat([torch.zeros(1, width, dtype=torch.float64), grid]).float()

@@ -20,6 +20,8 @@ from firth.signal import Batch
 
 # B samples of this rank, V = 2 views, Z width of the projection
 
+SLOW = 0.9  # momentum below which a collapse is the teacher's
+
 
 class Config(UnlikeViewsConfig):
     terms: ClassVar[tuple[str, ...]] = ("byol",)
@@ -39,8 +41,12 @@ class Config(UnlikeViewsConfig):
         """Where vectors collapse: the likely cause, and what to do."""
         if not self.predictor:
             return "byol.predictor = false lets the student meet its teacher in one point", "Set byol.predictor=true."
-        what = f"byol.momentum = {self.momentum:g} lets the teacher follow too fast"
-        return what, "Raise byol.momentum towards 1, or lower optimizer.lr."
+        if self.momentum < SLOW:
+            return f"byol.momentum = {self.momentum:g} lets the teacher follow too fast", "Set byol.momentum=0.99."
+        return (
+            "the steps may be too large, or the batch too small",
+            "Set a lower optimizer.lr, or a larger train.batch.",
+        )
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
@@ -57,7 +63,7 @@ class BYOL(ComparingViews):
         super().__init__(config, backbone)
         self.projector = Projector(backbone.shape.width, (config.hidden,), config.out)
         self.predictor = Projector(config.out, (config.hidden,), config.out) if config.predictor else nn.Identity()
-        self.teacher = Teacher(backbone, self.projector)
+        self.teacher = Teacher(backbone, self.projector, hurries=False)  # the predictor needs a slow one from the start
 
     def begun(self) -> None:
         self.teacher.become()

@@ -22,6 +22,7 @@ from firth.signal import Batch, Features
 # B rows, T steps, N hidden steps, D width, L blocks
 
 EPSILON = 1e-5  # added to variances
+SLOW = 0.9  # momentum below which a collapse is the teacher's
 
 
 class Config(HidingConfig):
@@ -29,7 +30,10 @@ class Config(HidingConfig):
     terms: ClassVar[tuple[str, ...]] = ("data2vec",)
 
     momentum: float = Field(
-        0.996, ge=0, le=1, description="share of itself that the teacher keeps in a step; rises to 1 by a cosine"
+        0.996,
+        ge=0,
+        le=1,
+        description="share of itself the teacher keeps in a step; less at first, rises to 1 by a cosine",
     )
     last: int = Field(0, ge=0, description="blocks of the teacher, from the top, whose mean is guessed; 0: two thirds")
 
@@ -43,8 +47,11 @@ class Config(HidingConfig):
 
     def blamed(self) -> tuple[str, str]:
         """Where vectors collapse: the likely cause, and what to do."""
-        what = f"data2vec.momentum = {self.momentum:g} lets the teacher follow too fast"
-        return what, "Raise data2vec.momentum towards 1, or lower optimizer.lr."
+        if self.momentum < SLOW:
+            what = f"data2vec.momentum = {self.momentum:g} lets the teacher follow too fast"
+            return what, "Set data2vec.momentum=0.996."
+        what = "the steps may be too large, or begin too suddenly"
+        return what, "Set a lower optimizer.lr, or train.warmup=0.1."
 
 
 Settings = Config  # the type, where the class below has its own name `Config`

@@ -7,11 +7,14 @@ one. The centre is a moving average of the teacher's outputs: it keeps one outpu
 keeps all from being alike.
 
 Departures: the centre begins as the mean of the first step (in the paper as 0); the temperature of the teacher and the
-last map are the same from the first step on (the paper warms the one up, and holds the other still for an epoch).
+last map are the same from the first step on (the paper warms the one up, and holds the other still for an epoch). A
+small view has half the side of a large one (in the paper 96 of 224 pixels), and at least 16 pixels; of pictures of up
+to 64 pixels there are none. On a net with batch norm the head has one, too, and a map less, as lightly's for CIFAR-10.
 """
 
+import math
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from pydantic import Field
@@ -20,17 +23,21 @@ from torch import Tensor, nn
 from firth import distributed
 from firth.functional import augment
 from firth.functional.augment import Policy
+from firth.model.batch_norm import BatchNorm, norms_of, nothing_remembered
+from firth.model.shape import AnyShape
 from firth.objective import Loss, Term
 from firth.objectives._projector import Teacher, rising, spread, unit
 from firth.objectives._views import ComparingViews, UnlikeViewsConfig, look
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
-from firth.signal import Batch, Features
+from firth.signal import Batch, Facts, Features
 
 # B samples of this rank, V views of which the first LARGE are large, K outputs, Z width before the last map
 
 LARGE = 2
-SIDE = 96 / 224  # of a small view, by that of a large one
+LOCAL, CROP = 4, 0.05  # where nobody says: how many small views, and the smallest of them, share of the area
+TINY = 64  # pixels of a side up to which a part of a picture shows too little: no small views
+SIDE, LEAST = 0.5, 16  # of a small view: share of the side, and pixels at least
 
 
 class Config(UnlikeViewsConfig):
@@ -38,26 +45,48 @@ class Config(UnlikeViewsConfig):
     defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 3e-4}  # at more, all pictures soon get one vector
     shares: ClassVar[int] = 1
 
-    local: int = Field(4, ge=0, description="small views of a picture, beside the two large ones (paper: 8)")
-    divide: float = Field(0.4, gt=0, lt=1, description="share of the area: large views are above, small views below")
-    crop: float | None = Field(0.05, gt=0, le=1, description="smallest of the small views, share of the area")
+    local: int | None = Field(
+        None, ge=0, description="filled: small views beside the two large ones: 4 (paper: 8), 0 up to 64 pixels a side"
+    )
+    divide: float = Field(
+        0.4, gt=0, lt=1, description="share of the area: where there are small views, large ones are above, they below"
+    )
+    crop: float | None = Field(
+        None, gt=0, le=1, description="smallest view, share of the area; None: 0.05 of small ones, else by the preset"
+    )
     prototypes: int = Field(1024, ge=2, description="outputs of the head (paper: 65536)")
-    hidden: int = Field(512, ge=1, description="width between the three maps of the head (paper: 2048)")
+    hidden: int = Field(512, ge=1, description="width between the maps of the head (paper: 2048)")
     bottleneck: int = Field(256, ge=2, description="width before the last map")
     temperature: float = Field(0.1, gt=0, description="of the student")
     teacher_temperature: float = Field(0.04, gt=0, description="of the teacher; lower: its outputs are sharper")
     centring: float = Field(0.9, ge=0, lt=1, description="share of itself that the centre keeps in a step")
     momentum: float = Field(
-        0.99, ge=0, le=1, description="share of itself that the teacher keeps in a step; rises to 1 by a cosine"
+        0.99,
+        ge=0,
+        le=1,
+        description="share of itself the teacher keeps in a step; less at first, rises to 1 by a cosine",
     )
+
+    def fill(self, facts: Facts) -> Self:
+        """How views are drawn hangs on the size of the pictures, which the shape knows."""
+        return self
+
+    def fit(self, shape: AnyShape) -> Self:
+        local = (LOCAL if shape.image > TINY else 0) if self.local is None else self.local
+        fitting = self.model_copy(update={"local": local})
+        return fitting.model_copy(update=fitting.amounts())
+
+    def amounts(self) -> dict[str, float]:
+        return super().amounts() | ({"crop": CROP} if self.crop is None and self.local else {})
 
     @property
     def policies(self) -> list[Policy]:
         """Two large views, unlike; then the small ones."""
-        policy = self.policy
-        large = [one._replace(crop=(self.divide, 1.0)) for one in super().policies]
+        large, policy = super().policies, self.policy
+        if not self.local:
+            return large
         small = policy._replace(crop=(min(policy.crop[0], self.divide / 2), self.divide), solarise=0.0)
-        return large + [small] * self.local
+        return [one._replace(crop=(self.divide, 1.0)) for one in large] + [small] * self.local
 
     def unit_of(self, name: str) -> str:
         return "" if name == "dino_spread" else "nats"
@@ -67,20 +96,21 @@ class Config(UnlikeViewsConfig):
         if self.teacher_temperature >= self.temperature:
             what = "dino.teacher_temperature is no lower than the student's: all outputs become alike"
             return what, "Set dino.teacher_temperature=0.04."
-        what = f"dino.centring = {self.centring:g} or dino.momentum = {self.momentum:g} does not hold the teacher"
-        return what, "Raise dino.momentum towards 1, or lower optimizer.lr."
+        what = "the steps may be too large, or too few for teacher and centre to settle"
+        return what, "Set a lower optimizer.lr, and give it more time."
 
 
 Settings = Config  # the type, where the class below has its own name `Config`
 
 
 class Head(nn.Module):
-    """(B, D) -> (B, K): three maps with GELU, a unit vector, its cosines with K directions."""
+    """(B, D) -> (B, K): maps with GELU, three, or two with batch norm; a unit vector, its cosines with K directions."""
 
-    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int):
+    def __init__(self, width: int, hidden: int, bottleneck: int, prototypes: int, norm: bool):
         super().__init__()
-        parts = nn.Linear(width, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU(), nn.Linear(hidden, bottleneck)
-        self.map = nn.Sequential(*parts)
+        parts: list[nn.Module] = [nn.Linear(width, hidden, bias=not norm)]
+        parts += [BatchNorm(hidden)] if norm else [nn.GELU(), nn.Linear(hidden, hidden)]
+        self.map = nn.Sequential(*parts, nn.GELU(), nn.Linear(hidden, bottleneck))
         self.last = nn.Linear(bottleneck, prototypes, bias=False)
 
     def forward(self, pooled: Tensor) -> Tensor:
@@ -99,7 +129,8 @@ class DINO(ComparingViews):
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
         self.patch = backbone.shape.patch or 1  # pixels; small views are of whole patches
-        self.head = Head(backbone.shape.width, config.hidden, config.bottleneck, config.prototypes)
+        norm = bool(norms_of(backbone))
+        self.head = Head(backbone.shape.width, config.hidden, config.bottleneck, config.prototypes, norm)
         self.teacher = Teacher(backbone, self.head)
         self.register_buffer("centre", torch.zeros(config.prototypes))
         self.fresh: list[
@@ -131,12 +162,14 @@ class DINO(ComparingViews):
         return Loss({"dino": Term(across(shares, logs), count)}, metrics)
 
     def small(self, batch: Batch) -> list[Tensor]:
-        """(local·B, K), in a list that is empty where there are no small views."""
+        """(local·B, K), in a list that is empty where there are no small views. Running statistics are those of large
+        views alone, as whole pictures are looked at later."""
         if not self.config.local:
             return []
-        patch, side = self.patch, batch["pixels"].shape[2]
-        size = patch * max(1, round(SIDE * side / patch))
-        return [self.head(look(self.backbone, augment.views(batch["pixels"], batch["views"][:, LARGE:], size)))]
+        size = small_side(batch["pixels"].shape[2], self.patch)
+        views = augment.views(batch["pixels"], batch["views"][:, LARGE:], size)
+        with nothing_remembered(self.backbone, self.head):
+            return [self.head(look(self.backbone, views))]
 
     def sharpened(self, outputs: Tensor) -> Tensor:
         """(N, K) -> what the teacher says, centred and sharpened."""
@@ -145,6 +178,11 @@ class DINO(ComparingViews):
     def compared(self, features: Features) -> Tensor:
         """(B, Z), of pictures as they are."""
         return self.head.map(features.pooled)
+
+
+def small_side(side: int, patch: int) -> int:
+    """Pixels of a small view of pictures of so many, in whole patches."""
+    return patch * math.ceil(min(side, max(LEAST, SIDE * side)) / patch)
 
 
 def across(shares: Tensor, logs: Tensor) -> Tensor:

@@ -18,6 +18,7 @@ from firth.functional import augment
 from firth.functional.augment import Policy
 from firth.functional.random import Draw
 from firth.model.encoder import Encoder
+from firth.model.positions import waves
 from firth.model.shape import AnyShape
 from firth.model.sizes import shape_of
 from firth.objective import Loss, Objective, Term
@@ -86,7 +87,7 @@ class Decoder(nn.Module):
         self.mask = nn.Parameter(torch.zeros(1, 1, width))
         self.encoder = Encoder(own)  # type: ignore[arg-type]
         self.outward = nn.Linear(width, shape.patch**2 * shape.channels)
-        self.register_buffer("positions", places(self.side, width), persistent=False)
+        self.register_buffer("positions", waves(self.side, width), persistent=False)
 
     def forward(self, values: Tensor, visible: Tensor) -> Tensor:
         x = self.inward(values)
@@ -124,8 +125,9 @@ class MAE(Objective):
         mean, deviation = moments(patches)
         return (patches - mean) / deviation if self.config.normalise else patches
 
-    def compared(self, features: Features) -> None:
-        return None
+    def watched(self, features: Features) -> Tensor:
+        """The mean over the patches: the loss asks the class token for nothing."""
+        return features.patches
 
 
 def moments(patches: Tensor) -> tuple[Tensor, Tensor]:
@@ -144,18 +146,6 @@ def pictures_of(patches: Tensor, side: int, channels: int) -> Tensor:
     count = round(patches.shape[1] ** 0.5)
     rows = patches.unflatten(2, (side, side, channels)).unflatten(1, (count, count))  # (B, n, n, p, p, C)
     return rows.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
-
-
-def places(side: int, width: int) -> Tensor:
-    """(1 + side², width): sines and cosines of the row in the first half, of the column in the second, and 0 for the
-    class token (Vaswani et al. 2017, arXiv 1706.03762, section 3.5, along both sides)."""
-    quarter = width // 4
-    rates = 10_000.0 ** (-torch.arange(quarter, dtype=torch.float64) / max(quarter, 1))
-    angles = torch.arange(side, dtype=torch.float64)[:, None] * rates  # (side, W/4)
-    waves = torch.cat([angles.sin(), angles.cos()], 1)  # (side, W/2)
-    grid = torch.cat([waves.repeat_interleave(side, 0), waves.repeat(side, 1)], 1)  # (side², W)
-    grid = nn.functional.pad(grid, (0, width - grid.shape[1]))
-    return torch.cat([torch.zeros(1, width, dtype=torch.float64), grid]).float()
 
 
 def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:

@@ -2,7 +2,7 @@
 
 Loss (NT-Xent), Chen et al. 2020, arXiv 2002.05709, section 2.1, over all 2 N views of a batch: the sum over views i of
 -log( exp(s(i, j) / τ) / Σ_{k ≠ i} exp(s(i, k) / τ) ), in nats, over their number; j is the other view of the same
-picture, s the cosine of what a projector makes of two views.
+picture, s the cosine of what a projector makes of two views. Views of a copy of the picture in the batch are no k.
 """
 
 from typing import ClassVar
@@ -55,22 +55,24 @@ class SimCLR(ComparingViews):
 
     def forward(self, batch: Batch) -> Loss:
         projected = self.projector(self.pooled(batch))  # (V·B, Z)
-        nats, right = nt_xent(projected, self.config.temperature)
+        nats, right = nt_xent(projected, batch["key"], self.config.temperature)
         count = batch.counts["simclr"]
         metrics = {"simclr_accuracy": Term(right, count), "simclr_spread": spread(projected)}
         return Loss({"simclr": Term(nats, count)}, metrics)
 
 
-def nt_xent(projected: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    """(2·B, Z) on each rank, first views then second -> the sum over this rank's views, and how many find the other.
+def nt_xent(projected: Tensor, key: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    """(2·B, Z), first views then second, (B,) of the pictures, on each rank -> the sum over this rank's views, and how
+    many find the other.
 
-    The candidates are the views of all ranks, the view itself left out.
+    The candidates are the other view, and the views of all pictures of all ranks with another key.
     """
     first, second = unit(projected).chunk(2)  # (B, Z) each
     own = torch.stack([first, second], 1)  # (B, 2, Z)
     everyone = distributed.gather_rows(own)  # (N, 2, Z)
     begin = 2 * distributed.rows_before(own)
     logits = own.flatten(0, 1) @ everyone.flatten(0, 1).T / temperature  # (2·B, 2·N)
-    here = torch.arange(len(logits), device=logits.device)
-    itself = torch.nn.functional.one_hot(begin + here, logits.shape[1]).bool()
-    return cross_entropy_sum(logits.masked_fill(itself, -torch.inf), begin + (here ^ 1))
+    other = begin + (torch.arange(len(logits), device=logits.device) ^ 1)
+    same = key[:, None] == distributed.gather_rows(key)  # (B, N)
+    same = same.repeat_interleave(2, 0).repeat_interleave(2, 1).scatter(1, other[:, None], False)
+    return cross_entropy_sum(logits.masked_fill(same, -torch.inf), other)

@@ -129,7 +129,7 @@ class ClassHead(Objective):
                 "Give labelled data with at least two labels; --label names the column.",
             )
         shape = backbone.shape
-        self.pooling = self._pooling(config, shape.name)
+        self.pooling, self.of_patches = self._pooling(config, shape.name), bool(shape.patch)
         self.pool = nn.Identity() if self.pooling == LAST else pool_head(shape)
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(shape.width, self.outputs(config), bias=self.pooling != LAST)
@@ -164,6 +164,11 @@ class ClassHead(Objective):
     def vector(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, D): what the head is given of each sample."""
         return features.pooled if self.pooling == "first" else getattr(features, self.pooling)
+
+    def probed(self, features: Features) -> Tensor:
+        """(B, T, D) -> (B, D): what a probe of the encoder as it is reads of each sample. Of patches it is their mean:
+        the class token learns little where no loss asks for it, as in MAE."""
+        return features.patches if self.of_patches else self.vector(features)
 
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, L), at least fp32."""

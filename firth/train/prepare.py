@@ -175,7 +175,7 @@ def choices(work: Work) -> float | None:
 def shrink(work: Work, seconds_per_step: float) -> float:
     """On a machine much slower than the one the sizes were set for: the size for the time it really has. Returns the
     seconds of a step that are then to be expected, where a ladder says so."""
-    batch, ladder = work.recipe.train.batch or 16, work.signal.ladder
+    batch, ladder = work.recipe.train.batch or 16, build.ladder_of(work.recipe)
     if ladder:
         size, rate = plan.lower(ladder, work.recipe.model.size or "", work.budget.amount, batch / seconds_per_step)
         seconds_per_step = batch / rate

@@ -149,17 +149,18 @@ def taken(source: Source, most: int, seed: int) -> list[Sample]:
 def encoded(
     objective: Composed, signal: Signal, samples: Sequence[Sample], device: Any, together: int | None = None
 ) -> tuple[Tensor, Tensor | None]:
-    """float32 (N, D) on the CPU: the pooled vector of each sample; and what the loss compares of it, or None.
+    """float32 (N, D) on the CPU: the vector of each sample; and what the loss compares of it, or None.
 
     In evaluation mode; but with so many samples `together` batch norm takes the statistics of the batch, as the loss
     sees them: at first the running ones are of nothing yet.
     """
     compare = [part.compared for part in objective.objectives]
+    first = next((part for part in objective.objectives if part.vectors), objective.objectives[0])
 
     def run(batch: Batch) -> list[tuple[Tensor, Tensor | None]]:
         features = objective.encode(batch.to(device))
         second = next((found for one in compare if (found := one(features)) is not None), None)
-        pooled = features.pooled.float().cpu()
+        pooled = first.watched(features).float().cpu()
         return list(zip(pooled, [None] * len(pooled) if second is None else second.float().cpu(), strict=True))
 
     of_batch = statistics_of_the_batch(objective) if together else nullcontext()
