@@ -47,6 +47,9 @@ Size = Annotated[
 Budget = Annotated[
     str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
 ]
+AdaptBudget = Annotated[
+    str | None, typer.Option("--budget", help="How long it learns: 500steps, 5epochs.  [default: by the labels]")
+]
 Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a run or a model folder.")]
 AdaptTask = Annotated[
     str | None, typer.Option("--task", help=f"The labelled task: {', '.join(learnable())}.  [default: classify]")
@@ -152,19 +155,3 @@ def refuse_without_task(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value:
             raise InputError(f"--{name}", "belongs to a prompt", "Add --task prompt, or leave it out.")
-
-
-def data_settings(**given) -> dict[str, Any]:
-    """Options of the command line as dotted recipe keys, those not given left out."""
-    lists = {"valid", "test"}
-    return {f"data.{k}": tuple(v) if k in lists else v for k, v in given.items() if v not in (None, False, [])}
-
-
-def encoder_settings(frozen: bool) -> dict[str, Any]:
-    """The options on the encoder as dotted recipe keys, those not given left out."""
-    return {"model.frozen": True} if frozen else {}
-
-
-def merged(options: dict[str, Any], settings: list[str] | None) -> list[str]:
-    """Command-line options as `key=value` before the person's own --set, which wins."""
-    return [f"{key}={json.dumps(value)}" for key, value in options.items()] + list(settings or [])

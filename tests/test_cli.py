@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from firth import __version__
 from firth.cli import app
-from firth.options import data_settings, merged
+from firth.recipe import Recipe, apply_settings, with_options
 from tests.house import ROOT
 from tests.material import write_corpus
 
@@ -133,6 +133,9 @@ def test_json_is_alone_on_stdout(tmp_path):
 
 
 def test_options_become_settings_and_the_persons_own_come_last():
-    options = data_settings(text="body", label=None, valid=["a.tsv"], skip_bad=False)
-    assert options == {"data.text": "body", "data.valid": ("a.tsv",)}
-    assert merged(options, ["data.text=other"]) == ['data.text="body"', 'data.valid=["a.tsv"]', "data.text=other"]
+    given = {"text": "bödy", "label": None, "valid": ["a.tsv"], "test": "b.tsv", "skip_bad": False, "frozen": True}
+    own = ['data.text="bödy"', 'data.valid=["a.tsv"]', 'data.test=["b.tsv"]', "model.frozen=true"]
+    assert with_options(["data.text=other"], **given) == [*own, "data.text=other"]
+    mapping = with_options({"data.text": "other"}, **given)
+    assert mapping == {"data.text": "other", "data.valid": ("a.tsv",), "data.test": ("b.tsv",), "model.frozen": True}
+    assert apply_settings(Recipe(), own) == apply_settings(Recipe(), with_options({}, **given))

@@ -302,7 +302,7 @@ def _asked_steps(recipe: Recipe, epoch: int) -> int | None:
         return None
     budget = budgets.parse(recipe.train.budget)
     if budget.kind not in ("steps", "epochs"):
-        where = f"train.budget = {recipe.train.budget}"
+        where = f"--budget {recipe.train.budget}"
         raise InputError(where, "adapting is counted in steps or epochs", "Write 500steps or 5epochs.")
     return max(1, round(budget.amount * (epoch if budget.kind == "epochs" else 1)))
 

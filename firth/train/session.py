@@ -26,6 +26,7 @@ from firth.train.samples import Pictures, Samples
 from firth.train.watch import Watch, said
 
 ROWS = 1000  # about so many steps are logged
+NEXT = 2  # commands that are named at the end, at most
 
 
 def run(
@@ -265,7 +266,8 @@ def show_result(work: Work, folder: RunFolder, result: Result) -> None:
     work.line("Result", f"{describe(result)} · {size(result.peak_memory)} memory")
     opens = "opens with transformers" if opens_elsewhere(folder.model) else "opens with firth"
     work.line("Saved", f"{folder.model} ({opens}) · {folder.card}")
-    work.line("Next", card.uses(work.recipe)[0].format(folder))
+    for number, use in enumerate(card.uses(work.recipe)[:NEXT]):
+        work.line("" if number else "Next", use.format(folder))
     work.show.result(result)
 
 
