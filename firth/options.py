@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -122,6 +122,13 @@ def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
             f"firth: {type(error).__name__}: {first}. This is a fault in firth; run again with --debug.", err=True
         )
         raise typer.Exit(1) from None
+
+
+def asking(as_json: bool, show: Any) -> Callable[[str, str], str] | None:
+    """Asks a question with a suggested answer; None where nobody is there to be asked."""
+    if as_json or not show.live or sys.stdin is None or not sys.stdin.isatty():
+        return None
+    return lambda question, suggested: typer.prompt(question, default=suggested)
 
 
 def typed() -> str:

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from typer.main import get_command
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from firth import __version__
 from firth.cli import app
+from firth.options import asking
 from firth.recipe import Recipe, apply_settings, with_options
 from tests.house import ROOT
 from tests.material import write_corpus
@@ -111,6 +113,18 @@ def test_a_budget_is_asked_for_without_a_terminal(tmp_path):
     done = process("pretrain", write_corpus(tmp_path), cwd=tmp_path)
     assert done.returncode == 2
     assert "--budget" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("as_json", "live", "terminal"),
+    [(False, True, True), (True, True, True), (False, False, True), (False, True, False)],
+)
+def test_only_who_sits_at_a_terminal_is_asked(monkeypatch, as_json, live, terminal):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: terminal))
+    monkeypatch.setattr("typer.prompt", lambda question, default: f"{question} [{default}]")
+    ask = asking(as_json, SimpleNamespace(live=live))
+    assert (ask is not None) == (terminal and live and not as_json)
+    assert ask is None or ask("How long", "20m") == "How long [20m]"
 
 
 def test_dry_run_writes_nothing_but_the_plan(tmp_path):

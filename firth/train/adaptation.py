@@ -329,7 +329,7 @@ def raw_text(recipe: Recipe, signal: Signal, show: Show) -> Source | None:
         show.note(f"{run} is no run of firth; the start is computed from the labelled training texts.")
         return None
     try:
-        corpus = build.open_data(run.recipe, show)
+        corpus = build.open_data(run.reached, show)
     except FirthError as error:
         show.note(f"The raw data of {run} is gone ({error.what}); the start is computed from the labelled texts.")
         return None

@@ -1,6 +1,6 @@
 """`firth pretrain`: from raw files to a model folder."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,6 +60,7 @@ def pretrain(
     text: str | None = None,
     document: str | None = None,
     skip_bad: bool = False,
+    ask: Callable[[str, str], str] | None = None,
 ) -> Result:
     """Self-supervised training from raw files; returns when the model folder is written.
 
@@ -69,7 +70,7 @@ def pretrain(
     `started`), `500steps`, `3epochs`, `100Mtokens`. source: a model folder to go on from. settings: dotted keys.
     config: a recipe or its .toml; a run's config.toml repeats the run. dry_run: the plan, nothing written outside the
     cache. started: on the clock of time.monotonic(); default: this call. text, document, skip_bad: short for keys of
-    the table `data`.
+    the table `data`. ask: how a person is asked for the budget where nothing says it; None: nobody is there.
     The same call on an unfinished run folder resumes it; on a finished one it returns the result.
     Raises InputError for what a person can put right, RunError where the run could not go on, Interrupted on a signal.
     """
@@ -87,6 +88,8 @@ def pretrain(
         seed=seed,
         device=device,
     )
+    if ask and not (recipe.train.steps or recipe.train.budget):
+        recipe, clock = filled(recipe, train={"budget": budgets.asked_for(ask)}), Clock()
     amount = budget_of(recipe)
     place = Path(out) if out else default_place(recipe)
     folder = folders.claim(place, flat(recipe), recipe if config else None)

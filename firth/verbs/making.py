@@ -34,6 +34,7 @@ from firth.options import (
     Text,
     Valid,
     app,
+    asking,
     emit,
     finish,
     typed,
@@ -87,7 +88,7 @@ def pretrain(
         result = run(
             data or [], objective=objective, size=size, budget=budget, source=source, text=text, document=document,
             skip_bad=skip_bad, config=config, settings=settings, out=out, seed=seed, device=device, dry_run=dry_run,
-            show=show, started=process_start(),
+            show=show, started=process_start(), ask=asking(as_json, show),
         )  # fmt: skip
         finish(as_json, result, show)
 
