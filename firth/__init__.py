@@ -76,5 +76,7 @@ def comparing(verb):
 
 
 def write_report(result) -> Path | None:
-    """report.html of the run that a Result is of; None for a dry run, which has no folder."""
-    return None if result.status == "planned" else import_module("firth.report.html").write_run(result.folder)
+    """report.html of the run that a Result is of; None for a dry run, and of ranks but the main."""
+    if result.status == "planned" or not import_module("firth.train.ranks").leads():
+        return None
+    return import_module("firth.report.html").write_run(result.folder)

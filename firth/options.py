@@ -14,6 +14,7 @@ import typer
 from firth import write_report
 from firth.errors import FirthError, InputError
 from firth.find import learnable, names
+from firth.train.ranks import leads, several
 
 PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
 
@@ -126,7 +127,7 @@ def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
 
 def asking(as_json: bool, show: Any) -> Callable[[str, str], str] | None:
     """Asks a question with a suggested answer; None where nobody is there to be asked."""
-    if as_json or not show.live or sys.stdin is None or not sys.stdin.isatty():
+    if as_json or several() or not show.live or sys.stdin is None or not sys.stdin.isatty():
         return None
     return lambda question, suggested: typer.prompt(question, default=suggested)
 
@@ -147,7 +148,7 @@ def finish(as_json: bool, result: Any, show: Any) -> None:
     """The report of a run that is done, and the result."""
     if report := write_report(result):
         show.line("Report", str(report))
-    emit(as_json, result)
+    emit(as_json and leads(), result)
 
 
 def refuse_task(task: str) -> None:

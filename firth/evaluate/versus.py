@@ -11,7 +11,7 @@ from firth.evaluate.compare import LABELS, Request, Work, check, compare, opened
 from firth.evaluate.comparison import Comparison
 from firth.evaluate.kept import refuse_place
 from firth.recipe import Recipe, after, load_toml, with_options
-from firth.train import adaptation
+from firth.train import adaptation, checks
 from firth.train.log import Show, Silent
 from firth.train.pretrain import pretrain
 
@@ -65,6 +65,7 @@ def versus(
     skip_bad: short for keys of adapt's tables `model` and `data`; settings win over them.
     The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
     """
+    checks.refuse_ranks()
     show = show or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     numbers = numbers_of(labels)

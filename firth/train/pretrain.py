@@ -13,7 +13,7 @@ from firth.model.sizes import READS, check_size
 from firth.recipe import Recipe, apply_settings, config_of, filled, load_toml, plain, with_options
 from firth.signal import Signal
 from firth.train import budget as budgets
-from firth.train import checks
+from firth.train import checks, ranks
 from firth.train import folder as folders
 from firth.train.budget import Budget, Clock
 from firth.train.folder import RunFolder
@@ -74,8 +74,7 @@ def pretrain(
     The same call on an unfinished run folder resumes it; on a finished one it returns the result.
     Raises InputError for what a person can put right, RunError where the run could not go on, Interrupted on a signal.
     """
-    clock, recorded = Clock(started), Recorded(show)
-    checks.refuse_ranks()
+    clock, recorded = Clock(started), Recorded(show if ranks.leads() else None)
     settings = with_options(settings, text=text, document=document, skip_bad=skip_bad)
     recipe = request(
         paths,
@@ -92,12 +91,13 @@ def pretrain(
         recipe, clock = filled(recipe, train={"budget": budgets.asked_for(ask)}), Clock()
     amount = budget_of(recipe)
     place = Path(out) if out else default_place(recipe)
-    folder = folders.claim(place, flat(recipe), recipe if config else None)
-    if folder.status == "finished":
-        return show_finished(folder, recorded)
-    from firth.train import session  # torch comes with it
+    with ranks.joined(recipe.device):
+        folder = folders.claim(place, flat(recipe), recipe if config else None)
+        if folder.status == "finished":
+            return show_finished(folder, recorded)
+        from firth.train import session  # torch comes with it
 
-    return session.run(recipe, amount, folder, flat(recipe), clock, recorded, dry_run)
+        return session.run(recipe, amount, folder, flat(recipe), clock, recorded, dry_run)
 
 
 def request(paths, settings, config, **given) -> Recipe:
