@@ -138,8 +138,7 @@ class Work:
 
     def left(self, seed: int) -> int:
         """The same of a draw; nothing is encoded."""
-        self.rows = self.rows or read_part(self.recipe, self.signal)
-        bare, config = replace(self.rows, signal=None, tested=None), filled(self.of(seed), data={"labels": None}).data
+        bare, config = replace(self.read(), signal=None, tested=None), filled(self.of(seed), data={"labels": None}).data
         return beside(draw_labelled(bare, config, seed, tested_share(config)))
 
     def usual(self) -> list[int | None]:
