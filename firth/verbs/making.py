@@ -109,7 +109,7 @@ def adapt(
 
         result = run(
             model, data, task=task, start=start, labels=labels, frozen=frozen, budget=budget, text=text, label=label,
-            valid=valid, test=test, document=document, skip_bad=skip_bad, config=config, settings=settings,
+            valid=valid or (), test=test or (), document=document, skip_bad=skip_bad, config=config, settings=settings,
             out=out, seed=seed, device=device, dry_run=dry_run, show=show, started=process_start(),
         )  # fmt: skip
         finish(as_json, result, show)
@@ -174,7 +174,7 @@ def compare(
 
         found: Any = run(
             model, data or [], task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
-            budget=budget, control=control, frozen=frozen, text=text, label=label, test=test, document=document,
+            budget=budget, control=control, frozen=frozen, text=text, label=label, test=test or (), document=document,
             skip_bad=skip_bad, config=config, settings=settings or [], out=out, seed=seed or 0, device=device,
             dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs, leave_out=leave_out,
         )  # fmt: skip
