@@ -3,6 +3,10 @@
 AutoModelFor…, AutoTokenizer, torch's AdamW (no decay on biases and norms), gradients clipped at norm 1, a rate that
 rises over the first tenth of the steps and then falls linearly to 0. Labels are aligned as the examples of transformers
 do it: the first piece of each word; windows of a document by `stride`, an answer outside a window at [CLS].
+
+Of a span the class takes its softmax over all tokens, those of the question too, and its examples take the best score
+of any window. With `document` its logits are used as firth uses its own: the softmax is over the document and [CLS],
+and what windows offer is compared over their [CLS].
 """
 
 from collections.abc import Callable, Sequence
@@ -38,6 +42,7 @@ class Plan(NamedTuple):
     warmup: float
     seed: int
     device: str
+    document: bool = False  # span: a softmax over the document alone
 
 
 class Samples(NamedTuple):
@@ -76,11 +81,22 @@ def fit(plan: Plan, model, tokenizer, rows: Sequence[dict[str, list[int]]]) -> N
     model.train()
     for chosen in plan.order:
         batch = padded([rows[i] for i in chosen.tolist()], tokenizer.pad_token_id)
-        model(**{name: tensor.to(plan.device) for name, tensor in batch.items()}).loss.backward()
+        loss_of(plan, model, {name: tensor.to(plan.device) for name, tensor in batch.items()}).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+
+
+def loss_of(plan: Plan, model, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The class's own; of a document alone the same mean over starts and ends, of its logits."""
+    inside = batch.pop("inside", None)
+    if not plan.document or inside is None:
+        return model(**batch).loss
+    gold = [batch.pop("start_positions"), batch.pop("end_positions")]
+    said = model(**batch)
+    logits = [one.masked_fill(inside == 0, -torch.inf) for one in (said.start_logits, said.end_logits)]
+    return sum(torch.nn.functional.cross_entropy(*pair) for pair in zip(logits, gold, strict=True)) / 2
 
 
 def groups(model, decay: float) -> list[dict[str, Any]]:
@@ -153,7 +169,9 @@ def windowed(plan: Plan, tokenizer, examples: Sequence[Any]) -> Samples:
         inside = [part == 1 for part in found.sequence_ids(i)]
         offsets.append([pair if here else None for pair, here in zip(characters, inside, strict=True)])
         start, end = ends(offsets[-1], examples[owner[i]].target)
-        rows.append({name: found[name][i] for name in found} | {"start_positions": start, "end_positions": end})
+        kept = [int(here or place == 0) for place, here in enumerate(inside)]
+        rows.append({name: found[name][i] for name in found}
+                    | {"start_positions": start, "end_positions": end, "inside": kept})  # fmt: skip
     return Samples(rows, owner, [], offsets)
 
 
@@ -204,12 +222,13 @@ def answer(plan: Plan, said, row: int, samples: Samples, place: int, before) -> 
     """(score, characters): the best stretch of this window, or of one before, by start + end."""
     offsets = samples.offsets[place]
     starts, ends = (logits[row].float().cpu().numpy() for logits in (said.start_logits, said.end_logits))
-    best = before or (-np.inf, (0, 0))
+    best, none = before or (-np.inf, (0, 0)), float(starts[0] + ends[0]) if plan.document else 0.0
     for start in np.argsort(-starts)[:BEST].tolist():
         for end in np.argsort(-ends)[:BEST].tolist():
             inside = start <= end < min(start + LONGEST, len(offsets)) and offsets[start] and offsets[end]
-            if inside and starts[start] + ends[end] > best[0]:
-                best = (float(starts[start] + ends[end]), (offsets[start][0], offsets[end][1]))
+            score = float(starts[start] + ends[end]) - none
+            if inside and score > best[0]:
+                best = (score, (offsets[start][0], offsets[end][1]))
     return best
 
 
