@@ -7,21 +7,21 @@ from pathlib import Path
 __version__ = "0.1.0"
 
 VERBS = {
-    "adapt": "firth.train.adapt",
-    "check": "firth.evaluate.doctor",
-    "company": "firth.evaluate.company",
-    "compare": "firth.evaluate.compare",
-    "demo": "firth.evaluate.demo",
-    "embed": "firth.evaluate.vectors",
-    "export": "firth.evaluate.export",
-    "load": "firth.evaluate.predict",
-    "measure": "firth.evaluate.measuring",
-    "predict": "firth.evaluate.predict",
-    "pretrain": "firth.train.pretrain",
-    "score": "firth.evaluate.scoring",
-    "runs": "firth.train.runs",
-    "serve": "firth.serving.server",
-    "units": "firth.evaluate.units",
+    "adapt": "firth.train.adapt.adapt",
+    "check": "firth.evaluate.doctor.check",
+    "company": "firth.evaluate.company.company",
+    "compare": "firth.evaluate.versus.versus",
+    "demo": "firth.evaluate.demo.demo",
+    "embed": "firth.evaluate.vectors.embed",
+    "export": "firth.evaluate.export.export",
+    "load": "firth.evaluate.model.load",
+    "measure": "firth.evaluate.measuring.measure",
+    "predict": "firth.evaluate.predict.predict",
+    "pretrain": "firth.train.pretrain.pretrain",
+    "score": "firth.evaluate.scoring.score",
+    "runs": "firth.train.runs.runs",
+    "serve": "firth.serving.server.serve",
+    "units": "firth.evaluate.units.units",
 }
 
 
@@ -29,13 +29,27 @@ def __getattr__(name: str):
     """A verb is imported when it is first asked for, so that `import firth` is quick."""
     if name not in VERBS:
         raise AttributeError(f"firth: there is no `{name}`. It has: {', '.join(VERBS)}.")
-    verb = getattr(import_module(VERBS[name]), name)
-    wrap = {"adapt": reporting, "pretrain": reporting, "demo": comparing}.get(name)
-    return wrap(verb) if wrap else verb
+    module, _, function = VERBS[name].rpartition(".")
+    verb = getattr(import_module(module), function)
+    wrap = {"adapt": reporting, "pretrain": reporting, "demo": comparing, "compare": comparing, "load": None}
+    wrapped = wrap.get(name, showing)
+    return wrapped(verb) if wrapped else verb
 
 
 def __dir__() -> list[str]:
     return [*VERBS, "__version__"]
+
+
+def showing(verb):
+    """A verb that prints as the command line does where it is called with show=True."""
+
+    @wraps(verb)
+    def call(*given, **options):
+        if options.get("show") is True:
+            options["show"] = import_module("firth.report.terminal").Terminal()
+        return verb(*given, **options)
+
+    return call
 
 
 def reporting(verb):
@@ -43,7 +57,7 @@ def reporting(verb):
 
     @wraps(verb)
     def call(*given, **options):
-        result = verb(*given, **options)
+        result = showing(verb)(*given, **options)
         write_report(result)
         return result
 
@@ -55,11 +69,14 @@ def comparing(verb):
 
     @wraps(verb)
     def call(*given, **options):
-        return verb(*given, **{"report": import_module("firth.report.html").write_comparison} | options)
+        report = import_module("firth.report.html").write_comparison
+        return showing(verb)(*given, **{"report": report} | options)
 
     return call
 
 
 def write_report(result) -> Path | None:
-    """report.html of the run that a Result is of; None for a dry run, which has no folder."""
-    return None if result.status == "planned" else import_module("firth.report.html").write_run(result.folder)
+    """report.html of the run that a Result is of; None for a dry run, and of ranks but the main."""
+    if result.status == "planned" or not import_module("firth.train.ranks").leads():
+        return None
+    return import_module("firth.report.html").write_run(result.folder)

@@ -6,7 +6,8 @@ gradients; a raw all-reduce would send back only one rank's and be wrong without
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import timedelta
 
 import torch
@@ -40,10 +41,23 @@ def barrier() -> None:
         dist.barrier()
 
 
-def start_from_environment(timeout: float = 600.0) -> None:
+@contextmanager
+def main_first() -> Iterator[None]:
+    """The main rank does it before the others, which then find what it has left."""
+    if not is_main():
+        barrier()
+    try:
+        yield
+    finally:
+        if is_main():
+            barrier()
+
+
+def start_from_environment(timeout: float = 600.0, on_cpu: bool = False) -> None:
     """Join the processes that torchrun started; nothing happens without its variables.
 
-    timeout: seconds a collective waits for the other ranks. Raises InputError where the variables are incomplete.
+    timeout: seconds a collective waits for the other ranks. on_cpu: also where there is an accelerator.
+    Raises InputError where the variables are incomplete.
     """
     if started() or int(os.environ.get("WORLD_SIZE", "1")) < 2:
         return
@@ -54,9 +68,10 @@ def start_from_environment(timeout: float = 600.0) -> None:
             f"WORLD_SIZE is {os.environ['WORLD_SIZE']} but {', '.join(missing)} is not set",
             "Start with `torchrun --nproc-per-node N -m firth …`, or unset WORLD_SIZE for one process.",
         )
-    if torch.cuda.is_available():
+    accelerated = torch.cuda.is_available() and not on_cpu
+    if accelerated:
         torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
-    backend = "nccl" if torch.cuda.is_available() else "gloo"
+    backend = "nccl" if accelerated else "gloo"
     dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
 
 

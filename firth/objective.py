@@ -55,6 +55,7 @@ class ObjectiveConfig(BaseModel):
     shape: ClassVar[str | None] = None  # of model/sizes.py, that goes with it where nobody named one
     defaults: ClassVar[Mapping[str, Any]] = {}  # dotted recipe keys that go with it where nobody set them
     uses: ClassVar[tuple[str, ...]] = (
+        "firth compare {} LABELS.tsv --task classify",
         "firth adapt {} LABELS.tsv --task classify",
     )  # commands on a run, the next first
     opens: ClassVar[str] = "AutoModel"  # the class of transformers that takes its model folder

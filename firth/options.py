@@ -4,7 +4,7 @@ import json
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +14,7 @@ import typer
 from firth import write_report
 from firth.errors import FirthError, InputError
 from firth.find import learnable, names
+from firth.train.ranks import leads, several
 
 PIPE = 141  # 128 + SIGPIPE: what other programs end with when nobody reads on
 
@@ -46,6 +47,9 @@ Size = Annotated[
 ]
 Budget = Annotated[
     str | None, typer.Option(help="Time for the whole command (90s, 20m, 2h), 500steps, 3epochs, 10Mtokens.")
+]
+AdaptBudget = Annotated[
+    str | None, typer.Option("--budget", help="How long it learns: 500steps, 5epochs.  [default: by the labels]")
 ]
 Source = Annotated[str | None, typer.Option("--from", metavar="MODEL", help="Go on from a run or a model folder.")]
 AdaptTask = Annotated[
@@ -121,6 +125,13 @@ def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
         raise typer.Exit(1) from None
 
 
+def asking(as_json: bool, show: Any) -> Callable[[str, str], str] | None:
+    """Asks a question with a suggested answer; None where nobody is there to be asked."""
+    if as_json or several() or not show.live or sys.stdin is None or not sys.stdin.isatty():
+        return None
+    return lambda question, suggested: typer.prompt(question, default=suggested)
+
+
 def typed() -> str:
     """The command as it was typed."""
     return shlex.join(["firth", *sys.argv[1:]])
@@ -137,7 +148,7 @@ def finish(as_json: bool, result: Any, show: Any) -> None:
     """The report of a run that is done, and the result."""
     if report := write_report(result):
         show.line("Report", str(report))
-    emit(as_json, result)
+    emit(as_json and leads(), result)
 
 
 def refuse_task(task: str) -> None:
@@ -152,19 +163,3 @@ def refuse_without_task(options: dict[str, Any]) -> None:
     for name, value in options.items():
         if value:
             raise InputError(f"--{name}", "belongs to a prompt", "Add --task prompt, or leave it out.")
-
-
-def data_settings(**given) -> dict[str, Any]:
-    """Options of the command line as dotted recipe keys, those not given left out."""
-    lists = {"valid", "test"}
-    return {f"data.{k}": tuple(v) if k in lists else v for k, v in given.items() if v not in (None, False, [])}
-
-
-def encoder_settings(frozen: bool) -> dict[str, Any]:
-    """The options on the encoder as dotted recipe keys, those not given left out."""
-    return {"model.frozen": True} if frozen else {}
-
-
-def merged(options: dict[str, Any], settings: list[str] | None) -> list[str]:
-    """Command-line options as `key=value` before the person's own --set, which wins."""
-    return [f"{key}={json.dumps(value)}" for key, value in options.items()] + list(settings or [])

@@ -7,7 +7,7 @@ A method's own keys stand in the table of its file name (`masked_tokens.mask_rat
 import json
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
@@ -104,6 +104,8 @@ class Recipe(Table):
 
 TABLES: dict[str, type[BaseModel]] = {"data": Data, "model": Model, "optimizer": Optimizer, "train": Train}
 KINDS = ("objectives", "tasks", "signals")  # the folders whose files have a table of their own
+SHORT = {name: f"data.{name}" for name in ("text", "label", "valid", "test", "document", "skip_bad")}
+SHORT |= {"frozen": "model.frozen"}  # options of verbs, and the keys that they stand for
 
 
 def named(given: str | Path) -> Path:
@@ -163,6 +165,25 @@ def apply_settings(recipe: Recipe, settings, where: str = "--set") -> Recipe:
     if problems:
         raise _refusal(where, problems)
     return _validated(tree | {"tables": tables}, where)
+
+
+def after(options: Mapping[str, Any], settings: Iterable[str] | Mapping[str, Any] | None) -> Any:
+    """Settings behind others, by dotted key, which they win over: a mapping where they are one, else key=value."""
+    if isinstance(settings, Mapping):
+        return {**options, **settings}
+    return [*(f"{key}={_toml(value)}" for key, value in options.items()), *(settings or ())]
+
+
+def with_options(settings: Iterable[str] | Mapping[str, Any] | None, **given: Any) -> Any:
+    """Settings behind the options that verbs have a short name for; those not given are left out."""
+    own = {SHORT[name]: _paths(value) if name in ("valid", "test") else value for name, value in given.items()
+           if value not in (None, False, (), [])}  # fmt: skip
+    return after(own, settings)
+
+
+def _paths(given: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    """One path, or several."""
+    return tuple(map(str, [given] if isinstance(given, str | Path) else given))
 
 
 def config_of(recipe: Recipe, kind: str, name: str):

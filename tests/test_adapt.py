@@ -206,7 +206,7 @@ def test_a_budget_may_be_steps_or_epochs():
         assert adaptation.plan(recipe, labelled).train.steps == steps
     with pytest.raises(InputError) as caught:
         adaptation.plan(apply_settings(DEFAULTS, {"train.budget": "90s"}), labelled)
-    assert str(caught.value) == "train.budget = 90s: adapting is counted in steps or epochs. Write 500steps or 5epochs."
+    assert str(caught.value) == "--budget 90s: adapting is counted in steps or epochs. Write 500steps or 5epochs."
 
 
 def test_the_learning_rate_falls_with_width():

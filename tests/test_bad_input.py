@@ -108,6 +108,8 @@ FILES = {
     "corpsu.txt": "corpsu.txt: no such file or folder.\nDid you mean `corpus.txt`? Check the name.",
     "*.rtf": "*.rtf: no file matches.\nCheck the pattern, and put it in quotes.",
     "/dev/zero": "/dev/zero: is no regular file.\nWrite the data to a file first.",
+    "hf://datasets/imdb": "hf://datasets/imdb: is an address, and firth reads files of this machine.\n"
+    "Download it, and give the folder.",
     "": "DATA: an empty name was given.\nName a file or a folder; a variable may not be set.",
     "caf\udce9.txt": "caf\\udce9.txt: has a name that is not UTF-8.\nRename it: mv OLD NEW.",
 }

@@ -114,14 +114,14 @@ ADAPT = {
     "Save the file as UTF-8: iconv -f CP1252 -t UTF-8 OLD > NEW converts one that is all of one kind.",
     "reviews.tsv --label kind": "reviews.tsv: has no column `kind`.\n--label can be `text`, `label`.",
     "reviews.tsv --text body": "reviews.tsv: has no column `body`.\n--text can be `text`, `label`.",
-    "reviews.tsv --labels 0": f"data.labels = 0: too few for 2 classes.\n{FOUR}",
-    "reviews.tsv --labels 100000": "data.labels = 100000: there are only 120 labelled examples.\n"
-    "Use fewer, or leave it out to use all.",
+    "reviews.tsv --labels 0": f"--labels 0: too few for 2 classes.\n{FOUR}",
+    "reviews.tsv --labels 100000": "--labels 100000: there are only 120 labelled examples.\n"
+    "Say `--labels 120` or fewer, or leave it out.",
     "reviews.tsv --start foo": "--start foo: no such start.\n"
     "There is: pretrained, random, co-occurrence, patch-kmeans.",
     "reviews.tsv --task foo": "--task foo: no such task.\nThere is: classify, pairs, span, tag, transcribe, verify.",
     "reviews.tsv --test onee.tsv": "onee.tsv: no such file or folder.\nDid you mean `one.tsv`? Check the name.",
-    "reviews.tsv --set train.budget=5m": "train.budget = 5m: adapting is counted in steps or epochs.\n"
+    "reviews.tsv --set train.budget=5m": "--budget 5m: adapting is counted in steps or epochs.\n"
     "Write 500steps or 5epochs.",
     "reviews.tsv --set classify.pooling=max": "--set: `classify.pooling` cannot be `max`.\n"
     "`classify.pooling` is one of `auto`, `mean`, `first`, `last`.",

@@ -47,12 +47,14 @@ def _questions(folder):
 COMPARE = {
     ("reviews.tsv", "--labels", "a few"): "--labels a few: is no list of numbers.\nWrite numbers: --labels 100,500.",
     ("reviews.tsv", "--labels", ""): "--labels : is no list of numbers.\nWrite numbers: --labels 100,500.",
-    ("reviews.tsv", "--labels", "2"): "data.labels = 2: too few for 2 classes.\n"
+    ("reviews.tsv", "--labels", "2"): "--labels 2: too few for 2 classes.\n"
     "Use at least 4: one of each class to learn from, and one to validate.",
-    ("reviews.tsv", "--labels", "10000"): "data.labels = 10000: there are only 120 labelled examples.\n"
-    "Use fewer, or leave it out to use all.",
-    ("reviews.tsv", "--labels", "110"): "data.labels = 110: only 96 labelled examples are left beside a test part of "
-    "24.\nUse fewer, or give a test file: data.test.",
+    ("reviews.tsv", "--labels", "10000"): "--labels 10000: only 96 labelled examples are left beside a test part of "
+    "24.\nSay `--labels 96` or `--labels all`, or give `--test FILE`.",
+    ("reviews.tsv", "--labels", "110"): "--labels 110: only 96 labelled examples are left beside a test part of "
+    "24.\nSay `--labels 96` or `--labels all`, or give `--test FILE`.",
+    ("reviews.tsv", "--labels", "121", "--test", "test.tsv"): "--labels 121: only 120 labelled examples are left "
+    "beside a test part of 40.\nSay `--labels 120` or `--labels all`.",
     ("reviews.tsv", "--seeds", "0"): "seeds = 0: nothing would be trained.\nUse at least 3 for a verdict.",
     ("reviews.tsv", "--task", "tags"): f"--task tags: no such task.\nDid you mean `tag`? {TASKS}",
     ("reviews.tsv", "--task", "prompt"): "--task prompt: learns nothing: its examples stand in the prompt.\n"
@@ -79,7 +81,7 @@ COMPARE = {
     ("tags.conllu", "--task", "tag", "--set", "tag.column=ner"): "tags.conllu: has no column `ner`.\n"
     "Name it: --set tag.column=NAME can be `text`, `upos`, `words`, `xpos`.",
     ("one.json", "--task", "span", "--labels", "3"): "one.json: leaves nothing to test on.\n"
-    "Give a test file: data.test.",
+    "Give a test file: --test FILE.",
     ("reviews.tsv", "--out", "pretrained"): "pretrained: exists and holds no comparison.\nChoose another --out.",
     ("reviews.tsv", "--out", "corpus.txt"): f"corpus.txt: is a file, not a folder.\n{PLACE}",
     ("reviews.tsv", "--out", "corpus.txt/x"): f"corpus.txt/x: lies inside a file, not a folder.\n{PLACE}",

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 from typer.main import get_command
@@ -12,7 +13,8 @@ from typer.testing import CliRunner
 
 from firth import __version__
 from firth.cli import app
-from firth.options import data_settings, merged
+from firth.options import asking
+from firth.recipe import Recipe, apply_settings, with_options
 from tests.house import ROOT
 from tests.material import write_corpus
 
@@ -113,6 +115,18 @@ def test_a_budget_is_asked_for_without_a_terminal(tmp_path):
     assert "--budget" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("as_json", "live", "terminal"),
+    [(False, True, True), (True, True, True), (False, False, True), (False, True, False)],
+)
+def test_only_who_sits_at_a_terminal_is_asked(monkeypatch, as_json, live, terminal):
+    monkeypatch.setattr("sys.stdin", SimpleNamespace(isatty=lambda: terminal))
+    monkeypatch.setattr("typer.prompt", lambda question, default: f"{question} [{default}]")
+    ask = asking(as_json, SimpleNamespace(live=live))
+    assert (ask is not None) == (terminal and live and not as_json)
+    assert ask is None or ask("How long", "20m") == "How long [20m]"
+
+
 def test_dry_run_writes_nothing_but_the_plan(tmp_path):
     corpus = write_corpus(tmp_path)
     before = set(tmp_path.iterdir())
@@ -133,6 +147,9 @@ def test_json_is_alone_on_stdout(tmp_path):
 
 
 def test_options_become_settings_and_the_persons_own_come_last():
-    options = data_settings(text="body", label=None, valid=["a.tsv"], skip_bad=False)
-    assert options == {"data.text": "body", "data.valid": ("a.tsv",)}
-    assert merged(options, ["data.text=other"]) == ['data.text="body"', 'data.valid=["a.tsv"]', "data.text=other"]
+    given = {"text": "bödy", "label": None, "valid": ["a.tsv"], "test": "b.tsv", "skip_bad": False, "frozen": True}
+    own = ['data.text="bödy"', 'data.valid=["a.tsv"]', 'data.test=["b.tsv"]', "model.frozen=true"]
+    assert with_options(["data.text=other"], **given) == [*own, "data.text=other"]
+    mapping = with_options({"data.text": "other"}, **given)
+    assert mapping == {"data.text": "other", "data.valid": ("a.tsv",), "data.test": ("b.tsv",), "model.frozen": True}
+    assert apply_settings(Recipe(), own) == apply_settings(Recipe(), with_options({}, **given))

@@ -153,9 +153,10 @@ def test_the_recipes_of_arms_differ_in_the_start_alone():
 
 def test_without_a_test_part_there_is_no_comparison(monkeypatch):
     monkeypatch.setattr(compare, "draw_labelled", lambda *args: SimpleNamespace(test=None))
+    rows = SimpleNamespace(records={"train": []})
     with pytest.raises(InputError) as caught:
-        compare.open_part(filled(ADAPT, data={"paths": ("a.tsv",)}), None, 10, 0, SimpleNamespace())
-    assert str(caught.value) == "a.tsv: leaves nothing to test on. Give a test file: data.test."
+        compare.open_part(filled(ADAPT, data={"paths": ("a.tsv",)}), None, 10, 0, rows)
+    assert str(caught.value) == "a.tsv: leaves nothing to test on. Give a test file: --test FILE."
 
 
 @pytest.fixture
@@ -179,6 +180,21 @@ def test_labelled_files_are_read_once_and_the_test_part_encoded_once(reviews):
     for part in ("train", "valid", "test"):
         ours, theirs = (getattr(found, part).samples for found in (other.labelled, alone))
         assert [sample.key for sample in ours] == [sample.key for sample in theirs]
+
+
+@pytest.mark.parametrize(("enough", "labels"), [(96, [96]), (97, [None])])
+def test_where_nobody_says_how_many_labels_it_is_all_that_are_left_at_most(reviews, monkeypatch, enough, labels):
+    work, reads = reviews
+    monkeypatch.setattr(compare, "LABELS", enough)
+    assert work.usual() == labels and work.count() == 96 and reads == [1]
+    assert work.rows.tested is None  # nothing was encoded
+
+
+def test_the_fold_with_the_fewest_labels_decides_what_is_usual(reviews, monkeypatch):
+    work, _ = reviews
+    monkeypatch.setattr(compare.Work, "left", lambda self, seed: {0: 300, 1: 150}[seed])
+    work.folds = SimpleNamespace(seeds=range(2))
+    assert compare.LABELS == 200 and work.usual() == [None]
 
 
 def test_a_draw_finds_nothing_that_another_has_found(reviews):
@@ -278,6 +294,6 @@ def test_fewer_labels_than_were_asked_for_are_refused():
     with pytest.raises(InputError) as caught:
         compare.refuse_fewer(told, 11)
     assert str(caught.value) == (
-        "data.labels = 11: only 10 labelled examples are left beside a test part of 5. "
-        "Use fewer, or give a test file: data.test."
+        "--labels 11: only 10 labelled examples are left beside a test part of 5. "
+        "Say `--labels 10` or `--labels all`, or give `--test FILE`."
     )

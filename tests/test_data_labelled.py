@@ -176,10 +176,10 @@ def test_a_label_the_model_does_not_know(tmp_path):
 def test_budgets_that_cannot_be(tmp_path):
     path = rows(tmp_path, *good_and_bad(20))
     assert message(path, labels=3) == (
-        "data.labels = 3: too few for 2 classes. Use at least 4: one of each class to learn from, and one to validate."
+        "--labels 3: too few for 2 classes. Use at least 4: one of each class to learn from, and one to validate."
     )
     assert message(path, labels=21) == (
-        "data.labels = 21: there are only 20 labelled examples. Use fewer, or leave it out to use all."
+        "--labels 21: there are only 20 labelled examples. Say `--labels 20` or fewer, or leave it out."
     )
 
 

@@ -173,6 +173,22 @@ def test_the_python_of_the_readme_runs(desk):
     assert re.search(r"^(positive|negative) 0\.\d+", done.stdout, re.M)
 
 
+def test_the_page_on_python_runs_from_top_to_bottom(tmp_path):
+    code = "".join(text for kind, text in blocks(ROOT / "docs" / "python.md") if kind == "python")
+    settings = '{"text.vocabulary": 300, "text.context": 32, "data.held_out": 0.2, "train.batch": 4}'
+    for given, few in (
+        ('budget="20m"', f'budget="4steps", size="1x32", settings={settings}'),
+        ('budget="5epochs"', 'budget="4steps"'),
+        ('"train.steps": 300', '"train.steps": 4, "train.batch": 4'),
+    ):
+        assert code.count(given) == 1
+        code = code.replace(given, few)
+    done = run(f"{sys.executable} -c {shlex.quote(code)}", laid(tmp_path))
+    assert "Plan " in done.stdout and "Did you mean `label`?" in done.stdout
+    assert re.search(r"^(positive|negative) 0\.\d+", done.stdout, re.M) and "(61, 32) float32" in done.stdout
+    assert (tmp_path / "runs" / "labels-compared" / "report.html").exists()
+
+
 def test_the_python_of_the_page_on_export_runs(trained, tmp_path):
     """After its commands, without firth."""
     place = shutil.copytree(trained, tmp_path / "desk", ignore=shutil.ignore_patterns("cache"))

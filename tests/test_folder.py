@@ -31,6 +31,46 @@ def text_of(error_type, call) -> str:
     return str(caught.value)
 
 
+# ------------------------------------------------------------------ asked from elsewhere
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with raw texts, and a run in it that was made there."""
+    (tmp_path / "project" / "raw").mkdir(parents=True)
+    (tmp_path / "project" / "raw" / "a.txt").touch()
+    monkeypatch.chdir(tmp_path / "project")
+    data = {"paths": ("raw", "raw/*.txt", "gone", "/nowhere", "synthetic:icl"), "test": ("raw/a.txt",)}
+    made("runs/one", recipe=filled(Recipe(), data=data, model={"source": "raw"}))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "project"
+
+
+def test_a_run_finds_its_data_from_another_folder(project):
+    run = RunFolder("project/runs/one")
+    found = run.reached
+    assert found.data.paths == ("project/raw", "project/raw/*.txt", "gone", "/nowhere", "synthetic:icl")
+    assert found.data.test == ("project/raw/a.txt",) and found.model.source == "project/raw"
+    assert run.recipe.data.paths[0] == "raw"  # as it was typed
+
+
+def test_a_run_that_is_moved_with_its_data_finds_it(project):
+    project.rename(project.with_name("elsewhere"))
+    assert RunFolder("elsewhere/runs/one").reached.data.paths[0] == "elsewhere/raw"
+
+
+def test_a_run_that_is_moved_alone_keeps_what_was_typed(project):
+    (project / "runs" / "one").rename("alone")
+    assert RunFolder("alone").reached == RunFolder("alone").recipe
+
+
+def test_what_lies_in_the_working_folder_goes_first(project, monkeypatch):
+    (project.parent / "raw").mkdir()
+    assert RunFolder(project / "runs" / "one").reached.data.paths[:2] == ("raw", str(project / "raw" / "*.txt"))
+    monkeypatch.chdir(project)
+    assert RunFolder("runs/one").reached == RunFolder("runs/one").recipe
+
+
 # ------------------------------------------------------------------ claiming
 
 

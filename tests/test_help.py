@@ -6,6 +6,7 @@ import shlex
 import tomllib
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.main import get_command
@@ -13,7 +14,9 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from firth.find import names
-from firth.recipe import TABLES
+from firth.recipe import TABLES, Recipe, filled
+from firth.train import adaptation
+from firth.train.adapt import DEFAULTS
 from tests.house import ROOT, sources
 
 GOLDEN = Path(__file__).parent / "golden" / "help"
@@ -109,6 +112,46 @@ def test_settings_in_pages_are_recipe_keys():
 @pytest.mark.parametrize("key", [f"{table}.{name}" for table, own in TABLES.items() for name in own.model_fields])
 def test_the_page_on_recipes_lists_every_key(key):
     assert f"`{key}`" in (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+
+
+def of_adapt() -> dict[str, tuple[str, str]]:
+    """By key: what the page on recipes says of its default, and of that of adapt, where that is another."""
+    text = (ROOT / "docs" / "recipe.md").read_text(encoding="utf-8")
+    rows = [row.split(" |") for row in re.findall(r"^\| (`\w+\.\w+`.*) \|$", text, re.M) if row.count(" |") == 3]
+    return {key: (row[1], row[2]) for row in rows for key in re.findall(r"`(\w+\.\w+)`", row[0])}
+
+
+def numbers(cell: str) -> set[float]:
+    found = re.findall(r"\d[\d,]*(?:\.\d+)?(?:e-?\d+)?", cell)
+    return {float(number.replace(",", "")) for number in found}
+
+
+def test_the_page_on_recipes_tells_what_adapt_does_otherwise():
+    told, plain, own = of_adapt(), Recipe(), DEFAULTS
+    for table in ("model", "optimizer", "train"):
+        for name, value in getattr(own, table):
+            if value != getattr(getattr(plain, table), name):
+                values = value if isinstance(value, tuple) else (value,)
+                cell = told[f"{table}.{name}"][1]
+                assert all(str(one) in cell if isinstance(one, str) else one in numbers(cell) for one in values), name
+
+
+@pytest.mark.parametrize(
+    ("key", "rule"),
+    [("optimizer.lr", {adaptation.LR, adaptation.HEAD_LR, adaptation.LORA_LR, 256}),
+     ("train.steps", {adaptation.EPOCHS, adaptation.FEW_EPOCHS, adaptation.FEW_STEPS}),
+     ("train.patience", {adaptation.PATIENCE, adaptation.ENOUGH, 0})],
+)  # fmt: skip
+def test_the_page_on_recipes_tells_the_rules_of_adapt(key, rule):
+    assert numbers(of_adapt()[key][1]) == rule
+
+
+@pytest.mark.parametrize(("count", "batch", "steps"), [(160, 16, 200), (3200, 16, 600), (32_000, 32, 3000)])
+def test_adapt_is_as_long_as_the_page_says(count, batch, steps):
+    found = adaptation.plan(DEFAULTS, SimpleNamespace(train=range(count), valid=range(adaptation.ENOUGH))).train
+    assert (found.batch, found.steps, found.evaluate_every) == (batch, steps, steps // 20)
+    asked = filled(DEFAULTS, train={"budget": "2epochs"})
+    assert adaptation.plan(asked, SimpleNamespace(train=range(count), valid=())).train.steps == 2 * count // batch
 
 
 def test_tables_named_in_pages_exist():

@@ -344,6 +344,15 @@ def test_without_a_budget_the_person_is_told_what_to_type(corpus, tmp_path):
     assert text_of(lambda: pretrain([corpus], out=tmp_path / "run")) == str(budget.missing())
 
 
+def test_a_person_who_is_there_is_asked_for_the_budget(corpus, tmp_path):
+    asked_so = []
+    result = small(corpus, tmp_path / "run", None, ask=lambda *question: asked_so.append(question) or "4steps")
+    assert result.steps == 4 and load_toml(tmp_path / "run" / "config.toml").train.budget == "4steps"
+    assert [suggested for _, suggested in asked_so] == ["20m"]
+    again = small(corpus, tmp_path / "run", "4steps", ask=lambda *question: pytest.fail("was asked"))
+    assert again.loss == result.loss  # what was answered is what one would have typed
+
+
 def test_without_data_the_person_is_told_what_to_type():
     assert text_of(lambda: pretrain(budget="20m")) == (
         "DATA: is not given. Name files or folders: firth pretrain texts/ --budget 20m."

@@ -9,6 +9,7 @@ from tempfile import mkdtemp
 import numpy as np
 import pytest
 
+import firth
 from firth.errors import InputError
 from firth.evaluate.predict import load, predict
 from firth.evaluate.vectors import embed
@@ -175,12 +176,20 @@ def test_frozen_and_random_and_few_labels(tmp_path, shape):
     assert found.labels == {"train": 10, "validation": 10}
 
 
+def test_a_run_without_a_head_has_vectors_from_python():
+    model = firth.load(folder() / "run")
+    found = model.embed([folder() / "more"])
+    assert found.shape == (60, model.encoder.shape.width)
+    np.testing.assert_allclose(np.linalg.norm(found, axis=1), 1, atol=1e-5)
+    with pytest.raises(InputError, match="has no head that predicts"):
+        model.predict(folder() / "more")
+
+
 def test_a_budget_of_labels_is_of_each_class(tmp_path):
     with pytest.raises(InputError) as raised:
         adapt(folder() / "run", [folder() / "digits"], labels=0, out=tmp_path / "x")
     assert str(raised.value) == (
-        "data.labels = 0: takes no label of a class. "
-        "The number is of each class: use 1 or more, or leave it out to use all."
+        "--labels 0: takes no label of a class. The number is of each class: use 1 or more, or leave it out."
     )
 
 

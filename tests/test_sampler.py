@@ -131,6 +131,11 @@ def test_evaluation_never_changes():
     assert len(set(tokens(first))) == 20
 
 
+def test_each_rank_has_something_to_evaluate():
+    parts = [tokens(list(batches(rank=rank, world=3).evaluation(1, 6))) for rank in range(3)]
+    assert [len(part) > 0 for part in parts] == [True] * 3
+
+
 def test_evaluation_is_shared_by_the_ranks():
     whole = sorted(tokens(list(batches().evaluation(100, 6))))
     parts = [tokens(list(batches(rank=rank, world=3).evaluation(100, 6))) for rank in range(3)]

@@ -100,6 +100,7 @@ def test_all_labels_are_as_many_as_there_are(place):
     assert found.budgets == [20, 96] and len(found.trials) == 4  # 120 examples less the fifth that is the test part
     assert (place / "all" / "trials" / "pretrained-96-0.json").exists()
     assert numbers_of("all,50, 20") == [20, 50, None] and numbers_of("all") == [None]
+    assert numbers_of(40) == [40] and numbers_of([40, "all", 20]) == [20, 40, None] and numbers_of(None) is None
 
 
 def test_another_model_is_an_arm_with_its_own_tokenizer(place):
@@ -163,7 +164,11 @@ def test_varied_pre_training_makes_a_run_for_each_choice(place):
 
 def test_a_dry_run_writes_nothing(place):
     plan = compared(place, "dry", dry_run=True)
-    assert plan["trials of each arm"] == 2 and not (place / "dry").exists()
+    assert plan["trials of each arm"] == 2 and plan["labels"] == [20] and not (place / "dry").exists()
+    assert compared(place, "dry", dry_run=True, labels=None)["labels"] == ["all"]  # of 96, which are fewer than 200
+    choices = ["masked_tokens.mask_rate=0.15,0.4"]
+    plan = compared(place, "dry", dry_run=True, labels=None, vary=choices, budget="4steps", arms="pretrained")
+    assert plan["labels"] == ["200, or all where there are fewer"] and plan["trials of each arm"] == 2
 
 
 # ------------------------------------------------------------------ the control

@@ -31,6 +31,8 @@ class Kinds(NamedTuple):
 
 TEXT = Kinds(FORMATS, READABLE)
 LINK = "Remove the link, or put the file in its place."
+ADDRESSES = ("hf://", "http://", "https://", "s3://", "gs://")
+DOWNLOAD = "Download it, and give the folder."
 RIGHTS = "Give yourself the right to read it: chmod u+r FILE"
 
 
@@ -94,7 +96,9 @@ def first(paths: Iterable[str], kinds: Kinds) -> Iterator[File]:
 
 
 def _refuse_name(path: str) -> None:
-    """Raises InputError for a name that cannot be written down."""
+    """Raises InputError for a name that cannot be written down, and for an address."""
+    if path.startswith(ADDRESSES):
+        raise InputError(path, "is an address, and firth reads files of this machine", DOWNLOAD)
     if not path.strip():
         raise InputError("DATA", "an empty name was given", "Name a file or a folder; a variable may not be set.")
     if not path.isprintable() and path != path.encode("utf-8", "ignore").decode():

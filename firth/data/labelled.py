@@ -169,17 +169,18 @@ def classed(
 def _check_budget(labels: int | None, classes: tuple[str, ...], have: int, by_class: bool = False) -> None:
     if labels is None:
         return
-    where = f"data.labels = {labels}"
+    where = f"--labels {labels}"
     if by_class:
         if labels < 1 or labels > have:
             what = "takes no label of a class" if labels < 1 else f"there are only {have:,} labelled examples in all"
-            raise InputError(where, what, "The number is of each class: use 1 or more, or leave it out to use all.")
+            raise InputError(where, what, "The number is of each class: use 1 or more, or leave it out.")
         return
     if labels < max(2, 2 * len(classes)):
         what = f"too few for {len(classes)} classes" if classes else "too few to learn from and to validate on"
         raise InputError(where, what, TOO_FEW.format(max(2, 2 * len(classes))))
     if labels > have:
-        raise InputError(where, f"there are only {have:,} labelled examples", "Use fewer, or leave it out to use all.")
+        do = f"Say `--labels {have}` or fewer, or leave it out."
+        raise InputError(where, f"there are only {have:,} labelled examples", do)
 
 
 def _source(records: list[Record], signal, task: TaskConfig) -> ListSource | None:

@@ -65,9 +65,10 @@ class Batches:
         return self._group[1][place]
 
     def evaluation(self, samples: int, batch: int) -> Iterator[Batch]:
-        """This rank's share of the first `samples` samples of a fixed permutation; masks never change (epoch 0)."""
+        """This rank's share of the first `samples` samples of a fixed permutation, of one a rank at least; masks never
+        change (epoch 0)."""
         size = len(self.source)
-        chosen = np.sort(permute(np.arange(min(samples, size)), size, self.seed, 0))
+        chosen = np.sort(permute(np.arange(min(max(samples, self.world), size)), size, self.seed, 0))
         if self.group_lengths:
             chosen = chosen[np.argsort(self.source.lengths[chosen], kind="stable")]
         for part in _cut(chosen[self.rank :: self.world], batch):

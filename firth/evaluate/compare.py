@@ -8,7 +8,7 @@ are scored once on a common test part.
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
@@ -32,13 +32,14 @@ from firth.train.adapt import DEFAULTS, request
 from firth.train.log import Show, Silent
 
 TEST_SHARE = 0.2  # of the labelled data, where no test files are given
+LABELS = 200  # where nobody says how many, and there are as many
 
 
 def compare(
     model: str | Path,
     paths: str | Path | Iterable[str | Path],
     task: str = "classify",
-    labels: Sequence[int | None] = (200,),
+    labels: Sequence[int | None] | None = None,
     seeds: int = FEWEST_SEEDS,
     seed: int = 0,
     arms: Sequence[str] | None = None,
@@ -57,8 +58,8 @@ def compare(
     """Hold the pre-training of `model` (a run or model folder) against the other arms on a labelled task.
 
     paths: labelled files; data.test in settings names the test files, else a fifth is split off by content.
-    labels: numbers of labels (images, sound: of each class), validation included; None: all there are. seeds: how
-    many, from `seed` on; fewer than 3 give no verdict.
+    labels: numbers of labels (images, sound: of each class), validation included, None among them: all there are; None
+    alone: 200, or all where there are fewer. seeds: how many, from `seed` on; fewer than 3 give no verdict.
     arms: "random", "pretrained", a name of starts/, a baseline of the task ("tf-idf"); None: all of these. Or what is
     read off frozen vectors: "linear", "neighbours", and of the untrained network "linear-random", "neighbours-random".
     settings: dotted keys of adapt's recipe. models: more run or model folders, an arm each, with their own tokenizers.
@@ -76,6 +77,7 @@ def compare(
                       [str(one) for one in models], control, leave_out=leave_out)  # fmt: skip
     check(labels, seeds, jobs)
     work = opened(request, show, begun)
+    labels = work.usual() if labels is None else labels
     if None in labels:
         work.whole = work.count()
         request = request._replace(whole=work.whole)
@@ -132,8 +134,17 @@ class Work:
 
     def count(self) -> int:
         """How many labels there are beside the test part."""
-        records = self.part(None, self.recipe.seed).records
-        return len(records["train"]) + len(records["valid"])
+        return self.left(self.recipe.seed)
+
+    def left(self, seed: int) -> int:
+        """The same of a draw; nothing is encoded."""
+        bare, config = replace(self.read(), signal=None, tested=None), filled(self.of(seed), data={"labels": None}).data
+        return beside(draw_labelled(bare, config, seed, tested_share(config)))
+
+    def usual(self) -> list[int | None]:
+        """The number of labels where nobody says one: LABELS, or all where there are fewer, be it in one fold."""
+        seeds = self.folds.seeds if self.folds else (self.recipe.seed,)
+        return [LABELS if min(map(self.left, seeds)) >= LABELS else None]
 
     def of(self, seed: int) -> Recipe:
         """The recipe of a draw: of a fold without what it leaves out."""
@@ -231,9 +242,9 @@ def recipe_of(model, paths, task: str, seed: int, device: str | None, settings) 
     return recipe
 
 
-def check(labels: Sequence[int | None], seeds: int, jobs: int = 1) -> None:
+def check(labels: Sequence[int | None] | None, seeds: int, jobs: int = 1) -> None:
     """Raises InputError where there is nothing to compare, or nobody to do it."""
-    if not labels:
+    if labels is not None and not labels:
         raise InputError("labels", "no number of labels was given", "Say how many, as in labels=(200,).")
     if seeds < 1:
         raise InputError(f"seeds = {seeds}", "nothing would be trained", f"Use at least {FEWEST_SEEDS} for a verdict.")
@@ -251,21 +262,37 @@ def open_part(recipe: Recipe, signal: Signal, labels: int | None, seed: int, row
 
     Raises InputError where nothing is left to test.
     """
-    config = filled(recipe, data={"labels": labels}).data
-    labelled = draw_labelled(rows or read_part(recipe, signal), config, seed, 0.0 if config.test else TEST_SHARE)
+    rows = rows or read_part(recipe, signal)
+    most = None if labels is None else min(labels, len(rows.records["train"]))
+    config = filled(recipe, data={"labels": most}).data
+    labelled = draw_labelled(rows, config, seed, tested_share(config))
     if not labelled.test:
-        raise InputError(", ".join(config.paths), "leaves nothing to test on", "Give a test file: data.test.")
+        raise InputError(", ".join(config.paths), "leaves nothing to test on", "Give a test file: --test FILE.")
     if labels is not None:
-        refuse_fewer(labelled, labels)
+        refuse_fewer(labelled, labels, bool(config.test))
     return labelled
 
 
-def refuse_fewer(labelled: Labelled, labels: int) -> None:
-    """Raises InputError where fewer labels are left beside the test part than were asked for."""
-    have = len(labelled.records["train"]) + len(labelled.records["valid"])
+def tested_share(config) -> float:
+    """What is split off for testing."""
+    return 0.0 if config.test else TEST_SHARE
+
+
+def beside(labelled: Labelled) -> int:
+    """How many labels there are beside the test part."""
+    return len(labelled.records["train"]) + len(labelled.records["valid"])
+
+
+def refuse_fewer(labelled: Labelled, labels: int, tested: bool = False) -> None:
+    """Raises InputError where fewer labels are left beside the test part than were asked for.
+
+    tested: the test part has files of its own.
+    """
+    have = beside(labelled)
     if have < labels:
         what = f"only {have:,} labelled examples are left beside a test part of {len(labelled.records['test']):,}"
-        raise InputError(f"data.labels = {labels}", what, "Use fewer, or give a test file: data.test.")
+        do = f"Say `--labels {have}` or `--labels all`{'' if tested else ', or give `--test FILE`'}."
+        raise InputError(f"--labels {labels}", what, do)
 
 
 def run_trials(

@@ -12,6 +12,7 @@ from firth.evaluate.comparison import Comparison
 from firth.recipe import Recipe, apply_settings
 from firth.train import folder as folders
 from firth.train.build import device_of
+from firth.train.checks import refuse_ranks
 from firth.train.describe import duration
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, Show, Silent, read_metrics
@@ -99,6 +100,7 @@ def demo(
     report: writes the comparison as a page to a path; `firth demo` and `firth.demo` give report.html's.
     Raises InputError for a folder that is taken, a setting that does not exist, or without the reviews' package.
     """
+    refuse_ranks()
     began, show = time.monotonic(), show or Silent()
     numbers = with_settings(with_settings(numbers or Numbers(), _table(config), str(config)), settings)
     place = free_place(out)

@@ -139,16 +139,16 @@ def mark_of(seed: int, text: str, place: int = 0) -> int:
 
 
 def trained_on(model: str | Path) -> Data:
-    """What the run was pre-trained on, as its config.toml names it; of an adapted run, what its source was.
+    """What the run was pre-trained on, where its files are found from here; of an adapted run, what its source was.
 
     Raises InputError for a model that is no run of firth.
     """
     run, passed = RunFolder(model), set()
     while run.config.exists() and run.recipe.verb != "pretrain" and run.recipe.model.source and str(run) not in passed:
         passed.add(str(run))
-        source = RunFolder(run.recipe.model.source)
+        source = RunFolder(run.reached.model.source)
         run = source if source.config.exists() else RunFolder(Path(source).parent)
     if not run.config.exists() or not run.recipe.data.paths:
         do = f"Give the text to look in: firth company {model} WORD DATA"
         raise InputError(model, "is no run of firth, which would know the text it was trained on", do)
-    return run.recipe.data
+    return run.reached.data

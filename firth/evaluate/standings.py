@@ -14,6 +14,7 @@ from firth.evaluate.compare import compare
 from firth.evaluate.comparison import Comparison
 from firth.evaluate.statistics import FEWEST_SEEDS, Interval
 from firth.evaluate.suite import ALL, Suite, Task, open_suite, written
+from firth.recipe import after
 from firth.train import adaptation
 from firth.train.adapted import describe_layers
 from firth.train.folder import write_atomically
@@ -145,10 +146,7 @@ def own_settings(plan: Suite, task: Task, test: Path | None, settings: Iterable[
     """key=value, the later ones winning."""
     files = {"data.test": [str(test)]} if test else {}
     own = plan.settings | {"data.label": task.label} | files | task.settings
-    more = (
-        [f"{key}={json.dumps(value)}" for key, value in settings.items()] if isinstance(settings, Mapping) else settings
-    )
-    return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *more]
+    return after(own, after(settings, ()) if isinstance(settings, Mapping) else settings)
 
 
 def arms_of(task: Task, first: bool) -> list[str]:

@@ -1,6 +1,5 @@
 """`firth compare`: one model held against others on labelled data, or pre-training choices held against each other."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import product
 from pathlib import Path
@@ -8,11 +7,11 @@ from typing import Any
 
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import arms as ways
-from firth.evaluate.compare import Request, Work, check, compare, opened, plain
+from firth.evaluate.compare import LABELS, Request, Work, check, compare, opened, plain
 from firth.evaluate.comparison import Comparison
 from firth.evaluate.kept import refuse_place
-from firth.recipe import Recipe, load_toml
-from firth.train import adaptation
+from firth.recipe import Recipe, after, load_toml, with_options
+from firth.train import adaptation, checks
 from firth.train.log import Show, Silent
 from firth.train.pretrain import pretrain
 
@@ -20,6 +19,8 @@ CONTROLS = ("shuffled-labels",)
 SHUFFLED = "A control: labels are dealt out anew, so that there is nothing to learn, and nothing may be shown."
 MOST = 12  # combinations that --vary may make: a search beyond that should be thought about
 ALL = "all"  # labels
+USUAL = f"{LABELS}, or {ALL} where there are fewer"
+Labels = str | int | Sequence[int | str | None] | None
 ENCODER = ("frozen", "reinitialise", "lora", "layer_sum")  # keys of the table `model` on how it is fine-tuned
 CHOICES = "Write --vary masked_tokens.mask_rate=0.15,0.3."
 
@@ -28,7 +29,7 @@ def versus(
     model: str | Path,
     paths: str | Path | Iterable[str | Path],
     task: str = "classify",
-    labels: str | Sequence[int] = (200,),
+    labels: Labels = None,
     seeds: int = 3,
     arms: str | Sequence[str] | None = None,
     against: Sequence[str | Path] = (),
@@ -46,16 +47,25 @@ def versus(
     jobs: int = 1,
     command: str | None = None,
     leave_out: str | None = None,
+    frozen: bool = False,
+    text: str | None = None,
+    label: str | None = None,
+    test: str | Path | Iterable[str | Path] = (),
+    document: str | None = None,
+    skip_bad: bool = False,
 ) -> Comparison | dict[str, Any]:
     """Compare `model` with the other arms on the labelled files `paths`; the result lies in `out`, with its report.
 
-    labels: numbers of labels, "100,500,all" or a list. arms: as of evaluate.compare; against: more model folders.
+    labels: numbers of labels, "100,500,all", a number or a list; None: 200, or all where there are fewer. arms: as of
+    evaluate.compare; against: more model folders.
     vary: "key=a,b" pre-trains `model`, then raw data, once for each value (each combination of several) at `budget`;
     the runs are the arms; "key=a" holds for all of them. control: "shuffled-labels". report: writes the page, or None.
     jobs: processes that share the trials, not the pre-trainings of `vary`.
-    command: what was typed, for the page. leave_out: as of evaluate.compare.
+    command: what was typed, for the page. leave_out: as of evaluate.compare. frozen, text, label, test, document,
+    skip_bad: short for keys of adapt's tables `model` and `data`; settings win over them.
     The same call goes on where it was ended. A dry run returns the plan. Raises InputError.
     """
+    checks.refuse_ranks()
     show = show or Silent()
     given = [paths] if isinstance(paths, str | Path) else list(paths)
     numbers = numbers_of(labels)
@@ -64,19 +74,20 @@ def versus(
     chosen = names_of(arms)
     refuse_arms(chosen, against, vary)
     place = Path(out) if out else default_place(given, task, vary)
+    own = merged(config, with_options(settings, frozen=frozen, text=text, label=label, test=test, document=document,
+                                      skip_bad=skip_bad))  # fmt: skip
     choices = combinations(vary)
     names = [name_of(differing(choice, choices)) for choice in choices]
     if vary and not budget:
         raise InputError("--vary", "needs a budget for each pre-training", "Add one such as --budget 500steps.")
     if dry_run:
-        own = merged(config, settings)
         return planned(model, given, task, numbers, seeds, chosen, against, names, own, show, place, leave_out)
     if control:
         show.note(SHUFFLED)
     runs, asked = place / "runs", zip(names, choices, strict=True)
     models = [trained(model, runs, *one, str(budget), seed, device, show) for one in asked] if vary else [model]
     found = compare(
-        models[0], given, task, numbers, seeds, seed, chosen, merged(config, settings), device, show,
+        models[0], given, task, numbers, seeds, seed, chosen, own, device, show,
         told_of(task, given, control, command), models=[*models[1:], *against],
         out=place / "comparison" if vary else place, control=bool(control), title=names[0] if vary else None,
         jobs=jobs, leave_out=leave_out,
@@ -94,9 +105,12 @@ def told_of(task: str, paths: Sequence[str | Path], control: str | None, command
     return told | ({"command": command} if command else {})
 
 
-def numbers_of(labels: str | Sequence[int]) -> list[int | None]:
-    """ "100,500,all" as numbers, ascending; None: all. Raises InputError."""
-    parts = [part.strip().replace("_", "") for part in labels.split(",")] if isinstance(labels, str) else list(labels)
+def numbers_of(labels: Labels) -> list[int | None] | None:
+    """ "100,500,all" as numbers, ascending; None among them: all; None alone: nobody said any. Raises InputError."""
+    if labels is None:
+        return None
+    typed = labels.split(",") if isinstance(labels, str) else [labels] if isinstance(labels, int) else labels
+    parts = [part.strip().replace("_", "") if isinstance(part, str) else part or ALL for part in typed]
     try:
         found: list[int | None] = [*sorted({int(part) for part in parts if part != ALL})]
     except ValueError:
@@ -141,9 +155,7 @@ def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any
     own = {f"{table}.{key}": value for table in ("train", "optimizer", "model")
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
            if value is not None and (table != "model" or key in ENCODER)}  # fmt: skip
-    if isinstance(settings, Mapping):
-        return own | dict(settings)
-    return [*(f"{key}={json.dumps(value)}" for key, value in own.items()), *settings]
+    return after(own, settings)
 
 
 # ------------------------------------------------------------------ pre-training choices
@@ -207,26 +219,28 @@ def planned(
 ) -> dict[str, Any]:
     """What would be done; the labelled data is read and checked where there is a model."""
     refuse_place(place)
-    trials = len(labels) * seeds
-    plan: dict[str, Any] = {
-        "labels": [number or ALL for number in labels],
-        "seeds": seeds,
-        "out": str(place),
-        "trials of each arm": trials,
-    }
+    plan: dict[str, Any] = {"labels": shown(labels), "seeds": seeds, "out": str(place),
+                            "trials of each arm": len(labels or (LABELS,)) * seeds}  # fmt: skip
     if choices:
         plan["pre-trainings"] = list(choices)
     else:
         given = (str(model), list(map(str, paths)), task, 0, None, plain(settings))
         work = opened(Request(*given, list(arms or ()), list(map(str, against)), False, leave_out=leave_out), show)
+        labels = work.usual() if labels is None else labels
         drawn = work.drawn(labels[-1], 0)
-        plan |= {"arms": [ways.title(name) for name in work.arms], "test items": len(drawn.test)}
+        plan |= {"labels": shown(labels), "arms": [ways.title(name) for name in work.arms]}
+        plan |= {"test items": len(drawn.test)}
         plan |= {"rows": drawn.labelled.task.notes} if drawn.labelled.task.notes else {}
         plan |= folded(work, len(labels)) if work.folds else {}
     for key, value in plan.items():
         show.line("Plan", f"{key}: {value if not isinstance(value, list) else ', '.join(map(str, value))}")
     show.note("Nothing was trained or written.")
     return plan
+
+
+def shown(labels: Sequence[int | None] | None) -> list[int | str]:
+    """Numbers of labels for the plan."""
+    return [USUAL] if labels is None else [ALL if number is None else number for number in labels]
 
 
 def folded(work: Work, budgets: int) -> dict[str, Any]:

@@ -6,14 +6,14 @@ from typing import Any
 
 from firth.errors import FirthError, InputError, did_you_mean
 from firth.find import learnable, names
-from firth.recipe import Model, Optimizer, Recipe, Train, apply_settings, load_toml
+from firth.recipe import Model, Optimizer, Recipe, Train, apply_settings, load_toml, with_options
 from firth.train import checks
 from firth.train import folder as folders
 from firth.train.adapted import Adapted, counts, describe, finish, planned, show_finished
 from firth.train.budget import Budget, Clock
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, Show
-from firth.train.pretrain import flat, keys
+from firth.train.pretrain import flat, keys, planned_anew
 
 DEFAULTS = Recipe(
     verb="adapt",
@@ -38,19 +38,30 @@ def adapt(
     show: Show | None = None,
     device: str | None = None,
     started: float | None = None,
+    budget: str | None = None,
+    frozen: bool = False,
+    text: str | None = None,
+    label: str | None = None,
+    valid: str | Path | Iterable[str | Path] = (),
+    test: str | Path | Iterable[str | Path] = (),
+    document: str | None = None,
+    skip_bad: bool = False,
 ) -> Adapted:
     """Fine-tune `model` on labelled data; returns when the model folder is written and scored.
 
-    model: a run folder or any model folder. paths: labelled files; data.valid and data.test name further ones, else
+    model: a run folder or any model folder. paths: labelled files; valid and test name further ones, else
     validation is split off. start: "pretrained", "random" (same shape and tokenizer, weights unused) or a name in
     starts/; everything else stays equal. labels: use so many (images, sound: of each class), validation included.
-    settings: dotted keys.
+    budget: 500steps or 5epochs; None: by the labels. frozen, text, label, valid, test, document, skip_bad: short for
+    keys of the tables `model` and `data`. settings: dotted keys, which win over all of these.
     The same call on an unfinished run folder resumes it; on a finished one it returns the result.
     Raises InputError for what a person can put right, RunError where the run could not go on, Interrupted on a signal.
     """
     clock, recorded = Clock(started), Recorded(show)
     checks.refuse_ranks()
-    given = {"task": task, "start": start, "labels": labels, "seed": seed, "device": device}
+    settings = with_options(settings, frozen=frozen, text=text, label=label, valid=valid, test=test, document=document,
+                            skip_bad=skip_bad)  # fmt: skip
+    given = {"task": task, "start": start, "labels": labels, "budget": budget, "seed": seed, "device": device}
     recipe = request(model, paths, settings, config, **given)
     folder = folders.claim(Path(out) if out else default_place(recipe), flat(recipe), recipe if config else None)
     if folder.status == "finished":
@@ -69,11 +80,12 @@ def request(model, paths, settings, config, **given) -> Recipe:
         "model.source": str(model) if model else None,
         "model.start": given["start"],
         "data.labels": given["labels"],
+        "train.budget": given.get("budget"),
         "seed": given["seed"],
         "device": given["device"],
     }
     recipe = apply_settings(recipe, {k: v for k, v in options.items() if v not in (None, ())}, "options")
-    recipe = apply_settings(recipe, settings or ())
+    recipe = apply_settings(planned_anew(recipe, given.get("budget")), settings or ())
     if recipe.model.source and "signal" not in keys(settings) and config is None:
         recipe = apply_settings(recipe, {"signal": checks.signal_of_source(recipe)})
     refuse_unteachable(recipe.objective[0])

@@ -307,7 +307,7 @@ def _asked_steps(recipe: Recipe, epoch: int) -> int | None:
         return None
     budget = budgets.parse(recipe.train.budget)
     if budget.kind not in ("steps", "epochs"):
-        where = f"train.budget = {recipe.train.budget}"
+        where = f"--budget {recipe.train.budget}"
         raise InputError(where, "adapting is counted in steps or epochs", "Write 500steps or 5epochs.")
     return max(1, round(budget.amount * (epoch if budget.kind == "epochs" else 1)))
 
@@ -334,7 +334,7 @@ def raw_text(recipe: Recipe, signal: Signal, show: Show) -> Source | None:
         show.note(f"{run} is no run of firth; the start is computed from the labelled training texts.")
         return None
     try:
-        corpus = build.open_data(run.recipe, show)
+        corpus = build.open_data(run.reached, show)
     except FirthError as error:
         show.note(f"The raw data of {run} is gone ({error.what}); the start is computed from the labelled texts.")
         return None

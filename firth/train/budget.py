@@ -3,6 +3,7 @@
 import os
 import re
 import time
+from collections.abc import Callable
 from typing import Literal, NamedTuple
 
 from firth.errors import InputError
@@ -10,6 +11,7 @@ from firth.errors import InputError
 SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
 FACTORS = {"": 1, "k": 1e3, "K": 1e3, "M": 1e6, "G": 1e9, "B": 1e9}
 MOST = 1e15  # seconds, steps, epochs or tokens; beyond it is a slip of the keyboard
+SUGGESTED = "20m"
 LEAST = 5.0  # seconds of a time budget
 FASTEST = 2e6  # bytes read and tokenised in a second by one core, at best; measured: 0.6e6 of each of two
 FORM = re.compile(r"(\d+(?:_\d+)*(?:\.\d+)?)\s*([kKMGB]?)\s*(steps?|epochs?|tokens?|s|min|m|h|d)")
@@ -69,8 +71,13 @@ def missing(where: str = "--budget") -> InputError:
     return InputError(
         where,
         "is not given",
-        "Add --budget 20m (wall time of the whole command), or --budget 500steps for a quick try.",
+        f"Add --budget {SUGGESTED} (wall time of the whole command), or --budget 500steps for a quick try.",
     )
+
+
+def asked_for(ask: Callable[[str, str], str]) -> str:
+    """What a person who is there answers; the suggestion where they only press return."""
+    return ask("How long may it take, start to finish (20m, 2h), or 500steps, 3epochs", SUGGESTED)
 
 
 def process_start() -> float:

@@ -11,6 +11,7 @@ from firth.data.records import Problems
 from firth.errors import InputError
 from firth.model.sizes import ALIKE, parse_size
 from firth.recipe import Recipe
+from firth.train import ranks
 
 SHAPE_KEYS = ("size", "layers", "width", "heads", "intermediate", "key_heads", "tied", "shape")
 NAMES = {"shape": "name", "key_heads": "groups"}  # of the same in Shape
@@ -19,16 +20,13 @@ WITHOUT = {"--test": "the validation part is then scored", "--valid": "a part is
 
 
 def refuse_ranks() -> None:
-    """Raises InputError under torchrun: a verb plans, writes and prints as one process.
-
-    The loop itself trains on several ranks (firth.distributed, train/loop.py); the verbs around it do not, yet.
-    """
-    world = os.environ.get("WORLD_SIZE", "1")
-    if world.isdigit() and int(world) > 1:
+    """Raises InputError under torchrun: of the verbs `pretrain` alone knows of ranks (train/ranks.py)."""
+    if ranks.several():
+        world = os.environ["WORLD_SIZE"]
         raise InputError(
             "environment",
-            f"WORLD_SIZE is {world}, and this command runs as one process: each would write the same run folder",
-            "Start it without torchrun, or unset WORLD_SIZE.",
+            f"WORLD_SIZE is {world}, and this command runs as one process: each would write the same folder",
+            "Start it without torchrun, or unset WORLD_SIZE; pretrain runs on several.",
         )
 
 

@@ -1,6 +1,7 @@
 """The run folder: the unit that people keep and share. Names of its files, its status, and who may write into it."""
 
 import errno
+import glob
 import json
 import os
 from contextlib import contextmanager, suppress
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from firth.errors import InputError, RunError
-from firth.recipe import Recipe, load_toml, to_toml
+from firth.recipe import Recipe, filled, load_toml, to_toml
 
 OWN = {
     "README.md",
@@ -51,7 +52,7 @@ class RunFolder:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """run.json: status, asked, versions, seed, data, machine, plan, result. {} where there is none."""
+        """run.json: status, made_in, asked, versions, seed, data, machine, plan, result. {} where there is none."""
         try:
             facts = json.loads(self.facts_path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
@@ -77,6 +78,21 @@ class RunFolder:
         """The complete recipe in config.toml."""
         return load_toml(self.config)
 
+    @property
+    def reached(self) -> Recipe:
+        """The recipe with its files as they are found from here.
+
+        A path that was typed as relative, and leads nowhere from the working folder, is looked for from the folder that
+        the run was made in; run.json knows that as seen from the run folder, so that both can be moved together.
+        """
+        recipe, made_in = self.recipe, self.facts.get("made_in")
+        if made_in is None:
+            return recipe
+        data = {name: tuple(_reached(path, self.path / made_in) for path in getattr(recipe.data, name))
+                for name in ("paths", "valid", "test")}  # fmt: skip
+        source = recipe.model.source and _reached(recipe.model.source, self.path / made_in)
+        return filled(recipe, data=data, model={"source": source})
+
     def update(self, **facts: Any) -> None:
         """Merge into run.json, atomically."""
         with writing(self.path):
@@ -88,7 +104,17 @@ class RunFolder:
             for folder in (self.path, self.samples, self.checkpoints):
                 folder.mkdir(parents=True, exist_ok=True)
             write_atomically(self.config, to_toml(recipe))
-        self.update(status="running", **facts)
+        self.update(status="running", made_in=os.path.relpath(os.getcwd(), self.path.resolve()), **facts)
+
+
+def _reached(path: str, made_in: Path) -> str:
+    """The path, or the same below `made_in` where something is there and nothing here."""
+    there = os.path.normpath(made_in / path)
+    return there if _something_at(there) and not _something_at(path) else path
+
+
+def _something_at(path: str) -> bool:
+    return os.path.lexists(path) or bool(glob.glob(path))
 
 
 def claim(path, asked: dict[str, Any], recipe: Recipe | None = None) -> RunFolder:

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from firth import distributed
 from firth.data.cache import cache_folder
 from firth.data.keeping import free
 from firth.data.sampler import Batches
@@ -119,8 +120,9 @@ def make_ready(work: Work) -> None:
     place = cache_folder() / "ready" / work.corpus.fingerprint
     encode = partial(vectors_of, work.recipe)
     given = Before([work.source, work.held_out], work.signal, encode, place, work.recipe.seed, work.show.note)
-    for name, config in build.configs_of(work.recipe).items():
-        work.recipe = with_table(work.recipe, name, config.ready(given))
+    with distributed.main_first():
+        for name, config in build.configs_of(work.recipe).items():
+            work.recipe = with_table(work.recipe, name, config.ready(given))
 
 
 def plain_facts(facts: dict[str, Any]) -> dict[str, Any]:
@@ -129,13 +131,12 @@ def plain_facts(facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def refuse_empty(work: Work) -> None:
-    """Raises InputError where one side of the split has nothing to learn from or to measure on."""
+    """Raises InputError where one side of the split has nothing to learn from or to measure on, on each rank."""
     for side, source in (("training", work.source), ("held-out", work.held_out)):
-        if len(source) == 0:
+        if len(source) < distributed.world():
             paths = ", ".join(map(str, work.recipe.data.paths)) or "the data"
-            raise InputError(
-                paths, f"leaves no sample in the {side} part", "Give more text, or --set data.held_out=0.2."
-            )
+            few = "fewer samples than ranks" if len(source) else "no sample"
+            raise InputError(paths, f"leaves {few} in the {side} part", "Give more text, or --set data.held_out=0.2.")
 
 
 def model(work: Work) -> None:
@@ -259,6 +260,7 @@ def chance(recipe: Recipe, objective: str) -> float | None:
 def planning(work: Work) -> None:
     """Measure real steps, plan, refuse what does not fit, show."""
     limit = min(8.0, plan.PROBING / 2 * work.budget.amount) if work.timed else 0.5
+    limit = limit if distributed.world() == 1 else 0.0  # ranks must do equally many steps: the fewest
     worst = probe.worst_batches(work.recipe, work.signal, work.source)
     measured = probe.measure_steps(work.recipe, work.objective, worst, work.train, work.valid, work.device, limit)
     measured = watched(work, measured)

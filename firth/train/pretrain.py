@@ -1,6 +1,6 @@
 """`firth pretrain`: from raw files to a model folder."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,10 +10,10 @@ from firth.data.synthetic import MARK as MADE
 from firth.errors import InputError, did_you_mean
 from firth.find import find, main_class, names
 from firth.model.sizes import READS, check_size
-from firth.recipe import Recipe, apply_settings, config_of, load_toml, plain
+from firth.recipe import Recipe, apply_settings, config_of, filled, load_toml, plain, with_options
 from firth.signal import Signal
 from firth.train import budget as budgets
-from firth.train import checks
+from firth.train import checks, ranks
 from firth.train import folder as folders
 from firth.train.budget import Budget, Clock
 from firth.train.folder import RunFolder
@@ -57,6 +57,10 @@ def pretrain(
     show: Show | None = None,
     device: str | None = None,
     started: float | None = None,
+    text: str | None = None,
+    document: str | None = None,
+    skip_bad: bool = False,
+    ask: Callable[[str, str], str] | None = None,
 ) -> Result:
     """Self-supervised training from raw files; returns when the model folder is written.
 
@@ -65,12 +69,13 @@ def pretrain(
     size: `tiny` … `large` or `4x256`; None: by the budget. budget: `20m` (wall time of the whole command, from
     `started`), `500steps`, `3epochs`, `100Mtokens`. source: a model folder to go on from. settings: dotted keys.
     config: a recipe or its .toml; a run's config.toml repeats the run. dry_run: the plan, nothing written outside the
-    cache. started: on the clock of time.monotonic(); default: this call.
+    cache. started: on the clock of time.monotonic(); default: this call. text, document, skip_bad: short for keys of
+    the table `data`. ask: how a person is asked for the budget where nothing says it; None: nobody is there.
     The same call on an unfinished run folder resumes it; on a finished one it returns the result.
     Raises InputError for what a person can put right, RunError where the run could not go on, Interrupted on a signal.
     """
-    clock, recorded = Clock(started), Recorded(show)
-    checks.refuse_ranks()
+    clock, recorded = Clock(started), Recorded(show if ranks.leads() else None)
+    settings = with_options(settings, text=text, document=document, skip_bad=skip_bad)
     recipe = request(
         paths,
         settings,
@@ -82,14 +87,17 @@ def pretrain(
         seed=seed,
         device=device,
     )
+    if ask and not (recipe.train.steps or recipe.train.budget):
+        recipe, clock = filled(recipe, train={"budget": budgets.asked_for(ask)}), Clock()
     amount = budget_of(recipe)
     place = Path(out) if out else default_place(recipe)
-    folder = folders.claim(place, flat(recipe), recipe if config else None)
-    if folder.status == "finished":
-        return show_finished(folder, recorded)
-    from firth.train import session  # torch comes with it
+    with ranks.joined(recipe.device):
+        folder = folders.claim(place, flat(recipe), recipe if config else None)
+        if folder.status == "finished":
+            return show_finished(folder, recorded)
+        from firth.train import session  # torch comes with it
 
-    return session.run(recipe, amount, folder, flat(recipe), clock, recorded, dry_run)
+        return session.run(recipe, amount, folder, flat(recipe), clock, recorded, dry_run)
 
 
 def request(paths, settings, config, **given) -> Recipe:
@@ -108,11 +116,7 @@ def request(paths, settings, config, **given) -> Recipe:
     recipe = apply_settings(
         recipe, {key: value for key, value in options.items() if value not in (None, ())}, "options"
     )
-    if given["budget"] and recipe.train.steps:  # a new budget on an old config: plan anew
-        recipe = apply_settings(
-            recipe, {f"train.{key}": None for key in ("steps", "evaluate_every", "checkpoint_every")}
-        )
-    recipe = apply_settings(recipe, settings or ())
+    recipe = apply_settings(planned_anew(recipe, given["budget"]), settings or ())
     if not recipe.data.paths:
         raise InputError("DATA", "is not given", "Name files or folders: firth pretrain texts/ --budget 20m.")
     recipe = with_signal(recipe, {*options_given(options), *keys(settings)}, base)
@@ -122,6 +126,13 @@ def request(paths, settings, config, **given) -> Recipe:
     checks.refuse_other_shape(recipe, options_set | keys(settings), base, "--from")
     checks.refuse_start(recipe, keys(settings))
     return suit(recipe, keys(settings) | options_given(options) | (set() if config is None else {"model.start"}), base)
+
+
+def planned_anew(recipe: Recipe, budget: str | None) -> Recipe:
+    """The recipe without the steps of an old config, where a new budget was given."""
+    if not budget or not recipe.train.steps:
+        return recipe
+    return filled(recipe, train=dict.fromkeys(("steps", "evaluate_every", "checkpoint_every")))
 
 
 def options_given(options: Mapping[str, Any]) -> set[str]:

@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from firth.train.samples import Pictures, Samples
 from firth.train.watch import Watch, said
 
 ROWS = 1000  # about so many steps are logged
+NEXT = 2  # commands that are named at the end, at most
 
 
 def run(
@@ -38,21 +39,31 @@ def run(
     show: Recorded,
     dry_run: bool,
 ) -> Result:
-    """Prepare (or take up again), train, finish. dry_run ends with the plan."""
+    """Prepare (or take up again), train, finish. dry_run ends with the plan.
+
+    Of several ranks the main one alone holds the folder, and writes into it. It does so after sums over all of them, so
+    the others have seen by then whether there was a run to go on with.
+    """
     refuse_timed_ranks(budget)
     work = Work(recipe, budget, clock, show, folder.path)
     with prepare.own_threads():
         if folder.status == "unfinished":
-            with nullcontext() if dry_run else locked(folder):
+            with nullcontext() if dry_run else held(folder):
                 resume(work, folder)
                 return planned(work, folder) if dry_run else trained(work, folder)
         prepared(work, folder)
         if dry_run:
             return planned(work, folder)
-        with locked(folder):
-            refuse_taken(folder)
-            folder.create(work.recipe, asked=asked, seed=work.recipe.seed, **machine.facts(), **work.facts)
+        with held(folder):
+            if distributed.is_main():
+                refuse_taken(folder)
+                folder.create(work.recipe, asked=asked, seed=work.recipe.seed, **machine.facts(), **work.facts)
             return trained(work, folder)
+
+
+def held(folder: RunFolder) -> AbstractContextManager:
+    """The folder, locked against other commands."""
+    return locked(folder) if distributed.is_main() else nullcontext()
 
 
 def prepared(work: Work, folder: RunFolder) -> None:
@@ -109,6 +120,8 @@ def trained(work: Work, folder: RunFolder) -> Result:
         unit=work.signal.unit.steps,
     )
     diary = Diary(work, folder, job)
+    if distributed.world() > 1 and any(part.collapses for part in work.objective.objectives):
+        work.show.note("On several ranks vectors are not watched as the run goes on: a collapse raises no alarm.")
     pace = Pace(work.budget, folder, job, lambda: work.clock.spent, work.show.note)
     try:
         with writing(folder.path):
@@ -205,6 +218,8 @@ class Diary:
 
     def ended(self, error: FirthError) -> None:
         """The status of a run that did not come to its end; a disk that refuses even this changes nothing."""
+        if not distributed.is_main():
+            return
         status = "interrupted" if isinstance(error, Interrupted) else "failed"
         try:
             if self.log:
@@ -258,7 +273,7 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
         card.write(folder, work.recipe, result, prepare.build.describe_data(work.corpus),
                    prepare.build.describe_model(work.shape, work.objective), work.signal.unit,
                    opens_elsewhere(folder.model))  # fmt: skip
-    show_result(work, folder, result)
+        show_result(work, folder, result)
     return result
 
 
@@ -266,7 +281,8 @@ def show_result(work: Work, folder: RunFolder, result: Result) -> None:
     work.line("Result", f"{describe(result)} · {size(result.peak_memory)} memory")
     opens = "opens with transformers" if opens_elsewhere(folder.model) else "opens with firth"
     work.line("Saved", f"{folder.model} ({opens}) · {folder.card}")
-    work.line("Next", card.uses(work.recipe)[0].format(folder))
+    for number, use in enumerate(card.uses(work.recipe)[:NEXT]):
+        work.line("" if number else "Next", use.format(folder))
     work.show.result(result)
 
 

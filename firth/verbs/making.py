@@ -6,6 +6,7 @@ import typer
 
 from firth.errors import InputError
 from firth.options import (
+    AdaptBudget,
     AdaptTask,
     Budget,
     Config,
@@ -33,11 +34,9 @@ from firth.options import (
     Text,
     Valid,
     app,
-    data_settings,
+    asking,
     emit,
-    encoder_settings,
     finish,
-    merged,
     typed,
     verb,
 )
@@ -86,11 +85,10 @@ def pretrain(
         from firth.train.budget import process_start
         from firth.train.pretrain import pretrain as run
 
-        options = data_settings(text=text, document=document, skip_bad=skip_bad)
         result = run(
-            data or [], objective=objective, size=size, budget=budget, source=source, config=config,
-            settings=merged(options, settings), out=out, seed=seed, device=device, dry_run=dry_run, show=show,
-            started=process_start(),
+            data or [], objective=objective, size=size, budget=budget, source=source, text=text, document=document,
+            skip_bad=skip_bad, config=config, settings=settings, out=out, seed=seed, device=device, dry_run=dry_run,
+            show=show, started=process_start(), ask=asking(as_json, show),
         )  # fmt: skip
         finish(as_json, result, show)
 
@@ -98,8 +96,9 @@ def pretrain(
 @app.command()
 def adapt(
     model: Model, data: Data, task: AdaptTask = None, start: Start = None, labels: Labels = None,
-    frozen: Frozen = False,
-    text: Text = None, label: Label = None, valid: Valid = None, test: Test = None, skip_bad: SkipBad = False,
+    frozen: Frozen = False, budget: AdaptBudget = None,
+    text: Text = None, label: Label = None, valid: Valid = None, test: Test = None, document: Document = None,
+    skip_bad: SkipBad = False,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -108,10 +107,9 @@ def adapt(
         from firth.train.adapt import adapt as run
         from firth.train.budget import process_start
 
-        options = data_settings(text=text, label=label, valid=valid, test=test, skip_bad=skip_bad)
-        options |= encoder_settings(frozen)
         result = run(
-            model, data, task=task, start=start, labels=labels, config=config, settings=merged(options, settings),
+            model, data, task=task, start=start, labels=labels, frozen=frozen, budget=budget, text=text, label=label,
+            valid=valid or (), test=test or (), document=document, skip_bad=skip_bad, config=config, settings=settings,
             out=out, seed=seed, device=device, dry_run=dry_run, show=show, started=process_start(),
         )  # fmt: skip
         finish(as_json, result, show)
@@ -125,8 +123,12 @@ def compare(
     ] = None,
     task: Task = "classify",
     labels: Annotated[
-        str, typer.Option(help="Numbers of labels (pictures, sounds: of each class), validation included: 100,500,all.")
-    ] = "200",
+        str | None,
+        typer.Option(
+            help="Numbers of labels (pictures, sounds: of each class), validation included: 100,500,all.  "
+            "[default: 200, or all where there are fewer]"
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Seeds for each; fewer than 3 give no verdict.")] = 3,
     arms: Annotated[
         str | None,
@@ -152,7 +154,7 @@ def compare(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Processes that share the trials, and the cores.")] = 1,
     frozen: Frozen = False,
-    text: Text = None, label: Label = None, test: Test = None, skip_bad: SkipBad = False,
+    text: Text = None, label: Label = None, test: Test = None, document: Document = None, skip_bad: SkipBad = False,
     config: Config = None, settings: Set = None, out: Out = None, seed: Seed = None, device: Device = None,
     dry_run: DryRun = False, as_json: Json = False, debug: Debug = False,
 ) -> None:  # fmt: skip
@@ -170,12 +172,10 @@ def compare(
         from firth.evaluate.versus import versus as run
         from firth.report.html import write_comparison
 
-        options = data_settings(text=text, label=label, test=test, skip_bad=skip_bad)
-        options |= encoder_settings(frozen)
         found: Any = run(
             model, data or [], task=task, labels=labels, seeds=seeds, arms=arms, against=against or [], vary=vary or [],
-            budget=budget, control=control, config=config, settings=merged(options, settings), out=out, seed=seed or 0,
-            device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
-            leave_out=leave_out,
+            budget=budget, control=control, frozen=frozen, text=text, label=label, test=test or (), document=document,
+            skip_bad=skip_bad, config=config, settings=settings or [], out=out, seed=seed or 0, device=device,
+            dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs, leave_out=leave_out,
         )  # fmt: skip
         emit(as_json, found)
