@@ -14,8 +14,9 @@ from firth.data.source import ListSource
 from firth.errors import InputError, RunError
 from firth.objective import Composed
 from firth.recipe import Recipe, Train, filled, with_table
-from firth.signal import Rung, Signal
-from firth.train import build, machine, prepare, probe
+from firth.signal import Rung, Signal, SignalConfig
+from firth.signals.speech import Speech
+from firth.train import build, machine, plan, prepare, probe
 from firth.train.budget import Budget, Clock
 from firth.train.log import Recorded
 from firth.train.prepare import Work
@@ -328,19 +329,26 @@ def test_losses_before_the_first_step_are_told_beside_theory():
 @pytest.mark.parametrize(("seconds", "smaller"), [(0.004, False), (5.0, True)])
 def test_a_slow_machine_gets_a_smaller_model(monkeypatch, seconds, smaller):
     job = work(filled(recipe_of(), model={"size": "2x256"}), Budget("seconds", 120))
-    job.shape = SimpleNamespace(layers=2, width=256)
+    job.shape, job.signal = SimpleNamespace(layers=2, width=256), Signal()
+    job.signal.config = SignalConfig()
     monkeypatch.setattr(prepare.build, "fill", lambda recipe, signal: recipe)
     built = []
     monkeypatch.setattr(prepare, "model", built.append)
     prepare.shrink(job, seconds)
     assert bool(built) is smaller
     assert job.recipe.model.size == ("2x128" if smaller else "2x256")
+    said = "size 2x256 is more than this machine trains well in the time: 2x128; --size keeps another"
+    assert job.show.lines == [said] * smaller
 
 
 class Pictures(Signal):
     """Of one size; many samples a step where many are seen."""
 
-    ladder = (Rung("tiny", 0, 1000), Rung("small", 100_000, 500))
+    config = SignalConfig()
+
+    @classmethod
+    def ladder(cls, config):
+        return Rung("tiny", 0, 1000), Rung("small", 100_000, 500)
 
     def batch_for(self, lengths, seen=None):
         return 64 if seen is not None and seen < 50_000 else 256
@@ -361,3 +369,43 @@ def test_a_slow_machine_gets_a_lower_rung_and_smaller_batches(monkeypatch, secon
     prepare.rebatch(job, prepare.shrink(job, seconds))
     assert (job.recipe.model.size, job.recipe.train.batch) == (size, batch)
     assert bool(built) is (size == "tiny") and bool(batched) is (batch == 64)
+
+
+@pytest.mark.parametrize(
+    ("front", "seconds", "size", "batch"),
+    [
+        ("mel", 64 / 200, "mini", 16),  # of a step of 64 s in a run of 15 min: as quick as the ladder
+        ("wave", 64 / 30, "mini", 4),  # 30 s a second: the size stays, and steps of 18 s make 1,500 of them
+        ("wave", 64 / 9, "mini", 4),  # slow: 2 h 15 min of sound are still worth it
+        ("wave", 64 / 5, "tiny", 4),  # 1 h 15 min are not
+    ],
+)
+def test_sound_goes_by_the_seconds_of_it(monkeypatch, front, seconds, size, batch):
+    """A clip of 4 s counts 4, whatever number of tokens a row of text has."""
+    job = work(filled(recipe_of(), model={"size": "mini"}, train={"batch": 16}), Budget("seconds", 900))
+    job.signal, job.source = Speech(Speech.Config(front=front)), SimpleNamespace(lengths=np.full(999, 64_000))
+    monkeypatch.setattr(prepare.build, "fill", lambda recipe, signal: recipe)
+    monkeypatch.setattr(prepare, "model", lambda job: None)
+    monkeypatch.setattr(prepare, "make_batches", lambda job: None)
+    prepare.rebatch(job, prepare.shrink(job, seconds))
+    assert (job.recipe.model.size, job.recipe.train.batch) == (size, batch)
+
+
+def test_memory_is_reckoned_for_the_longest_sample(monkeypatch):
+    """Of samples of sound, not of a row of text."""
+    job, asked = work(), []
+    job.signal, job.source = (
+        Speech(Speech.Config(front="wave")),
+        SimpleNamespace(lengths=np.array([3, 160_000, 80_000])),
+    )
+    shape = SimpleNamespace(weights=10, activations=lambda length: asked.append(length) or 7)
+    monkeypatch.setattr(prepare.build, "shape_for", lambda recipe, signal: shape)
+
+    def refuse(needed, free):
+        assert needed == plan.training_memory(10, (job.recipe.train.batch or 16) * 7)
+        raise KeyError
+
+    monkeypatch.setattr(prepare.plan, "refuse_memory", refuse)
+    with pytest.raises(KeyError):
+        prepare.model(job)
+    assert asked == [160_000]

@@ -29,7 +29,7 @@ class Config(HidingConfig):
     terms: ClassVar[tuple[str, ...]] = ("data2vec",)
 
     momentum: float = Field(
-        0.996, ge=0, le=1, description="share of itself that the teacher keeps in a step; rises to 1 by a cosine"
+        0.99, ge=0, le=1, description="share of itself that the teacher keeps in a step; rises to 1 by a cosine"
     )
     last: int = Field(0, ge=0, description="blocks of the teacher, from the top, whose mean is guessed; 0: two thirds")
 

@@ -22,10 +22,10 @@ from firth.functional import mel, segments
 from firth.functional.mel import Grid, frame_count
 from firth.functional.picture import spectrograms
 from firth.functional.sound import padded, standardised, to_int16
-from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
+from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Rung, Sample, SignalConfig, Unit, stack_targets
 from firth.signals import _audio
 from firth.signals._audio import Heard, Source
-from firth.signals._recordings import Recordings, amount, channel_words
+from firth.signals._recordings import SPEED, Recordings, amount, channel_words
 
 # B clips, N samples, T frames, M bands
 
@@ -33,7 +33,16 @@ Note = Callable[[str, str], None]  # what was found in a file, what to do about 
 
 WHOLE = 60.0  # seconds of a recording that somebody asks about: it is cut beyond
 TOGETHER = 64.0  # seconds of sound that a step of pre-training sees
-BATCHES = (8, 16, 32, 64)  # clips of a step
+LEAST = 16.0  # seconds that it sees where the run would else have fewer than STEPS of them
+STEPS = 1_500
+BATCHES = (4, 8, 16, 32, 64)  # clips of a step
+SIZES = ("tiny", "mini", "small", "medium")
+HOURS = (0, 2, 100, 500)  # of sound that a run hears at least, for each size: round figures, not yet measured
+RATES = {  # seconds of sound a second for each size: mini over frames as SPEED, over waves from the 63 of wav2vec 2.0
+    # in transformers, 4 layers x 192, bf16; the others are reckoned by the multiplications of the network
+    "mel": (1_600, SPEED, 50, 25),
+    "wave": (140, 38, 9, 6),
+}
 SHOWN = 1.5  # seconds of a clip that a person sees
 MANY_CLIPPED = 0.001  # share of samples at the end of their range, from which a recording is named
 OPENS = {  # what transformers must know to read waves as they were read here
@@ -167,14 +176,35 @@ class Speech(Media):
 
     def length(self, sample: Sample) -> int:
         """Frames, or samples of sound."""
-        size = len(sample.parts[0])
+        return self._read(len(sample.parts[0]))
+
+    def _read(self, size: int) -> int:
+        """What a model reads of so many samples of sound: frames, or these."""
         return size if self.config.front == "wave" else int(frame_count(size, self.config.grid))
 
+    @classmethod
+    def ladder(cls, config: SpeechConfig) -> tuple[Rung, ...]:
+        """In seconds of sound."""
+        rungs = zip(SIZES, HOURS, RATES[config.front], strict=True)
+        return tuple(Rung(size, 3600.0 * hours, rate) for size, hours, rate in rungs)
+
+    def extent(self, lengths: np.ndarray | None) -> float:
+        """Seconds of a sample, in the mean."""
+        mean = self.window if lengths is None or not len(lengths) else float(np.mean(lengths))
+        return max(mean, 1.0) / self.config.rate
+
+    def longest(self, lengths: np.ndarray | None) -> int:
+        """Frames, or samples of sound."""
+        return self._read(self.window if lengths is None or not len(lengths) else int(np.max(lengths)))
+
     def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int | None:
-        """About TOGETHER seconds, in 8, 16, 32 or 64 clips: short clips are many, and long ones few."""
+        """About TOGETHER seconds, in 4 to 64 clips: short clips are many, and long ones few. Where the run sees little,
+        fewer seconds, so that it has STEPS steps, down to LEAST."""
         if lengths is None or not len(lengths):
             return None
-        clips = TOGETHER * self.config.rate / max(float(np.mean(lengths)), 1.0)
+        mean = self.extent(lengths)
+        seconds = TOGETHER if seen is None else min(TOGETHER, max(LEAST, seen * mean / STEPS))
+        clips = seconds / mean
         sizes = [size for size in BATCHES if size <= max(len(lengths), BATCHES[0])]
         return min(sizes, key=lambda size: abs(log2(clips / size)))
 
@@ -224,7 +254,7 @@ class Speech(Media):
     @classmethod
     def open(cls, folder, config: SpeechConfig | None = None) -> Self:
         """What a model folder says of its sound; of `config` only the length of samples is taken."""
-        stored = _read(Path(folder) / "preprocessor_config.json")
+        stored = _told(Path(folder) / "preprocessor_config.json")
         if "firth" in stored:
             own = Config(**stored["firth"])
         else:
@@ -251,7 +281,7 @@ def remarks(heard: Heard) -> Iterator[tuple[str, str]]:
         yield "is silent throughout", "Leave it out."
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _told(path: Path) -> dict[str, Any]:
     """The JSON of a file. Raises InputError where there is none."""
     try:
         return json.loads(path.read_text("utf-8"))

@@ -147,7 +147,7 @@ def refuse_other_signal(name: str, signal: Signal) -> None:
 
 def sized(recipe: Recipe, seconds: float | None) -> Recipe:
     """The recipe with the size that a signal has for a time budget (None: another one), where nobody said."""
-    model, ladder = recipe.model, signal_class(recipe).ladder
+    model, ladder = recipe.model, signal_class(recipe).ladder(config_of(recipe, "signals", recipe.signal))
     if not ladder or model.source or model.size or model.layers:
         return recipe
     found = ladder[min(1, len(ladder) - 1)] if seconds is None else rung(ladder, seconds)
