@@ -12,6 +12,8 @@ from firth.functional.sound import to_float, to_int16
 from firth.model.sizes import shape_of
 from firth.signal import Sample, Unreadable
 from firth.signals.speech import Config, Speech
+from tests import settings
+from tests.house import ROOT
 from tests.recordings import RATE, hiss, sweep, tone, write
 
 WAVE = Config(front="wave")
@@ -36,6 +38,13 @@ def test_it_offers_what_its_front_gives():
 def test_the_need_of_an_objective_chooses_the_front():
     assert Config.suited(frozenset({"wave"})) == {"front": "wave"}
     assert Config.suited(frozenset({"frames"})) == {}
+
+
+def test_the_page_on_sound_lists_the_settings():
+    """FIRTH_GOLDEN=write writes the table into the page."""
+    assert all(field.description for field in Config.model_fields.values())
+    now = settings.table("speech", Config.model_fields, Config.model_fields)
+    assert settings.kept(ROOT / "docs" / "sound.md", now) == now
 
 
 def test_milliseconds_become_samples():

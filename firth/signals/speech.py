@@ -58,17 +58,21 @@ class Config(SignalConfig):
     """The table `speech`."""
 
     rate: int = Field(16_000, ge=4_000, le=192_000, description="samples a second that all recordings are brought to")
-    front: Literal["mel", "wave"] = "mel"  # what a model reads: log-mel frames, or samples; by the objective
+    front: Literal["mel", "wave"] = Field(
+        "mel", description="what a model reads, log-mel frames or samples: by its shape"
+    )
     mels: int = Field(80, ge=4, le=512, description="bands of a log-mel frame")
     window: float = Field(25.0, gt=0, description="milliseconds of a frame")
     hop: float = Field(10.0, gt=0, description="milliseconds from frame to frame")
     low: float = Field(20.0, ge=0, description="Hz: the lower edge of the lowest band")
     high: float = Field(0.0, ge=0, description="Hz: the upper edge of the highest band; 0: half the rate")
-    normalise: Literal["level", "bands", "none"] = "level"  # of each clip: all together, or (mel) band by band
+    normalise: Literal["level", "bands", "none"] = Field(
+        "level", description="mean 0 and deviation 1 in each clip: of all together, or (mel) of each band"
+    )
     longest: float = Field(10.0, gt=0, description="seconds of a sample; longer segments are cut evenly")
     segment: float = Field(20.0, gt=0, description="seconds beyond which a recording is cut, where it is quietest")
-    trim: bool = False  # silence at the edges of recordings, and segments of silence, are left out
-    loudness: bool = False  # recordings are brought to one loudness, -26 dB under full scale
+    trim: bool = Field(False, description="leave out silence at the edges of recordings, and segments of silence")
+    loudness: bool = Field(False, description="bring recordings to one loudness, -26 dB under full scale")
 
     @classmethod
     def suited(cls, needs: frozenset[str]) -> dict[str, Any]:
