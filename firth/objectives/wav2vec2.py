@@ -123,8 +123,7 @@ class Wav2Vec2(Objective):
             layer.weight.copy_(drawn(name, layer.weight.shape, layer.in_features**-0.5))
 
     def meet(self, batch: Batch) -> None:
-        """The scores of codes are centred on what is heard: untrained convolutions share a large mean over time, and
-        without this the same few codes would be taken everywhere."""
+        """The scores of codes are centred on what is heard, and within reach of the noise that draws among them."""
         embed: Any = self.backbone.embed
         with torch.no_grad():
             local, padding = embed.local(batch), embed.padding(batch)
