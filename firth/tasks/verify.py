@@ -215,7 +215,7 @@ def trials(labels: Sequence[str], most: int) -> Trials:
     second = number + np.searchsorted(strangers, sought, side="right") - begins[kinds[first]]
     pairs = np.concatenate([np.stack([one, other]), np.stack([first, second])], 1)
     chosen = np.lexsort(pairs[::-1])
-    return Trials(*pairs[:, chosen], chosen < len(one))
+    return Trials(pairs[0, chosen], pairs[1, chosen], chosen < len(one))
 
 
 def drawn(counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
