@@ -117,7 +117,7 @@ class Unit(NamedTuple):
 
 
 class Rung(NamedTuple):
-    """A size of the shape that goes with a signal, and when it is worth its time. Samples count as `Signal.extent`."""
+    """A size of a shape that reads a signal, and when it is worth its time. Samples count as `Signal.extent`."""
 
     size: str
     samples: float  # that a run sees at least; fewer are better spent on a smaller one
@@ -135,6 +135,7 @@ class Signal:
     objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
     shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
     defaults: ClassVar[Mapping[str, Any]] = {}  # recipe keys that go with it, where neither person nor objective says
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {}  # by shape, ascending; of budgets that are not by tokens
     unit: ClassVar[Unit] = Unit("document", "tokens")
     labels_by_class: ClassVar[bool] = False  # a budget of labels counts those of each class, not of all together
     config: SignalConfig
@@ -159,11 +160,6 @@ class Signal:
     def sizes(self) -> dict[str, Any]:
         """What a shape must be made for, as keys of model.sizes.shape_of: the vocabulary, the pixels."""
         return {}
-
-    @classmethod
-    def ladder(cls, config: Any) -> tuple[Rung, ...]:
-        """Which size a time budget is worth, ascending; none: that goes by its tokens."""
-        return ()
 
     def extent(self, lengths: np.ndarray | None) -> float:
         """What a sample counts on the ladder, in the mean; lengths: those of all."""

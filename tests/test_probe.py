@@ -2,6 +2,7 @@
 
 import math
 from types import SimpleNamespace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from firth.data.source import ListSource
 from firth.errors import InputError, RunError
 from firth.objective import Composed
 from firth.recipe import Recipe, Train, filled, with_table
-from firth.signal import Rung, Signal, SignalConfig
+from firth.signal import Rung, Signal
 from firth.train import build, machine, prepare, probe
 from firth.train.budget import Budget, Clock
 from firth.train.log import Recorded
@@ -328,8 +329,7 @@ def test_losses_before_the_first_step_are_told_beside_theory():
 @pytest.mark.parametrize(("seconds", "smaller"), [(0.004, False), (5.0, True)])
 def test_a_slow_machine_gets_a_smaller_model(monkeypatch, seconds, smaller):
     job = work(filled(recipe_of(), model={"size": "2x256"}), Budget("seconds", 120))
-    job.shape, job.signal = SimpleNamespace(layers=2, width=256), Signal()
-    job.signal.config = SignalConfig()
+    job.shape = SimpleNamespace(layers=2, width=256)
     monkeypatch.setattr(prepare.build, "fill", lambda recipe, signal: recipe)
     built = []
     monkeypatch.setattr(prepare, "model", built.append)
@@ -343,11 +343,7 @@ def test_a_slow_machine_gets_a_smaller_model(monkeypatch, seconds, smaller):
 class Pictures(Signal):
     """Of one size; many samples a step where many are seen."""
 
-    config = SignalConfig()
-
-    @classmethod
-    def ladder(cls, config):
-        return Rung("tiny", 0, 1000), Rung("small", 100_000, 500)
+    ladders: ClassVar = {"modernbert": (Rung("tiny", 0, 1000), Rung("small", 100_000, 500))}
 
     def batch_for(self, lengths, seen=None):
         return 64 if seen is not None and seen < 50_000 else 256

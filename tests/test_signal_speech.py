@@ -127,9 +127,9 @@ def test_a_sample_counts_its_seconds_and_is_as_long_as_a_model_reads_it():
     assert Speech(WAVE).longest(None) == 160_000 and Speech(WAVE).extent(None) == 10  # speech.longest
 
 
-@pytest.mark.parametrize(("front", "shape"), [("mel", "frames"), ("wave", "wav2vec2")])
-def test_the_ladder_of_a_front_rises_in_what_it_wants_and_falls_in_its_rate(front, shape):
-    rungs = Speech.ladder(Config(front=front))
+@pytest.mark.parametrize("shape", ["frames", "causal-frames", "wav2vec2", "hubert"])
+def test_the_ladder_of_a_shape_rises_in_what_it_wants_and_falls_in_its_rate(shape):
+    rungs = Speech.ladders[shape]
     wanted, rates = ([getattr(one, name) for one in rungs] for name in ("samples", "rate"))
     assert wanted == sorted(wanted) and wanted[0] == 0 and rates == sorted(rates, reverse=True)
     weights = [shape_of(shape, one.size, bands=80).weights for one in rungs]

@@ -17,18 +17,19 @@ from tests.test_probe import recipe_of, work
 
 
 @pytest.mark.parametrize(
-    ("front", "seconds", "size", "batch"),
+    ("shape", "seconds", "size", "batch"),
     [
-        ("mel", 64 / 200, "mini", 16),  # of a step of 64 s in a run of 15 min: as quick as the ladder
-        ("wave", 64 / 30, "mini", 4),  # 30 s a second: the size stays, and steps of 18 s make 1,500 of them
-        ("wave", 64 / 9, "mini", 4),  # slow: 2 h 15 min of sound are still worth it
-        ("wave", 64 / 5, "tiny", 4),  # 1 h 15 min are not
+        ("frames", 64 / 200, "mini", 16),  # of a step of 64 s in a run of 15 min: as quick as the ladder
+        ("wav2vec2", 64 / 30, "mini", 4),  # 30 s a second: the size stays, and steps of 18 s make 1,500 of them
+        ("wav2vec2", 64 / 9, "mini", 4),  # slow: 2 h 15 min of sound are still worth it
+        ("wav2vec2", 64 / 5, "tiny", 4),  # 1 h 15 min are not
     ],
 )
-def test_sound_goes_by_the_seconds_of_it(monkeypatch, front, seconds, size, batch):
+def test_sound_goes_by_the_seconds_of_it(monkeypatch, shape, seconds, size, batch):
     """A clip of 4 s counts 4, whatever number of tokens a row of text has."""
-    job = work(filled(recipe_of(), model={"size": "mini"}, train={"batch": 16}), Budget("seconds", 900))
-    job.signal, job.source = Speech(Speech.Config(front=front)), SimpleNamespace(lengths=np.full(999, 64_000))
+    recipe = filled(recipe_of(), model={"size": "mini", "shape": shape}, train={"batch": 16})
+    job = work(recipe.model_copy(update={"signal": "speech"}), Budget("seconds", 900))
+    job.signal, job.source = Speech(Speech.Config()), SimpleNamespace(lengths=np.full(999, 64_000))
     monkeypatch.setattr(prepare.build, "fill", lambda recipe, signal: recipe)
     monkeypatch.setattr(prepare, "model", lambda job: None)
     monkeypatch.setattr(prepare, "make_batches", lambda job: None)

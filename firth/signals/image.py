@@ -85,6 +85,7 @@ class Image(Media):
     objective: ClassVar[tuple[str, ...]] = ("simclr",)
     shape: ClassVar[str] = "resnet"
     defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 2e-3, "optimizer.embedding_lr": 1.0}
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {"resnet": RUNGS, "vit": RUNGS}
     unit: ClassVar[Unit] = Unit("image", "images", given="PICTURE.jpg", labelled="LABELLED/")
     config: ImageConfig
 
@@ -164,10 +165,6 @@ class Image(Media):
 
     def pieces(self, source: Any, note: Callable[[str, str], None] | None = None) -> Iterator[np.ndarray]:
         yield self.decode(source, note)
-
-    @classmethod
-    def ladder(cls, config: ImageConfig) -> tuple[Rung, ...]:
-        return RUNGS
 
     def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int:
         """256, or as many as leave STEPS steps of what the run sees."""

@@ -6,7 +6,7 @@ Log-mel frames as Kaldi's (functional/mel.py), for encoders that are light; wave
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from math import log2
 from pathlib import Path
@@ -38,11 +38,9 @@ STEPS = 1_500
 BATCHES = (4, 8, 16, 32, 64)  # clips of a step
 SIZES = ("tiny", "mini", "small", "medium")
 HOURS = (0, 2, 100, 500)  # of sound that a run hears at least, for each size: round figures, not yet measured
-RATES = {  # seconds of sound a second for each size: mini over frames as SPEED, over waves from the 63 of wav2vec 2.0
-    # in transformers, 4 layers x 192, bf16; the others are reckoned by the multiplications of the network
-    "mel": (1_600, SPEED, 50, 25),
-    "wave": (140, 38, 9, 6),
-}
+# Seconds of sound a second for each size, of shapes over frames and over samples: of mini as SPEED, and from the 63 of
+# wav2vec 2.0 in transformers (4 layers x 192, bf16); of the others by the multiplications of the network.
+FRAMES, SAMPLES = (1_600, SPEED, 50, 25), (140, 38, 9, 6)
 SHOWN = 1.5  # seconds of a clip that a person sees
 MANY_CLIPPED = 0.001  # share of samples at the end of their range, from which a recording is named
 OPENS = {  # what transformers must know to read waves as they were read here
@@ -52,6 +50,11 @@ OPENS = {  # what transformers must know to read waves as they were read here
     "padding_side": "right",
     "return_attention_mask": True,
 }
+
+
+def rungs(rates: tuple[float, ...]) -> tuple[Rung, ...]:
+    """The sizes of a shape, in seconds of sound."""
+    return tuple(Rung(size, 3600.0 * hours, rate) for size, hours, rate in zip(SIZES, HOURS, rates, strict=True))
 
 
 class Config(SignalConfig):
@@ -102,6 +105,10 @@ class Speech(Media):
     streams: ClassVar[bool] = True
     objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
     shape: ClassVar[str] = "frames"
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {
+        **dict.fromkeys(("frames", "causal-frames"), rungs(FRAMES)),
+        **dict.fromkeys(("wav2vec2", "hubert"), rungs(SAMPLES)),
+    }
     unit: ClassVar[Unit] = Unit("clip", "audio-seconds", given="SOUND.wav", labelled="LABELLED/")
     config: SpeechConfig
 
@@ -185,12 +192,6 @@ class Speech(Media):
     def _read(self, size: int) -> int:
         """What a model reads of so many samples of sound: frames, or these."""
         return size if self.config.front == "wave" else int(frame_count(size, self.config.grid))
-
-    @classmethod
-    def ladder(cls, config: SpeechConfig) -> tuple[Rung, ...]:
-        """In seconds of sound."""
-        rungs = zip(SIZES, HOURS, RATES[config.front], strict=True)
-        return tuple(Rung(size, 3600.0 * hours, rate) for size, hours, rate in rungs)
 
     def extent(self, lengths: np.ndarray | None) -> float:
         """Seconds of a sample, in the mean."""

@@ -3,7 +3,7 @@
 Every method is found by its file name; nothing here knows one of them.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -27,7 +27,7 @@ from firth.model.shape import AnyShape
 from firth.model.sizes import READS, TRANSFORMERS, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
-from firth.signal import Signal
+from firth.signal import Rung, Signal
 from firth.train.describe import count, duration
 from firth.train.plan import rung
 
@@ -147,11 +147,16 @@ def refuse_other_signal(name: str, signal: Signal) -> None:
 
 def sized(recipe: Recipe, seconds: float | None) -> Recipe:
     """The recipe with the size that a signal has for a time budget (None: another one), where nobody said."""
-    model, ladder = recipe.model, signal_class(recipe).ladder(config_of(recipe, "signals", recipe.signal))
+    model, ladder = recipe.model, ladder_of(recipe)
     if not ladder or model.source or model.size or model.layers:
         return recipe
     found = ladder[min(1, len(ladder) - 1)] if seconds is None else rung(ladder, seconds)
     return filled(recipe, model={"size": found.size})
+
+
+def ladder_of(recipe: Recipe) -> Sequence[Rung]:
+    """The sizes that the signal has for a time budget, of the recipe's shape; () where it has none."""
+    return signal_class(recipe).ladders.get(recipe.model.shape or fitting_shape(recipe), ())
 
 
 def fitting_shape(recipe: Recipe) -> str:

@@ -179,7 +179,7 @@ def shrink(work: Work, seconds_per_step: float) -> float:
     """On a machine much slower than the one the sizes were set for: the size for the time it really has. Returns the
     seconds of a step that are then to be expected, where a ladder says so."""
     batch, before = work.recipe.train.batch or 16, work.recipe.model.size
-    if ladder := work.signal.ladder(work.signal.config):
+    if ladder := build.ladder_of(work.recipe):
         seen = batch * work.signal.extent(work.source.lengths)
         size, rate = plan.lower(ladder, before or "", work.budget.amount, seen / seconds_per_step)
         seconds_per_step = seen / rate
