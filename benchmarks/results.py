@@ -14,6 +14,7 @@ import os
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -55,7 +56,19 @@ def do(job: Job) -> None:
         "wall_seconds": time.monotonic() - began,
         "result": json.loads(done.stdout),
     }
+    if network := network_of(value["result"]):
+        value["network"] = network
+        print(f"{job.name}: " + ", ".join(f"model.{key} = {size}" for key, size in network.items()), flush=True)
     (KEPT / f"{job.name}.json").write_text(json.dumps(value, indent=1))
+
+
+def network_of(result) -> dict:
+    """Shape, layers and width of a run, which its plan may have chosen; nothing of what is no run."""
+    config = ROOT / str(result.get("folder", "")) / "config.toml" if isinstance(result, dict) else ROOT
+    if not config.is_file():
+        return {}
+    model = tomllib.loads(config.read_text(encoding="utf-8")).get("model", {})
+    return {key: model[key] for key in ("shape", "size", "layers", "width") if key in model}
 
 
 def main() -> None:

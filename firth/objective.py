@@ -1,6 +1,6 @@
 """What an objective is: Config, Objective, Loss. To the loop a pretext and a downstream task are the same thing."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -168,6 +168,10 @@ class Objective(nn.Module):
     def begun(self) -> None:
         """Called once all weights are those that training begins with: the time to copy them."""
 
+    def meet(self, batch: Batch) -> None:
+        """Called with a batch, the same on all ranks, before training begins with weights of its own that are as they
+        were drawn: the time to suit these to the data."""
+
     def after_step(self, progress: float) -> None:
         """Schedules and moving averages; progress in [0, 1]."""
 
@@ -217,6 +221,19 @@ class Composed(nn.Module):
     def begun(self) -> None:
         for part in self.objectives:
             part.begun()
+
+    def meet(self, batch: Callable[[], Batch], loaded: Collection[str] = ()) -> None:
+        """Show a batch to the parts that want one and have taken no weights from elsewhere.
+
+        batch: makes it, on the device of the weights; not called where nobody wants it. loaded: tensors taken, by name.
+        """
+        named = zip(self.parts, self.objectives, strict=True)
+        drawn = [part for name, part in named if not any(one.startswith(f"parts.{name}.") for one in loaded)]
+        wanting = [part for part in drawn if type(part).meet is not Objective.meet]
+        if wanting:
+            seen = batch()
+            for part in wanting:
+                part.meet(seen)
 
     def after_step(self, progress: float) -> None:
         for part in self.objectives:

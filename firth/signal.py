@@ -117,7 +117,7 @@ class Unit(NamedTuple):
 
 
 class Rung(NamedTuple):
-    """A size of a shape that reads a signal, and when it is worth its time."""
+    """A size of a shape that reads a signal, and when it is worth its time. Samples count as `Signal.extent`."""
 
     size: str
     samples: float  # that a run sees at least; fewer are better spent on a smaller one
@@ -160,6 +160,14 @@ class Signal:
     def sizes(self) -> dict[str, Any]:
         """What a shape must be made for, as keys of model.sizes.shape_of: the vocabulary, the pixels."""
         return {}
+
+    def extent(self, lengths: np.ndarray | None) -> float:
+        """What a sample counts on the ladder, in the mean; lengths: those of all."""
+        return 1.0
+
+    def longest(self, lengths: np.ndarray | None) -> int:
+        """What the longest sample holds of what a shape reads: tokens, frames, samples of sound."""
+        return 1 if lengths is None or not len(lengths) else int(np.max(lengths))
 
     def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int | None:
         """Samples of a step of pre-training where nobody says, by the lengths of all, and by how many samples the whole

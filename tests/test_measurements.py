@@ -192,3 +192,19 @@ def test_a_job_stands_until_its_command_changes(tmp_path, monkeypatch):
     assert not results.stands(jobs.Job("one", ["-c", "print('{\"a\": 2}')"]))
     results.do(jobs.Job("one", ["-c", "raise SystemExit(3)"]))
     assert results.stands(job)  # what failed leaves the former figure
+
+
+def test_the_network_of_a_run_is_kept_beside_its_figures(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "KEPT", tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "config.toml").write_text('[model]\nshape = "wav2vec2"\nlayers = 4\nwidth = 256\nheads = 4\n')
+    results.do(jobs.Job("one", ["-c", f'print(\'{{"folder": "{tmp_path}/run"}}\')']))
+    network = {"shape": "wav2vec2", "layers": 4, "width": 256}
+    assert json.loads((tmp_path / "one.json").read_text())["network"] == network
+    assert "one: model.shape = wav2vec2, model.layers = 4, model.width = 256" in capsys.readouterr().out
+    assert results.network_of([1]) == results.network_of({"folder": str(tmp_path)}) == {}
+
+
+def test_methods_over_sound_are_compared_at_one_size(queue):
+    made = [one.command for one in queue if one.name.startswith("speech-") and "pretrain" in one.command]
+    assert len(made) == 4 and {words[words.index("--size") + 1] for words in made} == {"4x256"}

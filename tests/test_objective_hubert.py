@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.cluster import KMeans
+from torch.nn.functional import cross_entropy, normalize
 
 from firth.data.source import ListSource
 from firth.errors import InputError
@@ -12,6 +13,7 @@ from firth.functional.losses import IGNORE
 from firth.functional.random import Draw
 from firth.objective import Before
 from firth.objectives import hubert
+from firth.objectives._steps import at_hidden
 from firth.objectives._units import every, read_units, some_steps, write_units
 from firth.signals.speech import Config as SpeechConfig
 from firth.signals.speech import Speech
@@ -159,6 +161,20 @@ def test_the_loss_is_that_of_a_plain_formula():
     assert loss.terms["hubert"].sum.item() == pytest.approx(nats, rel=1e-9)
     assert loss.metrics["hubert_accuracy"].sum.item() == right
     assert loss.terms["hubert"].count == batch["hidden"].sum()
+
+
+def test_cosines_are_taken_in_full_precision():
+    """A cosine rounded to 8 bits is off by up to 0.002, and divided by 0.1 by ten times as much."""
+    objective = contract.build(["hubert"], torch.bfloat16)
+    batch = contract.batch_of(objective, sounds.waves(4))
+    part = objective.parts["hubert"]
+    with torch.no_grad():
+        features = objective.encode(batch)
+        guess = part.guess(at_hidden(features, batch["hidden"])).double()
+        alike = normalize(guess, dim=-1) @ normalize(part.clusters.double(), dim=-1).T
+        wanted = cross_entropy(alike / 0.1, batch["target"][batch["hidden"]], reduction="sum")
+        found = part.loss(features, batch).terms["hubert"].sum
+    assert found.dtype == torch.float32 and found.item() == pytest.approx(wanted.item(), rel=1e-5)
 
 
 def test_only_hidden_steps_have_a_target():

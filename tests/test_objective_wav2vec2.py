@@ -126,16 +126,25 @@ def test_gradients_in_training_are_those_of_transformers(tmp_path, monkeypatch):
         torch.testing.assert_close(found[one] / scale, wanted[other] / scale, rtol=0, atol=1e-4)
 
 
+def heard(objective, seed: int = 0) -> Batch:
+    """Three prepared clips, in single precision."""
+    batch = contract.batch_of(objective, sounds.waves(3, seed, shortest=20))
+    plain = {key: value.float() if value.is_floating_point() else value for key, value in batch.items()}
+    return Batch(plain, counts=batch.counts)
+
+
 @torch.no_grad()
 def test_what_is_saved_is_a_model_for_pre_training_there(tmp_path):
     ours = contract.build(["wav2vec2"], torch.float32).eval()
+    ours.meet(lambda: heard(ours))
     save_folder(tmp_path, ours.backbone.shape, ours.state_dict())
     theirs, told = transformers.AutoModelForPreTraining.from_pretrained(tmp_path, output_loading_info=True)
     assert type(theirs).__name__ == "Wav2Vec2ForPreTraining"
     assert not told["missing_keys"] and not told["unexpected_keys"] and not told["mismatched_keys"]
-    batch = contract.batch_of(ours, sounds.waves(3, shortest=20))
-    batch = Batch({key: value.float() if value.is_floating_point() else value for key, value in batch.items()},
-                  counts=batch.counts)  # fmt: skip
+    scores = ours.parts["wav2vec2"].quantiser.scores
+    assert scores.bias.abs().max() > 0.1 and torch.equal(theirs.quantizer.weight_proj.bias, scores.bias)
+    assert torch.equal(theirs.quantizer.weight_proj.weight, scores.weight)
+    batch = heard(ours)
     alone = Batch({key: value[:1] for key, value in batch.items()}, counts=batch.counts)
     length = int((~alone["pad"]).sum()) if "pad" in alone else alone["wave"].shape[1]
     sound = alone["wave"][:, :length]
@@ -233,10 +242,66 @@ def test_the_code_of_each_book_is_that_of_the_highest_score():
     torch.testing.assert_close(trained.shares, scores.softmax(-1))
 
 
-@pytest.mark.parametrize("spread", [1.0, 0.1])
-def test_scores_begin_as_far_apart_as_is_said(spread):
+@pytest.mark.parametrize("spread", [3.0, 0.1])
+def test_scores_of_numbers_of_variance_one_begin_as_far_apart_as_is_said(spread):
     part = contract.build(["wav2vec2"], **{"wav2vec2": {"codes": 200, "score_spread": spread}}).parts["wav2vec2"]
-    assert part.quantiser.scores.weight.std().item() == pytest.approx(0.88 * spread, rel=0.05)  # of a cut normal
+    scores = part.quantiser.scores
+    found = scores(torch.randn(500, scores.in_features, dtype=torch.float64))
+    assert found.std().item() == pytest.approx(0.88 * spread, rel=0.05)  # of a cut normal
+
+
+# ------------------------------------------------------------------ what it meets before the first step
+
+
+@torch.no_grad()
+def scores_of(objective, batch: Batch) -> torch.Tensor:
+    """(N, G V): of all steps that are no padding, by the plain formula."""
+    embed, scores = objective.backbone.embed, objective.parts["wav2vec2"].quantiser.scores
+    rows = []
+    for wave, pad in zip(batch["wave"], batch["pad"], strict=True):  # each clip alone
+        rows.append(embed.local({"wave": wave[~pad][None]})[0])
+    return torch.cat(rows) @ scores.weight.T + scores.bias
+
+
+@pytest.mark.parametrize("spread", [3.0, 0.5])
+def test_scores_are_centred_on_what_is_heard_and_as_far_apart_as_is_said(spread):
+    ours = contract.build(["wav2vec2"], **{"wav2vec2": {"score_spread": spread}})
+    batch = contract.batch_of(ours, sounds.waves(5))
+    before = scores_of(ours, batch)
+    assert before.mean(0).abs().max() > 0.3 * before.std()  # a mean of its own for each code, far from that of others
+    ours.meet(lambda: batch)
+    found = scores_of(ours, batch)
+    assert found.mean(0).abs().max() < 1e-6 * spread
+    assert found.square().mean().sqrt().item() == pytest.approx(spread, rel=1e-6)
+    ours.meet(lambda: batch)
+    torch.testing.assert_close(scores_of(ours, batch), found)
+
+
+def test_a_quantiser_that_has_learnt_elsewhere_stays_as_it_is():
+    ours = contract.build(["wav2vec2"])
+    before = {name: value.clone() for name, value in ours.state_dict().items()}
+    ours.meet(lambda: pytest.fail("nobody wants a batch"), ["parts.wav2vec2.quantiser.codes", "backbone.embed.mask"])
+    contract.build(["hubert"]).meet(lambda: pytest.fail("nobody wants a batch"))
+    assert all(torch.equal(value, before[name]) for name, value in ours.state_dict().items())
+
+
+@pytest.mark.parametrize("values", [torch.zeros(0, 5), torch.ones(4, 5), torch.ones(1, 5)])
+def test_vectors_that_do_not_differ_decide_nothing(values):
+    quantiser = Quantiser(5, 2, 4, 6)
+    before = quantiser.scores.weight.clone()
+    quantiser.suit(values)
+    assert torch.equal(quantiser.scores.weight, before)
+
+
+def test_frames_are_met_as_they_are():
+    """Log-mel frames side by side, which no layer changes."""
+    ours = contract.build(["wav2vec2.frames"])
+    batch = contract.batch_of(ours, sounds.frames(4, shortest=9, longest=9))
+    ours.meet(lambda: batch)
+    part = ours.parts["wav2vec2"]
+    seen = batch["frames"][:, : 9 * sounds.JOIN].double().reshape(-1, sounds.JOIN * sounds.BANDS)
+    mean = seen.mean(0)
+    torch.testing.assert_close(part.quantiser.scores.bias.detach(), -part.quantiser.scores.weight.detach() @ mean)
 
 
 def test_noise_draws_codes_by_their_scores():
@@ -264,13 +329,23 @@ def test_diversity_is_least_when_all_codes_are_used_alike():
     assert part.in_use(alike).item() == pytest.approx(12) and part.in_use(one).item() == pytest.approx(2)
 
 
-def test_the_temperature_falls_evenly_in_its_logarithm():
-    part = contract.build(["wav2vec2"]).parts["wav2vec2"]
-    seen = []
-    for progress in (0.0, 0.5, 1.0):
-        part.after_step(progress)
-        seen.append(part.softness.item())
-    assert seen == pytest.approx([2.0, 1.0, 0.5]) and "softness" in part.state_dict()
+def test_the_temperature_falls_by_a_factor_in_every_update():
+    """1.99 after 1,000 updates, however long the run is to be: arXiv 2006.11477, section 4.2."""
+    part = contract.build(["wav2vec2"], torch.float32).parts["wav2vec2"]
+    for number in range(1000):
+        part.after_step(number / 1000)
+    assert part.softness.item() == pytest.approx(2 * 0.999995**1000, rel=1e-4) and "softness" in part.state_dict()
+
+
+@pytest.mark.parametrize(("first", "last", "seen"), [(2.0, 0.5, [1.0, 0.5, 0.5]), (0.2, 0.5, [0.2, 0.2, 0.2])])
+def test_the_temperature_falls_to_its_end_and_no_farther(first, last, seen):
+    own = {"softness": first, "softness_end": last, "softness_factor": 0.5}
+    part = contract.build(["wav2vec2"], **{"wav2vec2": own}).parts["wav2vec2"]
+    found = []
+    for _ in seen:
+        part.after_step(0.0)
+        found.append(part.softness.item())
+    assert found == pytest.approx(seen)
 
 
 def test_guessing_evenly_costs_the_logarithm():

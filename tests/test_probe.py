@@ -336,6 +336,8 @@ def test_a_slow_machine_gets_a_smaller_model(monkeypatch, seconds, smaller):
     prepare.shrink(job, seconds)
     assert bool(built) is smaller
     assert job.recipe.model.size == ("2x128" if smaller else "2x256")
+    said = "size 2x256 is more than this machine trains well in the time: 2x128; --size keeps another"
+    assert job.show.lines == [said] * smaller
 
 
 class Pictures(Signal):

@@ -9,6 +9,7 @@ from firth.recipe import apply_settings, filled
 from firth.signals.image import Image
 from firth.train import build, card, pretrain
 from tests.picture_files import write_digits
+from tests.recordings import tone, write
 
 
 @pytest.fixture
@@ -84,6 +85,23 @@ def test_a_size_that_is_named_stays(photos):
     assert build.sized(asked(photos, size="resnet-18"), 60).model.size == "resnet-18"
     layers = filled(asked(photos), model={"layers": 2, "width": 64})
     assert build.sized(layers, 60).model.size is None
+
+
+@pytest.mark.parametrize(
+    ("objective", "seconds", "size"),
+    [
+        ("masked-frames", None, "mini"),
+        ("masked-frames", 30, "tiny"),
+        ("masked-frames", 900, "mini"),
+        ("masked-frames", 2 * 3600, "small"),
+        ("wav2vec2", 100, "tiny"),
+        ("wav2vec2", 900, "mini"),
+        ("wav2vec2", 2 * 3600, "mini"),  # convolutions over samples take their time
+    ],
+)
+def test_the_size_for_sound_goes_by_how_much_of_it_is_heard(tmp_path, objective, seconds, size):
+    place = write(tmp_path / "sounds" / "a.wav", tone(300, 0.1)).parent
+    assert build.sized(asked(place, objective=objective), seconds).model.size == size
 
 
 def test_texts_have_a_ladder_of_their_own(tmp_path):

@@ -9,8 +9,11 @@ import torch
 from firth.errors import InputError
 from firth.functional import mel
 from firth.functional.sound import to_float, to_int16
+from firth.model.sizes import shape_of
 from firth.signal import Sample, Unreadable
 from firth.signals.speech import Config, Speech
+from tests import settings
+from tests.house import ROOT
 from tests.recordings import RATE, hiss, sweep, tone, write
 
 WAVE = Config(front="wave")
@@ -35,6 +38,13 @@ def test_it_offers_what_its_front_gives():
 def test_the_need_of_an_objective_chooses_the_front():
     assert Config.suited(frozenset({"wave"})) == {"front": "wave"}
     assert Config.suited(frozenset({"frames"})) == {}
+
+
+def test_the_page_on_sound_lists_the_settings():
+    """FIRTH_GOLDEN=write writes the table into the page."""
+    assert all(field.description for field in Config.model_fields.values())
+    now = settings.table("speech", Config.model_fields, Config.model_fields)
+    assert settings.kept(ROOT / "docs" / "sound.md", now) == now
 
 
 def test_milliseconds_become_samples():
@@ -92,12 +102,45 @@ def test_labels_and_targets_come_along():
     assert batch["label"].tolist() == [2, 0]
 
 
-@pytest.mark.parametrize("seconds, clips", [(0.1, 64), (0.4, 64), (2.0, 32), (4.0, 16), (10.0, 8), (60.0, 8)])
+@pytest.mark.parametrize("seconds, clips", [(0.1, 64), (0.4, 64), (2.0, 32), (4.0, 16), (10.0, 8), (60.0, 4)])
 def test_a_step_sees_about_a_minute(seconds, clips):
     lengths = np.full(100, round(seconds * RATE))
     assert Speech(Config()).batch_for(lengths) == clips
     assert Speech(Config()).batch_for(None) is None
     assert Speech(Config()).batch_for(lengths[:20]) <= 16  # no clip twice in a step
+
+
+@pytest.mark.parametrize(
+    ("heard", "clips"),  # seconds in the whole run
+    [(None, 16), (10**6, 16), (64 * 1500, 16), (32 * 1500, 8), (20_000, 4), (10, 4)],
+)
+def test_where_a_run_hears_little_it_has_more_and_smaller_steps(heard, clips):
+    lengths = np.full(2000, 4 * RATE)
+    assert Speech(WAVE).batch_for(lengths, None if heard is None else heard / 4) == clips
+
+
+def test_a_sample_counts_its_seconds_and_is_as_long_as_a_model_reads_it():
+    lengths, frames = np.array([8_000, 24_000, 40_000]), Speech(Config())
+    assert Speech(WAVE).extent(lengths) == frames.extent(lengths) == 1.5
+    assert Speech(WAVE).longest(lengths) == 40_000
+    assert frames.longest(lengths) == frames.length(sample(np.zeros(40_000))) == 248
+    assert Speech(WAVE).longest(None) == 160_000 and Speech(WAVE).extent(None) == 10  # speech.longest
+
+
+@pytest.mark.parametrize("shape", ["frames", "causal-frames", "wav2vec2", "hubert"])
+def test_the_ladder_of_a_shape_rises_in_what_it_wants_and_falls_in_its_rate(shape):
+    rungs = Speech.ladders[shape]
+    wanted, rates = ([getattr(one, name) for one in rungs] for name in ("samples", "rate"))
+    assert wanted == sorted(wanted) and wanted[0] == 0 and rates == sorted(rates, reverse=True)
+    weights = [shape_of(shape, one.size, bands=80).weights for one in rungs]
+    assert weights == sorted(weights) and rungs[1].size == "mini"
+
+
+def test_steps_of_a_shape_are_those_of_its_encoder():
+    for shape, length, steps in (("wav2vec2", 64_000, 199), ("wav2vec2", 10, 1), ("frames", 398, 199)):
+        assert shape_of(shape, "1x32", bands=80).steps(length) == steps
+    assert shape_of("bert", "1x32", 40).steps(77) == 77
+    assert shape_of("vit", "1x32", image=32, channels=3).steps(1) == 65
 
 
 def test_a_clip_can_be_seen():

@@ -56,6 +56,18 @@ def test_the_front_is_what_the_shape_reads(words, objective, settings, front):
 
 
 @pytest.mark.parametrize(
+    ("objective", "rate", "decay", "warmup"),
+    [("wav2vec2", 5e-4, 0.7, 0.1), ("hubert", 5e-4, 1.0, 0.1), ("masked-frames", None, 1.0, 0.05)],
+)
+def test_methods_over_samples_have_a_rate_of_their_own(words, objective, rate, decay, warmup):
+    """Blocks that norm after are upset by the rate of those that norm before; convolutions learn more slowly."""
+    recipe = asked(words, objective)
+    assert (recipe.optimizer.lr, recipe.optimizer.layer_decay, recipe.train.warmup) == (rate, decay, warmup)
+    said = asked(words, objective, "optimizer.lr=2e-3", "optimizer.layer_decay=1", "train.warmup=0.01")
+    assert (said.optimizer.lr, said.optimizer.layer_decay, said.train.warmup) == (2e-3, 1.0, 0.01)
+
+
+@pytest.mark.parametrize(
     ("objective", "front", "shape", "fields"),
     [
         ("next-frame", "mel", None, (2, 2)),

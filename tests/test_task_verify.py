@@ -1,5 +1,7 @@
 """Verify: vectors that tell speakers apart, pairs and their equal error rate, trials, refusals."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,7 @@ from torch.nn.functional import normalize
 from firth.errors import InputError
 from firth.evaluate.statistics import bootstrap_variance
 from firth.find import find
-from firth.functional.random import Draw
+from firth.functional.random import Draw, permute
 from firth.functional.verification import cosines, equal_error
 from firth.task import Example, Where
 from tests import tones
@@ -122,6 +124,42 @@ def test_of_many_pairs_some_are_drawn_of_both_kinds_alike():
     assert len(everything.same) == 80 * 79 / 2
     assert some.same.sum() == 50 and len(some.same) == 100
     assert (some.first < some.second).all() and len({*zip(some.first, some.second, strict=True)}) == 100
+
+
+def plain_trials(labels, most):
+    """All pairs first, then some of them."""
+    first, second = np.triu_indices(len(labels), 1)
+    same = np.array(labels)[first] == np.array(labels)[second]
+    kept = []
+    for kind in (True, False):
+        places = np.flatnonzero(same == kind)
+        few = len(places) <= most // 2
+        kept.append(places if few else places[permute(np.arange(most // 2), len(places), 0, 0)])
+    chosen = np.sort(np.concatenate(kept))
+    return first[chosen], second[chosen], same[chosen]
+
+
+@pytest.mark.parametrize(
+    ("clips", "speakers", "most"),
+    [(1, 1, 4), (2, 2, 4), (9, 1, 6), (12, 3, 1000), (12, 3, 10), (90, 7, 60), (90, 80, 8)],
+)
+def test_pairs_are_those_drawn_from_all_of_them(clips, speakers, most):
+    labels = [f"s{number}" for number in np.random.default_rng(clips).integers(0, speakers, clips)]
+    for found, wanted in zip(verify.trials(labels, most), plain_trials(labels, most), strict=True):
+        assert found.tolist() == wanted.tolist()
+
+
+def test_pairs_of_many_clips_take_little_memory():
+    """50,000 clips have 1.2 thousand million pairs."""
+    labels = [f"s{number}" for number in np.random.default_rng(0).integers(0, 500, 50_000)]
+    tracemalloc.start()
+    found = verify.trials(labels, 20_000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(found.same) == 20_000 and found.same.sum() == 10_000 and peak < 50e6
+    names = np.array(labels)
+    assert ((names[found.first] == names[found.second]) == found.same).all()
+    assert (found.first < found.second).all() and len({*zip(found.first, found.second, strict=True)}) == 20_000
 
 
 def test_a_pair_is_scored_by_the_cosine_whatever_its_company(learnt):

@@ -20,16 +20,28 @@ class Quantised(NamedTuple):
 
 
 class Quantiser(nn.Module):
-    def __init__(self, channels: int, groups: int, codes: int, width: int, spread: float = 1.0):
+    def __init__(self, channels: int, groups: int, codes: int, width: int, spread: float = 3.0):
         super().__init__()
         self.groups, self.spread = groups, spread
         self.scores = nn.Linear(channels, groups * codes)
         self.codes = nn.Parameter(torch.zeros(1, groups * codes, width // groups))
 
     def begin(self, drawn: Drawn) -> None:
-        """Scores of variance C with spread 1, as in fairseq; codes normal, so that they differ in direction."""
-        self.scores.weight.copy_(drawn("scores", self.scores.weight.shape, self.spread))
+        """Scores of deviation `spread` for numbers of variance 1; codes normal, so that they differ in direction."""
+        self.scores.weight.copy_(drawn("scores", self.scores.weight.shape, self.spread * self.scores.in_features**-0.5))
         self.codes.copy_(drawn("codes", self.codes.shape, 0.5))
+
+    @torch.no_grad()
+    def suit(self, values: Tensor) -> None:
+        """(N, C) -> the score of every code has mean 0 over these vectors, and all scores together have the deviation
+        `spread`. Numbers that do not differ decide nothing."""
+        wide, weight = values.double(), self.scores.weight.double()
+        mean = wide.mean(0)  # (C,)
+        deviation = ((wide - mean) @ weight.T).square().mean().sqrt()
+        if deviation > 0:  # not so without vectors
+            weight = weight * (self.spread / deviation)
+            self.scores.weight.copy_(weight)
+            self.scores.bias.copy_(-(weight @ mean))
 
     def forward(self, values: Tensor, softness: Tensor | float, noise: bool) -> Quantised:
         """(B, K, C) -> one code of each book. softness: the temperature of the gradient, which is that of the softmax

@@ -4,7 +4,7 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from firth.functional.steps import field_and_stride
+from firth.functional.steps import field_and_stride, steps_of
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
 
@@ -140,13 +140,17 @@ class Shape(BaseModel):
         sound = self.sound.weights if self.sound else 0
         return 12 * self.layers * self.width**2 + self.vocabulary * self.width + sound
 
-    def activations(self, steps: int) -> int:
-        """Roughly how many numbers of a sample are held for the gradient."""
+    def steps(self, length: int) -> int:
+        """Steps of a sample of so many units: tokens, frames, samples of sound; of a picture as many as it has patches,
+        and one."""
         if self.sound is not None:
-            before, steps = self.sound.activations(steps), steps // self.sound.stride
-            return before + steps * 20 * self.width * self.layers
-        steps = (self.image // self.patch) ** 2 + 1 if self.patch else steps
-        return steps * (20 * self.width * self.layers + self.vocabulary // 3)
+            return max(1, steps_of(length, self.sound.field, self.sound.stride))
+        return (self.image // self.patch) ** 2 + 1 if self.patch else length
+
+    def activations(self, length: int) -> int:
+        """Roughly how many numbers of a sample of so many units are held for the gradient."""
+        before = 0 if self.sound is None else self.sound.activations(length)
+        return before + self.steps(length) * (20 * self.width * self.layers + self.vocabulary // 3)
 
     def __str__(self) -> str:
         return f"{self.layers} layers × {self.width}"
@@ -218,7 +222,11 @@ class ConvShape(BaseModel):
         """Roughly how many numbers are learnt."""
         return sum((2 if self.kind == "bottleneck" else 18) * width**2 for width in self.channels_of_blocks)
 
-    def activations(self, steps: int) -> int:
+    def steps(self, length: int) -> int:
+        """One: nothing is attended to."""
+        return 1
+
+    def activations(self, length: int) -> int:
         """Roughly how many numbers of a sample are held for the gradient."""
         side, total = self.image // {"plain": 1, "strided": 2, "pooled": 4}[self.stem], 0
         for width, stride in zip(self.channels_of_blocks, self.strides, strict=True):

@@ -30,7 +30,7 @@ class Config(HidingConfig):
     terms: ClassVar[tuple[str, ...]] = ("data2vec",)
 
     momentum: float = Field(
-        0.996,
+        0.99,
         ge=0,
         le=1,
         description="share of itself the teacher keeps in a step; less at first, rises to 1 by a cosine",

@@ -6,6 +6,7 @@ slopes, or with `hubert.teacher` of the vectors of a layer of a former model. Hs
 sections II-A to II-C.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -23,6 +24,7 @@ from firth.functional.random import Draw, hash_bytes
 from firth.functional.sound import padded
 from firth.functional.steps import steps_of
 from firth.objective import Before, Loss, Objective, Term
+from firth.objectives._projector import unit
 from firth.objectives._steps import HidingConfig, at_hidden
 from firth.objectives._units import Describe, all_units, every, read_units, some_steps, write_units
 from firth.signal import Batch, Features, Sample
@@ -36,6 +38,7 @@ class Config(HidingConfig):
     adds: ClassVar[frozenset[str]] = HidingConfig.adds | {"units", "target"}
     terms: ClassVar[tuple[str, ...]] = ("hubert",)
     shape: ClassVar[str | None] = "hubert"
+    defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 5e-4, "train.warmup": 0.1}
 
     mask_start: float = Field(0.08, gt=0, le=1, description="share of the steps that begin a hidden run")
     clusters: int = Field(100, ge=2, le=2**15 - 1, description="kinds of sound")
@@ -121,7 +124,7 @@ class Hubert(Objective):
     def loss(self, features: Features, batch: Batch) -> Loss:
         target = batch["target"][batch["hidden"]]  # (N,)
         guess = self.guess(at_hidden(features, batch["hidden"]))  # (N, E)
-        alike = F.normalize(guess, dim=-1) @ F.normalize(self.clusters, dim=-1).T  # (N, C)
+        alike = unit(guess) @ unit(self.clusters).T  # (N, C), in full precision: it is divided by a small number
         nats, right = cross_entropy_sum(alike / self.config.temperature, target, IGNORE)
         count = batch.counts["hubert"]
         return Loss({"hubert": Term(nats, count)}, {"hubert_accuracy": Term(right, count)})

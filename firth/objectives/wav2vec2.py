@@ -7,7 +7,7 @@ hidden steps of all ranks. Baevski et al. 2020, arXiv 2006.11477, section 3.2, e
 """
 
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ class Config(HidingConfig):
     adds: ClassVar[frozenset[str]] = HidingConfig.adds | {"chosen", "others"}
     terms: ClassVar[tuple[str, ...]] = ("wav2vec2", "diversity")
     shape: ClassVar[str | None] = "wav2vec2"
+    defaults: ClassVar[Mapping[str, Any]] = {"optimizer.lr": 5e-4, "optimizer.layer_decay": 0.7, "train.warmup": 0.1}
     opens: ClassVar[str] = "AutoModelForPreTraining"
 
     groups: int = Field(2, ge=1, description="code books")
@@ -46,15 +47,14 @@ class Config(HidingConfig):
     temperature: float = Field(0.1, gt=0, description="divides the cosine of guess and code")
     diversity: float = Field(0.1, ge=0, description="factor of the share of codes not in use; in the logged term")
     softness: float = Field(2.0, gt=0, description="temperature of the drawn codes' gradient, at first")
-    softness_end: float = Field(0.5, gt=0, description="and at last; evenly in its logarithm between")
+    softness_end: float = Field(0.5, gt=0, description="and at last")
+    softness_factor: float = Field(0.999995, gt=0, le=1, description="what it is multiplied by after every update")
     noise: bool = Field(True, description="codes are drawn by their scores in training; else the best is taken")
     encoder_gradient: float = Field(
         0.1, ge=0, le=1, description="factor of the gradient that reaches the convolutions; 0: they stay as they begin"
     )
     score_spread: float = Field(
-        1.0,
-        gt=0,
-        description="deviation of the scores' weights at first; 1 as in fairseq; less: softer choices among codes",
+        3.0, gt=0, description="deviation of the codes' scores at first; less: softer choices among codes"
     )
 
     @model_validator(mode="after")
@@ -122,6 +122,13 @@ class Wav2Vec2(Objective):
         for name, layer in (("guess", self.guess), ("truth", self.truth)):
             layer.weight.copy_(drawn(name, layer.weight.shape, layer.in_features**-0.5))
 
+    def meet(self, batch: Batch) -> None:
+        """The scores of codes are centred on what is heard, and within reach of the noise that draws among them."""
+        embed: Any = self.backbone.embed
+        with torch.no_grad():
+            local, padding = embed.local(batch), embed.padding(batch)
+        self.quantiser.suit(local.flatten(0, 1) if padding is None else local[~padding])
+
     def forward(self, batch: Batch) -> Loss:
         """Encoder and quantiser read the same convolutions, computed once."""
         batch = Batch({**batch, "local": self.local(batch)}, counts=batch.counts)
@@ -165,9 +172,9 @@ class Wav2Vec2(Objective):
         return perplexity(sums / sums.sum(-1, keepdim=True).clamp(min=1e-9)).sum()
 
     def after_step(self, progress: float) -> None:
-        """The temperature of the gradient falls from `softness` to `softness_end`."""
+        """The temperature of the gradient falls by the same factor in every update, however many there will be."""
         config = self.config
-        self.softness.fill_(config.softness * (config.softness_end / config.softness) ** progress)
+        self.softness.mul_(config.softness_factor).clamp_(min=min(config.softness, config.softness_end))
 
 
 def slowed(values: Tensor, factor: float) -> Tensor:

@@ -6,7 +6,7 @@ Log-mel frames as Kaldi's (functional/mel.py), for encoders that are light; wave
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from math import log2
 from pathlib import Path
@@ -22,10 +22,10 @@ from firth.functional import mel, segments
 from firth.functional.mel import Grid, frame_count
 from firth.functional.picture import spectrograms
 from firth.functional.sound import padded, standardised, to_int16
-from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Sample, SignalConfig, Unit, stack_targets
+from firth.signal import Batch, Encoded, Examiner, Facts, Look, Media, Rung, Sample, SignalConfig, Unit, stack_targets
 from firth.signals import _audio
 from firth.signals._audio import Heard, Source
-from firth.signals._recordings import Recordings, amount, channel_words
+from firth.signals._recordings import SPEED, Recordings, amount, channel_words
 
 # B clips, N samples, T frames, M bands
 
@@ -33,7 +33,14 @@ Note = Callable[[str, str], None]  # what was found in a file, what to do about 
 
 WHOLE = 60.0  # seconds of a recording that somebody asks about: it is cut beyond
 TOGETHER = 64.0  # seconds of sound that a step of pre-training sees
-BATCHES = (8, 16, 32, 64)  # clips of a step
+LEAST = 16.0  # seconds that it sees where the run would else have fewer than STEPS of them
+STEPS = 1_500
+BATCHES = (4, 8, 16, 32, 64)  # clips of a step
+SIZES = ("tiny", "mini", "small", "medium")
+HOURS = (0, 2, 100, 500)  # of sound that a run hears at least, for each size: round figures, not yet measured
+# Seconds of sound a second for each size, of shapes over frames and over samples: of mini as SPEED, and from the 63 of
+# wav2vec 2.0 in transformers (4 layers x 192, bf16); of the others by the multiplications of the network.
+FRAMES, SAMPLES = (1_600, SPEED, 50, 25), (140, 38, 9, 6)
 SHOWN = 1.5  # seconds of a clip that a person sees
 MANY_CLIPPED = 0.001  # share of samples at the end of their range, from which a recording is named
 OPENS = {  # what transformers must know to read waves as they were read here
@@ -45,21 +52,30 @@ OPENS = {  # what transformers must know to read waves as they were read here
 }
 
 
+def rungs(rates: tuple[float, ...]) -> tuple[Rung, ...]:
+    """The sizes of a shape, in seconds of sound."""
+    return tuple(Rung(size, 3600.0 * hours, rate) for size, hours, rate in zip(SIZES, HOURS, rates, strict=True))
+
+
 class Config(SignalConfig):
     """The table `speech`."""
 
     rate: int = Field(16_000, ge=4_000, le=192_000, description="samples a second that all recordings are brought to")
-    front: Literal["mel", "wave"] = "mel"  # what a model reads: log-mel frames, or samples; by the objective
+    front: Literal["mel", "wave"] = Field(
+        "mel", description="what a model reads, log-mel frames or samples: by its shape"
+    )
     mels: int = Field(80, ge=4, le=512, description="bands of a log-mel frame")
     window: float = Field(25.0, gt=0, description="milliseconds of a frame")
     hop: float = Field(10.0, gt=0, description="milliseconds from frame to frame")
     low: float = Field(20.0, ge=0, description="Hz: the lower edge of the lowest band")
     high: float = Field(0.0, ge=0, description="Hz: the upper edge of the highest band; 0: half the rate")
-    normalise: Literal["level", "bands", "none"] = "level"  # of each clip: all together, or (mel) band by band
+    normalise: Literal["level", "bands", "none"] = Field(
+        "level", description="mean 0 and deviation 1 in each clip: of all together, or (mel) of each band"
+    )
     longest: float = Field(10.0, gt=0, description="seconds of a sample; longer segments are cut evenly")
     segment: float = Field(20.0, gt=0, description="seconds beyond which a recording is cut, where it is quietest")
-    trim: bool = False  # silence at the edges of recordings, and segments of silence, are left out
-    loudness: bool = False  # recordings are brought to one loudness, -26 dB under full scale
+    trim: bool = Field(False, description="leave out silence at the edges of recordings, and segments of silence")
+    loudness: bool = Field(False, description="bring recordings to one loudness, -26 dB under full scale")
 
     @classmethod
     def suited(cls, needs: frozenset[str]) -> dict[str, Any]:
@@ -89,6 +105,10 @@ class Speech(Media):
     streams: ClassVar[bool] = True
     objective: ClassVar[tuple[str, ...]] = ("masked-frames",)
     shape: ClassVar[str] = "frames"
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {
+        **dict.fromkeys(("frames", "causal-frames"), rungs(FRAMES)),
+        **dict.fromkeys(("wav2vec2", "hubert"), rungs(SAMPLES)),
+    }
     unit: ClassVar[Unit] = Unit("clip", "audio-seconds", given="SOUND.wav", labelled="LABELLED/")
     config: SpeechConfig
 
@@ -167,14 +187,29 @@ class Speech(Media):
 
     def length(self, sample: Sample) -> int:
         """Frames, or samples of sound."""
-        size = len(sample.parts[0])
+        return self._read(len(sample.parts[0]))
+
+    def _read(self, size: int) -> int:
+        """What a model reads of so many samples of sound: frames, or these."""
         return size if self.config.front == "wave" else int(frame_count(size, self.config.grid))
 
+    def extent(self, lengths: np.ndarray | None) -> float:
+        """Seconds of a sample, in the mean."""
+        mean = self.window if lengths is None or not len(lengths) else float(np.mean(lengths))
+        return max(mean, 1.0) / self.config.rate
+
+    def longest(self, lengths: np.ndarray | None) -> int:
+        """Frames, or samples of sound."""
+        return self._read(self.window if lengths is None or not len(lengths) else int(np.max(lengths)))
+
     def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int | None:
-        """About TOGETHER seconds, in 8, 16, 32 or 64 clips: short clips are many, and long ones few."""
+        """About TOGETHER seconds, in 4 to 64 clips: short clips are many, and long ones few. Where the run sees little,
+        fewer seconds, so that it has STEPS steps, down to LEAST."""
         if lengths is None or not len(lengths):
             return None
-        clips = TOGETHER * self.config.rate / max(float(np.mean(lengths)), 1.0)
+        mean = self.extent(lengths)
+        seconds = TOGETHER if seen is None else min(TOGETHER, max(LEAST, seen * mean / STEPS))
+        clips = seconds / mean
         sizes = [size for size in BATCHES if size <= max(len(lengths), BATCHES[0])]
         return min(sizes, key=lambda size: abs(log2(clips / size)))
 
@@ -224,7 +259,7 @@ class Speech(Media):
     @classmethod
     def open(cls, folder, config: SpeechConfig | None = None) -> Self:
         """What a model folder says of its sound; of `config` only the length of samples is taken."""
-        stored = _read(Path(folder) / "preprocessor_config.json")
+        stored = _told(Path(folder) / "preprocessor_config.json")
         if "firth" in stored:
             own = Config(**stored["firth"])
         else:
@@ -251,7 +286,7 @@ def remarks(heard: Heard) -> Iterator[tuple[str, str]]:
         yield "is silent throughout", "Leave it out."
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _told(path: Path) -> dict[str, Any]:
     """The JSON of a file. Raises InputError where there is none."""
     try:
         return json.loads(path.read_text("utf-8"))

@@ -187,6 +187,9 @@ class Text(Signal):
     def decode(self, ids, skip_special: bool = True) -> str:
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
 
+    def longest(self, lengths: np.ndarray | None) -> int:
+        return self.config.context
+
     def length(self, sample: Sample) -> int:
         added = 0 if self.config.frame == "stream" else len(sample.parts) + 1
         if self.config.frame == "texts":

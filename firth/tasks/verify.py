@@ -194,19 +194,38 @@ class Trials(NamedTuple):
 
 
 def trials(labels: Sequence[str], most: int) -> Trials:
-    """All pairs of clips; of the same and of the different ones at most half of `most`, drawn by a fixed key."""
+    """All pairs of clips; of the same and of the different ones at most half of `most`, drawn by a fixed key.
+
+    Pairs have numbers, clip by clip, each with those after it; only the pairs of numbers that were drawn are made.
+    """
     numbers = {label: number for number, label in enumerate(dict.fromkeys(labels))}
     kinds = np.array([numbers[label] for label in labels], np.int64)
-    first, second = np.triu_indices(len(labels), 1)
-    same = kinds[first] == kinds[second]
-    kept = [thinned(np.flatnonzero(same == kind), most // 2) for kind in (True, False)]
-    chosen = np.sort(np.concatenate(kept))
-    return Trials(first[chosen], second[chosen], same[chosen])
+    clips = np.arange(len(labels))
+    order = np.argsort(kinds, kind="stable")  # clips, speaker by speaker
+    sizes = np.bincount(kinds, minlength=1)
+    begins = np.cumsum(sizes) - sizes  # (L,) where the clips of a speaker begin in `order`
+    own = np.argsort(order) - begins[kinds]  # clips of the same speaker before each
+    after = sizes[kinds] - own - 1  # and after it
+    one, number = drawn(after, most // 2)
+    other = order[begins[kinds[one]] + own[one] + 1 + number]
+    first, number = drawn(len(clips) - 1 - clips - after, most // 2)
+    number += first - own[first]  # among all clips that are not of this speaker
+    strangers = order - own[order] + kinds[order] * (len(clips) + 1)  # before each clip in `order`; rising
+    sought = number + kinds[first] * (len(clips) + 1)
+    second = number + np.searchsorted(strangers, sought, side="right") - begins[kinds[first]]
+    pairs = np.concatenate([np.stack([one, other]), np.stack([first, second])], 1)
+    chosen = np.lexsort(pairs[::-1])
+    return Trials(pairs[0, chosen], pairs[1, chosen], chosen < len(one))
 
 
-def thinned(places: np.ndarray, most: int) -> np.ndarray:
-    """At most so many of them."""
-    return places if len(places) <= most else places[permute(np.arange(most), len(places), 0, 0)]
+def drawn(counts: np.ndarray, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) pairs that begin with each clip -> (N,) twice: the clips that pairs begin with, and which of its pairs each
+    is; all of them, or `most` drawn by a fixed key."""
+    before = np.concatenate([[0], np.cumsum(counts)])
+    whole = int(before[-1])
+    chosen = np.arange(whole) if whole <= most else permute(np.arange(most), whole, 0, 0)
+    clips = np.searchsorted(before, chosen, side="right") - 1
+    return clips, chosen - before[clips]
 
 
 def settle(objective, signal, examples: Sequence[Example]) -> dict[str, Any]:

@@ -15,10 +15,11 @@ from firth.data.keeping import free
 from firth.data.sampler import Batches
 from firth.data.source import Source
 from firth.errors import InputError
+from firth.functional.random import Draw
 from firth.model.shape import AnyShape
-from firth.objective import Before, Composed
+from firth.objective import Before, Composed, collate
 from firth.recipe import Recipe, config_of, filled, with_table
-from firth.signal import Signal
+from firth.signal import Batch, Signal
 from firth.train import build, machine, plan, probe
 from firth.train.budget import Budget, Clock, refuse_reading
 from firth.train.describe import name as words
@@ -95,6 +96,7 @@ def again(work: Work, has_checkpoint: bool) -> None:
     if work.recipe.train.threads:
         torch.set_num_threads(work.recipe.train.threads)
     if not has_checkpoint:
+        work.objective.meet(partial(first_batch, work))
         begin_weights(work)
 
 
@@ -143,7 +145,7 @@ def model(work: Work) -> None:
     """Build the model, refuse what cannot fit, and make its batches."""
     work.shape = build.shape_for(work.recipe, work.signal)
     shape, samples = work.shape, work.recipe.train.micro_batch or work.recipe.train.batch or 16
-    held = samples * shape.activations(probe.recipe_context(work.recipe))
+    held = samples * shape.activations(work.signal.longest(work.source.lengths))
     plan.refuse_memory(plan.training_memory(shape.weights, held), machine.free_memory())
     work.objective = build.compose(work.recipe, work.signal, shape)
     make_batches(work)
@@ -162,11 +164,12 @@ def choices(work: Work) -> float | None:
     if work.timed:
         limit = plan.PROBING / 2 * work.budget.amount
         long = work.budget.amount > probe.COMPILE_FROM
-        choice, seconds = probe.choose(work.recipe, work.objective, work.train, work.device, limit, long)
+        extent = work.signal.extent(work.source.lengths)
+        choice, seconds = probe.choose(work.recipe, work.objective, work.train, work.device, limit, long, extent)
     else:
-        native = machine.native_bf16()
-        causal, context = probe.causal(work.objective), probe.recipe_context(work.recipe)
-        choice = probe.rule(context, native, machine.cores(), work.device.type, causal)
+        native, causal = machine.native_bf16(), probe.causal(work.objective)
+        steps = work.shape.steps(work.signal.longest(work.source.lengths))
+        choice = probe.rule(steps, native, machine.cores(), work.device.type, causal)
     work.recipe = probe.with_choice(work.recipe, choice)
     torch.set_num_threads(work.recipe.train.threads or choice.threads)
     work.clock.lap("probing")
@@ -176,13 +179,15 @@ def choices(work: Work) -> float | None:
 def shrink(work: Work, seconds_per_step: float) -> float:
     """On a machine much slower than the one the sizes were set for: the size for the time it really has. Returns the
     seconds of a step that are then to be expected, where a ladder says so."""
-    batch, ladder = work.recipe.train.batch or 16, build.ladder_of(work.recipe)
-    if ladder:
-        size, rate = plan.lower(ladder, work.recipe.model.size or "", work.budget.amount, batch / seconds_per_step)
-        seconds_per_step = batch / rate
+    batch, before = work.recipe.train.batch or 16, work.recipe.model.size
+    if ladder := build.ladder_of(work.recipe):
+        seen = batch * work.signal.extent(work.source.lengths)
+        size, rate = plan.lower(ladder, before or "", work.budget.amount, seen / seconds_per_step)
+        seconds_per_step = seen / rate
     else:
         size = smaller(work, batch / seconds_per_step)
-    if size != work.recipe.model.size:
+    if size != before:
+        work.show.note(f"size {before} is more than this machine trains well in the time: {size}; --size keeps another")
         changes = {"size": size, **dict.fromkeys(("layers", "width", "heads", "intermediate", "key_heads"))}
         work.recipe = build.fill(plan.filled(work.recipe, model=changes), work.signal)
         model(work)
@@ -208,6 +213,7 @@ def losses_and_start(work: Work) -> None:
     """Show the model; say what is loaded and what is new; first-step loss against random initialisation."""
     build.apply_choices(work.recipe, work.objective)
     work.line("Model", build.describe_model(work.shape, work.objective))
+    work.objective.meet(partial(first_batch, work))
     untrained = few_losses(work)
     begin_weights(work)
     first = few_losses(work) if work.facts.get("start") or work.recipe.model.source else untrained
@@ -220,6 +226,7 @@ def begin_weights(work: Work) -> None:
     """From a model folder, from a closed-form start, or random; said in one line."""
     if work.recipe.model.source:
         loaded = build.load_weights(work.objective, work.recipe.model.source)
+        work.objective.meet(partial(first_batch, work), loaded.loaded)
         work.facts["weights"] = {"loaded": len(loaded.loaded), "new": loaded.new, "unused": loaded.unused}
         work.line("Weights", loaded.describe(work.recipe.model.source))
         return
@@ -229,6 +236,13 @@ def begin_weights(work: Work) -> None:
         f"{work.recipe.model.start} start ({build.describe_start(start)}); the rest is new" if start else "all random"
     )
     work.line("Weights", text)
+
+
+def first_batch(work: Work) -> Batch:
+    """The samples of the first step, of all ranks and micro-batches."""
+    draw = Draw(work.recipe.seed)
+    samples = work.source.get(work.train.indices(0), draw)
+    return collate(samples, work.train.configs, work.signal, draw).to(work.device)
 
 
 def few_losses(work: Work) -> dict[str, float]:

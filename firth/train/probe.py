@@ -67,14 +67,14 @@ def with_choice(recipe: Recipe, choice: Choice) -> Recipe:
 
 
 def choose(
-    recipe: Recipe, objective: Composed, batches: Batches, device, limit: float, long: bool
+    recipe: Recipe, objective: Composed, batches: Batches, device, limit: float, long: bool, extent: float = 1.0
 ) -> tuple[Choice, float]:
     """The fastest choice by measurement and its seconds per step, in at most about `limit` seconds of measuring; from
     the cache where it was measured before.
 
-    long: compiling may pay (tried last, in what is left of the limit).
+    long: compiling may pay (tried last, in what is left of the limit). extent: of a sample, as Signal.extent says.
     """
-    key = cache_key(recipe, objective, str(device), long)
+    key = cache_key(recipe, objective, str(device), long, extent)
     if known := machine.remembered(key):
         return Choice(**{name: known[name] for name in Choice._fields}), known["seconds_per_step"]
     kind, native = torch.device(device).type, machine.native_bf16()
@@ -246,7 +246,7 @@ def recipe_context(recipe: Recipe) -> int:
     return int(recipe.tables.get(recipe.signal, {}).get("context", 128))
 
 
-def cache_key(recipe: Recipe, objective: Composed, device: str, long: bool) -> dict[str, Any]:
+def cache_key(recipe: Recipe, objective: Composed, device: str, long: bool, extent: float = 1.0) -> dict[str, Any]:
     """Everything a measured choice depends on."""
     backbone: Any = objective.backbone
     given = [recipe.train.threads, recipe.train.precision, recipe.train.attention, recipe.train.compile]
@@ -258,7 +258,7 @@ def cache_key(recipe: Recipe, objective: Composed, device: str, long: bool) -> d
         "device": device,
         "shape": backbone.shape.model_dump(mode="json"),
         "objective": list(recipe.objective),
-        "batch": [recipe.train.batch, recipe.train.micro_batch, recipe_context(recipe)],
+        "batch": [recipe.train.batch, recipe.train.micro_batch, recipe_context(recipe), round(extent, 2)],
         "given": given,
         "long": long,
     }
