@@ -84,7 +84,7 @@ def test_it_may_collapse_and_says_what_to_do():
     assert part.collapses
     assert Config(momentum=0.5).blamed() == (
         "data2vec.momentum = 0.5 lets the teacher follow too fast",
-        "Set data2vec.momentum=0.996.",
+        "Set data2vec.momentum=0.99.",
     )
     assert Config().blamed() == (
         "the steps may be too large, or begin too suddenly",

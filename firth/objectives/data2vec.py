@@ -49,7 +49,7 @@ class Config(HidingConfig):
         """Where vectors collapse: the likely cause, and what to do."""
         if self.momentum < SLOW:
             what = f"data2vec.momentum = {self.momentum:g} lets the teacher follow too fast"
-            return what, "Set data2vec.momentum=0.996."
+            return what, "Set data2vec.momentum=0.99."
         what = "the steps may be too large, or begin too suddenly"
         return what, "Set a lower optimizer.lr, or train.warmup=0.1."
 
