@@ -155,6 +155,11 @@ def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
         raise typer.Exit(1) from None
 
 
+def person() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def typed() -> str:
     """The command as it was typed."""
     return shlex.join(["firth", *sys.argv[1:]])

@@ -7,7 +7,7 @@ from typing import Any
 
 from firth.errors import InputError
 from firth.signal import Finding
-from firth.task import EMPTY, Example, Where
+from firth.task import Example, Where
 
 Record = Example  # what every reader hands on
 __all__ = ["Problems", "Record", "Where"]
@@ -20,7 +20,7 @@ class Problems:
     skip: bool = False
     findings: list[Finding] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)  # how often each repair was asked for
-    row: Mapping[str, Any] = EMPTY  # that is being read
+    row: Mapping[str, Any] = field(default_factory=dict)  # that is being read
     shown = 20  # findings of one kind that are kept; the others are counted
 
     def bad(self, where, what: str, do: str) -> None:

@@ -1,13 +1,12 @@
 """What a model says of inputs, beside where they came from; what could not be said stands in its place."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import tee
 from typing import Any, TypeVar
 
 from firth.data.given import Given
 from firth.errors import InputError
-from firth.task import EMPTY
 
 T = TypeVar("T")
 
@@ -18,7 +17,7 @@ class Answered:
 
     said: Any
     where: str = ""  # file:row, or the file; "": typed, or from a pipe
-    row: Mapping[str, Any] = EMPTY  # the input's own columns, where there is a table
+    row: Mapping[str, Any] = field(default_factory=dict)  # the input's own columns, where there is a table
     number: int = 1  # its place among the inputs, from 1
 
     @property

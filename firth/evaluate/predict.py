@@ -93,8 +93,8 @@ class Loaded:
             places = order[begin : begin + BATCH]
 
             def ask(some: Sequence[int]) -> list[Any]:
-                numbers, asked = [done + place + 1 for place in some], [texts[place] for place in some]
-                return self.answer(self.objective, self.signal, asked, numbers=numbers, **options)
+                numbers, those = [done + place + 1 for place in some], [texts[place] for place in some]
+                return self.answer(self.objective, self.signal, those, numbers=numbers, **options)
 
             answers |= zip(places, each(ask, places) if skip_bad else ask(places), strict=True)
         return [answers[place] for place in range(len(texts))]
@@ -179,11 +179,11 @@ def predict(
     dry_run: only the model and the inputs are checked. writing: tokens, temperature, top_k, top_p, min_p, repetition,
     stop, choice. Raises InputError at once for a model or file that cannot be read.
     """
-    found = asked(model, inputs, top, text, settings, seed, device, document, skip_bad, dry_run, **writing)
+    found = answers_to(model, inputs, top, text, settings, seed, device, document, skip_bad, dry_run, **writing)
     return (one.said for one in found)
 
 
-def asked(
+def answers_to(
     model: str | Path,
     inputs: str | Iterable[str] = (),
     top: int | None = None,

@@ -1,6 +1,5 @@
 """The verbs that use a model, or what one said. Each is a thin call; torch is imported only inside a verb."""
 
-import sys
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -35,6 +34,7 @@ from firth.options import (
     emit,
     example,
     kept_at,
+    person,
     refuse_beside,
     refuse_task,
     refuse_without_task,
@@ -236,11 +236,11 @@ def predict(
             refuse_beside("--task prompt", writing)
             found = prompted(model, inputs, **prompt, classes=choice or (), config=config, **common)
         else:
-            from firth.evaluate.predict import asked
+            from firth.evaluate.predict import answers_to
 
             refuse_without_task(prompt | {"config": config})
             pieces = show.live and not (as_json or out)
-            found = asked(model, inputs, **common, pieces=pieces, **writing, choice=tuple(choice or ()))
+            found = answers_to(model, inputs, **common, pieces=pieces, **writing, choice=tuple(choice or ()))
         if not dry_run:
             show.predictions(found, place, skip_bad)
         elif out:
@@ -380,6 +380,6 @@ def runs(
     with verb(as_json, debug) as show:
         from firth.train.runs import runs as run
 
-        ask = partial(typer.confirm, err=True) if sys.stdin.isatty() else None
+        ask = partial(typer.confirm, err=True) if person() else None
         found = run(names or [], delete=delete, yes=yes, root=folder or out, dry_run=dry_run, show=show, ask=ask)
         emit(as_json, found)
