@@ -54,7 +54,9 @@ def idle(parameter: typer.CallbackParam, value: Any) -> Any:
 
 
 Raw = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help="Raw files; may stand in --config.")]
-Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run folders, or their names below --in; none: all.")]
+Runs = Annotated[
+    list[str] | None, typer.Argument(metavar="RUN...", help="Run folders, or their names below --in; none: all.")
+]
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
 Objective = Annotated[

@@ -98,14 +98,14 @@ def embed(
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
     whole = open_encoder(model, settings, device, words=False)
     how = How(text, document=document_of(model, document, whole.signal), skip_bad=skip_bad)
-    inputs = inputs_of(whole.signal, given, how)
+    found = inputs_of(whole.signal, given, how)
     encoder, show = whole.cut(layer), show or Silent()
     show.line("Model", f"{whole.shape.name}, layer {encoder.layers} of {whole.layers} × {whole.shape.width}, {pooling}")
     if path is None or dry_run:
-        return embed_texts(encoder, () if dry_run else inputs, pooling, normalise)
+        return embed_texts(encoder, () if dry_run else found, pooling, normalise)
     began, tally = time.perf_counter(), Tally(show)
     with File(path, encoder.shape.width) as sink:
-        for window, vectors in stream(encoder, tally.of(inputs), pool, normalise):
+        for window, vectors in stream(encoder, tally.of(found), pool, normalise):
             sink.write(window, vectors)
     spent = time.perf_counter() - began
     shape = (encoder.shape.width, encoder.layers, pooling, normalise)
