@@ -183,7 +183,8 @@ def test_deleting_asks_on_a_terminal(runs_there, monkeypatch, answer, gone):
     monkeypatch.setattr("firth.verbs.using.person", lambda: True)
     done = firth("runs", "--delete", "a", "--json", input=f"{answer}\n")
     assert done.exit_code == 0 and "Delete runs/a? [y/N]" in done.stderr
-    assert json.loads(done.stdout) == [{"folder": "runs/a", "deleted": gone}] and runs_there.exists() is not gone
+    assert json.loads(done.stdout.splitlines()[-1]) == [{"folder": "runs/a", "deleted": gone}]
+    assert runs_there.exists() is not gone
 
 
 def test_deleting_without_a_terminal_wants_to_be_told(runs_there):

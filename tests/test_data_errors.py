@@ -166,9 +166,9 @@ def test_files_of_common_kinds_are_refused_with_what_to_do(tmp_path, name):
 def test_a_folder_of_other_kinds_says_what_to_do_about_one(tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "a.docx").touch()
-    assert message(tmp_path / "letters") == (
-        f"letters: holds no file that can be read. Save it as .txt: Save as, Plain text. {NO_READER}"
-    )
+    with pytest.raises(InputError) as caught:
+        expand([tmp_path / "letters"])
+    assert caught.value.do == f"Save it as .txt: Save as, Plain text. {NO_READER}"
 
 
 def test_missing_paths(tmp_path):

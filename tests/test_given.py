@@ -78,7 +78,13 @@ def test_a_table_says_the_row(there):
 
 @pytest.mark.parametrize(
     ("where", "whole", "place"),
-    [(Where("a.csv", 3, 1), False, "a.csv:3"), (Where("a.txt", 1, 1), True, "a.txt"), ("a.txt", False, "a.txt")],
+    [
+        (Where("a.csv", 3, 1), False, "a.csv:3"),
+        (Where("a.txt", 1, 1), True, "a.txt"),
+        ("a.txt", False, "a.txt"),
+        ("a.csv:3:1", False, "a.csv:3"),
+        ("a.csv:3", False, "a.csv:3"),
+    ],
 )
 def test_a_place_is_a_file_and_a_row(where, whole, place):
     assert place_of(where, whole) == place

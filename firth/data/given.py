@@ -1,5 +1,6 @@
 """What `predict` and `embed` are given: inputs, each with its place, those that cannot be read among them."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -7,6 +8,9 @@ from typing import Any, NamedTuple
 from firth.data.records import Problems
 from firth.errors import InputError
 from firth.task import EMPTY, Where
+
+
+COLUMN = re.compile(r"(:\d+):\d+$")  # at the end of the place of an error
 
 
 class Given(NamedTuple):
@@ -20,7 +24,7 @@ class Given(NamedTuple):
 def place_of(where: object, whole: bool = False) -> str:
     """`labels.tsv:7`; whole: the file alone."""
     if not isinstance(where, Where):
-        return str(where)
+        return COLUMN.sub(r"\1", str(where))
     return where.file if whole or not where.line else f"{where.file}:{where.line}"
 
 
