@@ -9,7 +9,6 @@ from firth.data.records import Problems
 from firth.errors import InputError
 from firth.task import EMPTY, Where
 
-
 COLUMN = re.compile(r"(:\d+):\d+$")  # at the end of the place of an error
 
 
