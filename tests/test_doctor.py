@@ -57,7 +57,7 @@ def test_several_labels_a_text_are_counted_one_by_one(tmp_path, separator, how):
 def test_a_report_that_cannot_be_written_is_said(tmp_path):
     path = tmp_path / "none" / "report.json"
     found = said(lambda: doctor.check(write_corpus(tmp_path), out=path))
-    assert found.startswith(f"{path}: lies in a folder that does not exist.")
+    assert found == f"--out {path}: lies in a folder that does not exist. Make it: mkdir -p {path.parent}"
 
 
 def test_options_come_from_config_settings_and_arguments(tmp_path):
@@ -150,7 +150,7 @@ def test_lines_lose_their_ends_only():
 
 @pytest.mark.parametrize("length", [9, 10, 11, 20, 21, 35])
 def test_a_long_line_is_cut_and_the_next_begins_anew(monkeypatch, length):
-    monkeypatch.setattr(predict, "LONGEST", 10)
+    monkeypatch.setattr(inputs, "LONGEST", 10)
     found = list(inputs.lines(io.StringIO("x" * length + "\nnext\n")))
     assert found == ["x" * min(length, 10), "next"]
 
