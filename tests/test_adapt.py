@@ -39,7 +39,8 @@ def test_adapting_learns_scores_on_the_test_part_and_leaves_a_run_folder(tmp_pat
     assert result.scored == "test" and result.score["items"] == 40 and result.accuracy > 0.7
     assert sum(map(sum, result.score["confusion"])) == 40
     assert result.labels == {"train": 96, "validation": 24, "test": 40}
-    assert result.curve[0][0] == 0 and result.best_step == min(result.curve, key=lambda point: point[1]["loss"])[0]
+    assert result.curve[0][0] == 0 and result.best_step == result.steps  # 24 are too few to choose a step by
+    assert result.validation == result.curve[-1][1]
     kept = {path.name for path in (tmp_path / "run").iterdir()}
     assert {"README.md", "config.toml", "run.json", "metrics.jsonl", "train.log", "model", "samples"} <= kept
     facts = RunFolder(tmp_path / "run").facts
@@ -121,7 +122,9 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_weights(tmp_path):
     assert told.notes[0] == f"{tmp_path / 'run'} is unfinished; going on." and 1 not in told.steps
     weights = [(tmp_path / name / "model" / "model.safetensors").read_bytes() for name in ("run", "whole")]
     assert weights[0] == weights[1]
-    assert RunFolder(tmp_path / "run").facts["result"]["score"] == whole.score
+    told = RunFolder(tmp_path / "run").facts["result"]
+    assert told["score"] == whole.score and told["best_step"] == whole.best_step
+    assert [step for step, _ in told["curve"]] == [step for step, _ in whole.curve]  # what was seen before counts
 
 
 def test_config_toml_repeats_the_run(tmp_path):
@@ -177,7 +180,7 @@ def test_fit_keeps_the_weights_of_the_lowest_validation_loss_and_stops_early():
     job = adaptation.fit(work)
     assert work.curve[-1][0] < 60
     losses = [means["loss"] for _, means in work.curve]
-    assert work.best == work.curve[losses.index(min(losses))][0]
+    assert work.kept == work.curve[losses.index(min(losses))][0]
     from firth.train.measure import measure
 
     found = measure(work.objective, work.valid.evaluation(2000, 16))

@@ -171,6 +171,15 @@ def test_a_tar_is_what_its_folder_is(tmp_path):
     assert corpus(f"{archive}/set/3", held_out=0.4).facts["items"] == int((digits()[1][:40] == 3).sum())
 
 
+def test_a_tar_of_the_folder_it_lies_in_is_what_that_is(tmp_path):
+    """`tar -cf x.tar .` names its members ./a/1.png."""
+    folder = write_digits(tmp_path / "a", 40)
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(folder, ".")
+    assert corpus(tmp_path / "a.tar", held_out=0.2).facts["classes"] == corpus(folder, held_out=0.2).facts["classes"]
+    assert corpus(f"{tmp_path}/a.tar/3", held_out=0.4).facts["items"] == int((digits()[1][:40] == 3).sum())
+
+
 def test_damaged_and_harmful_tars_are_named(tmp_path):
     (tmp_path / "a.tar").write_bytes(b"no archive at all" * 100)
     assert "is no readable tar archive" in refusal(tmp_path / "a.tar")

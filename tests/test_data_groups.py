@@ -26,6 +26,8 @@ RECORDS = [record(number, SPEAKERS[number % 3]) for number in range(12)]
         ("speaker", Rule("speaker"), "speaker"),
         ("speaker=ann", Rule("speaker", ("ann",)), "speaker"),
         ("speaker = ann, bob", Rule("speaker", ("ann", "bob")), "speaker"),
+        ("speaker=ann,bob,ann", Rule("speaker", ("ann", "bob")), "speaker"),
+        ('speaker=["Smith, Ann", " a=b"]', Rule("speaker", ("Smith, Ann", " a=b")), "speaker"),
         ("_(.+)_", Rule("_(.+)_"), None),
         ("_(.+)_=bob", Rule("_(.+)_", ("bob",)), None),
         ("_(?=[a-z])(.+)_", Rule("_(?=[a-z])(.+)_"), None),
@@ -33,6 +35,12 @@ RECORDS = [record(number, SPEAKERS[number % 3]) for number in range(12)]
 )
 def test_a_rule_is_a_column_or_a_pattern_and_maybe_names(text, rule, column):
     assert Rule.of(text) == rule and rule.column == column
+
+
+@pytest.mark.parametrize("by", ["speaker", "_(.+)_"])
+@pytest.mark.parametrize("name", ["ann", "Smith, John", "Ann (2)", "a=b", " c ", '"q"', "[x]", "Jörg"])
+def test_a_single_group_is_named_whatever_it_is_called(by, name):
+    assert Rule.of(Rule(by).only(name)) == Rule(by, (name,))
 
 
 @pytest.mark.parametrize("rule", ["speaker", "_(.+)_"])

@@ -81,12 +81,13 @@ def test_scaling_lowers_the_calibration_error_and_leaves_every_guess():
         assert metrics.expected_calibration_error(shares.max(1), right) == pytest.approx(ours, abs=1e-12)
 
 
-@pytest.mark.parametrize(("labels", "expected"), [([0, 0, 1], LEAST), ([1, 1, 0], MOST)])
+@pytest.mark.parametrize(("labels", "expected"), [([0, 0, 1], 1.0), ([1, 1, 0], MOST)])
 def test_a_temperature_stays_in_its_range(labels, expected):
-    """Always right: as sharp as may be; always wrong: as flat."""
+    """Always right: nothing says how sure is too sure; always wrong: as flat as may be."""
     logits = np.array([[5.0, 0], [4.0, 0], [0, 3.0]])
     assert temperature(logits, labels) == pytest.approx(expected)
-    assert temperature_of_decisions(logits, np.eye(2, dtype=bool)[labels]) > 0
+    signs = np.where(logits > 0, logits, -1.0)
+    assert temperature_of_decisions(signs, np.eye(2, dtype=bool)[labels]) == pytest.approx(expected)
 
 
 def test_a_fitted_temperature_costs_little_where_none_was_needed():

@@ -1,5 +1,6 @@
 """Edit distance and error rates: against jiwer, against the plain recursion, and properties of a distance."""
 
+import tracemalloc
 from functools import cache
 
 import numpy as np
@@ -38,6 +39,15 @@ def pairs(count: int) -> list[tuple[str, str]]:
 @given(gold=UNITS, said=UNITS)
 def test_the_distance_is_that_of_the_recursion(gold, said):
     assert edits.distance(gold, said) == plain_distance(tuple(gold), tuple(said))
+
+
+def test_long_texts_need_no_table():
+    """Of 10,000 characters each, a table would take 800 MB."""
+    text = "abcdefghij" * 1000
+    tracemalloc.start()
+    assert edits.distance(text, text[5:] + "x") == 6
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
 
 
 @given(one=UNITS, other=UNITS, third=UNITS)

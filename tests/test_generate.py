@@ -10,6 +10,14 @@ from firth.model.generate import Writer
 from firth.model.sampling import Writing, choose, penalised, trimmed
 from tests.models import CAUSAL, VOCABULARY, Whole
 
+
+@pytest.mark.parametrize("temperature", [1e-45, 1e-38, 1e-6])
+def test_the_coldest_temperatures_write_the_likeliest(temperature):
+    logits = torch.tensor([[3.0, 90.0, 89.9], [5e4, 1.0, -5e4]])
+    found = choose(logits, [[], []], Writing(temperature=temperature), torch.tensor([0.0, 0.999999]))
+    assert found.tolist() == [1, 0]
+
+
 GREEDY = Writing(tokens=12, temperature=0.0)
 MODELS = {name: Whole(CAUSAL[name], "next-token") for name in ("llama-grouped", "gpt2")}
 BOTH = pytest.mark.parametrize("name", MODELS)

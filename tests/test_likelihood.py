@@ -37,7 +37,7 @@ def by_transformers(theirs, prompt: str, option: str) -> tuple[float, int, bool]
     """Σ log p of the option's tokens, their number, and whether each is the likeliest."""
     model, tokenizer = theirs
     ids = tokenizer(prompt + option, return_tensors="pt")["input_ids"]
-    begin = len(tokenizer(prompt)["input_ids"])
+    begin = len(tokenizer(prompt.rstrip())["input_ids"])
     logs = model(ids).logits[0, begin - 1 : -1].log_softmax(-1)
     truth = ids[0, begin:]
     return (logs.gather(1, truth[:, None]).sum().item(), len(truth), bool((logs.argmax(-1) == truth).all()))
@@ -51,6 +51,17 @@ def test_sums_are_those_of_transformers(score, theirs):
     found = score([""] * len(SENTENCES), [[one] for one in SENTENCES])
     for text, (one,) in zip(SENTENCES, found, strict=True):
         compared(one, by_transformers(theirs, "", text))
+
+
+def test_the_blank_that_a_prompt_ends_with_counts_with_the_option(score):
+    """As in lm-eval: the blank is written with the word that follows, and something of each option counts."""
+    options = ["the tide.", "the field. The cow", "a"]
+    (found,), (expected,) = (
+        score(["The ship meets "], [options]),
+        score(["The ship meets"], [[f" {o}" for o in options]]),
+    )
+    assert [one.tokens for one in found] == [one.tokens for one in expected] and min(one.tokens for one in found) > 0
+    assert [one.nats for one in found] == pytest.approx([one.nats for one in expected], abs=1e-4)
 
 
 @pytest.mark.parametrize("prompt", ["The ship meets", LONG, LONG + "The"])

@@ -8,7 +8,7 @@ import pytest
 from firth.data.arrays import inputs
 from firth.data.config import Data
 from firth.data.labelled import open_labelled
-from firth.data.media import Reading
+from firth.data.media import Reading, rows_of
 from firth.data.records import Problems
 from firth.errors import InputError
 from firth.find import find
@@ -87,4 +87,18 @@ def test_a_row_without_two_files_is_named(desk):
         list(inputs(str(desk / "trials.tsv"), SIGNAL, reads))
     assert str(caught.value) == (
         f"{desk / 'trials.tsv'}:2:1: names no two clips. Give a table with columns `first` and `second`."
+    )
+
+
+def test_one_name_for_two_files_is_refused_where_rows_are_taken_by_name(tmp_path):
+    for owner in ("ann", "bob"):
+        write(tmp_path / owner / "1.wav", tone(300, 0.2))
+        (tmp_path / owner / "list.csv").write_text(f"path,speaker\n1.wav,{owner}\n")
+    paths = [str(tmp_path / owner / "list.csv") for owner in ("ann", "bob")]
+    assert dict(rows_of(paths[:1], Speech)) == {"1.wav": {"path": "1.wav", "speaker": "ann"}}
+    with pytest.raises(InputError) as caught:
+        dict(rows_of(paths, Speech))
+    assert str(caught.value) == (
+        f"{tmp_path}/bob/list.csv: names `1.wav`, as a table in {tmp_path}/ann does for another file. "
+        "Give one table, in a folder above both, with paths from there."
     )

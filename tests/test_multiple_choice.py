@@ -81,6 +81,8 @@ def record(**fields) -> Example:
         ({"question": "A", "options": ["b", "c"], "label": "0"}, Item("A", ("b", "c"), 0)),
         ({"Query": "A", "Choices": ["b", "c"], "Gold": "c"}, Item("A", ("b", "c"), 1)),
         ({"stem": "A", "choices": {"text": ["b", "c"], "label": ["A", "B"]}, "answer": "B"}, Item("A", ("b", "c"), 1)),
+        ({"stem": "A", "choices": {"text": ["b", "c"], "label": [1, 2]}, "answerKey": "1"}, Item("A", ("b", "c"), 0)),
+        ({"stem": "A", "choices": {"text": ["b", "c"], "label": ["1", "2"]}, "answer": 2}, Item("A", ("b", "c"), 1)),
         ({"prompt": "A ", "choices": ["b", "c"], "answer": "a"}, Item("A ", ("b", "c"), 0, "")),
         ({"prompt": "A", "choices": [" b", " c"], "answer": 0}, Item("A", (" b", " c"), 0, "")),
         ({"prompt": "", "choices": ["b", "c"], "answer": 0}, Item("", ("b", "c"), 0, "")),

@@ -185,6 +185,21 @@ def test_an_interrupted_run_ends_with_the_same_weights(corpus, tmp_path, at):
     assert steps[0] == steps[1]
 
 
+def test_a_run_whose_only_checkpoint_is_damaged_begins_as_it_began(corpus, tmp_path):
+    """From the weights of another model, not from random ones."""
+    small(corpus, tmp_path / "first", "4steps")
+    given = {"more": ["train.checkpoint_every=3", "train.evaluate_every=50"], "source": tmp_path / "first"}
+    small(corpus, tmp_path / "whole", "6steps", **given)
+    with pytest.raises(RuntimeError):
+        small(corpus, tmp_path / "broken", "6steps", **given, show=Stopping(4))
+    (checkpoint,) = (tmp_path / "broken" / "checkpoints").glob("step-*.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    show = Recorded()
+    small(corpus, tmp_path / "broken", "6steps", **given, show=show)
+    assert "is unfinished; going on from its start" in show.lines[0]
+    assert_equal_weights(tmp_path / "whole", tmp_path / "broken")
+
+
 def test_a_killed_process_loses_nothing_but_time(corpus, tmp_path):
     every = ["train.checkpoint_every=2", "train.evaluate_every=50"]
     code = (

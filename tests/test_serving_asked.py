@@ -101,6 +101,14 @@ def test_what_is_not_offered_is_taken_where_it_changes_nothing(name):
             "stop: asks for 5 texts, 4 is the most. Ask for less, or ask again.",
         ),
         (
+            {"model": "m", "stop": "a" * 1001},
+            "stop: asks for 1,001 characters, 1,000 is the most. Ask for less, or ask again.",
+        ),
+        (
+            {"model": "m", "repetition_penalty": 1e-300},
+            "repetition_penalty: input should be greater than or equal to 0.01. Leave it out for the usual value.",
+        ),
+        (
             {"model": "m", "logprobs": 1, "stream": True},
             "logprobs: is not told in a stream. Leave stream out, or logprobs.",
         ),

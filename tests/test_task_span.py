@@ -136,6 +136,14 @@ def test_answers_of_two_windows_are_compared_over_their_no_answer():
     assert span.ranked(config, low + high)[0].score == 4.0
 
 
+def test_an_answer_begins_at_its_word_where_pieces_hold_the_blank_before_it():
+    """As those of byte-level tokenizers do."""
+    window = span.Window(None, 2, np.array([0, 3, 8]), np.array([3, 8, 14]))
+    scores = np.array([0.0, 0, 1, 9, 1]), np.array([0.0, 0, 1, 1, 9])
+    (best, *_) = span.ranked(span.Config(), span.offered(span.Config(), "The ship sails", window, *scores))
+    assert (best.text, best.begin, best.end) == ("ship sails", 4, 14)
+
+
 def test_no_answer_is_said_only_where_it_may_be():
     found = [span.Candidate("x", 0, 1, -2.0), span.Candidate("y", 2, 3, -3.0)]
     assert span.ranked(span.Config(unanswerable=False), found)[0].text == "x"

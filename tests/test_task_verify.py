@@ -6,6 +6,7 @@ import torch
 from torch.nn.functional import normalize
 
 from firth.errors import InputError
+from firth.evaluate.statistics import bootstrap_variance
 from firth.find import find
 from firth.functional.random import Draw
 from firth.functional.verification import cosines, equal_error
@@ -99,6 +100,20 @@ def test_the_figure_is_the_equal_error_rate_over_all_pairs():
     assert 1 - found.figures["balanced_accuracy"] == pytest.approx(expected.rate, abs=0.06)
     assert {one["gold"] for one in found.wrong} == {"same", "different"}
     assert all(one["gold"] != one["predicted"] for one in found.wrong)
+
+
+def test_the_variance_of_a_mean_over_pairs_is_not_told_too_small():
+    """Clips heard well or badly: the spread of the score over 200 draws of them, and that which a draw tells."""
+    source, scores, told = np.random.default_rng(1), [], []
+    labels = [f"s{number % 20}" for number in range(60)]
+    rows = [one._replace(label=label) for one, label in zip(examples(60), labels, strict=True)]
+    for _ in range(200):
+        voices = source.normal(size=(20, 6))
+        noise = source.choice([0.2, 1.5], size=(60, 1)) * source.normal(size=(60, 6))
+        found = verify.judged(config(), rows, np.tile(voices, (3, 1)) + noise)
+        scores.append(found.right.mean())
+        told.append(bootstrap_variance(found.right))
+    assert 0.8 < np.sqrt(np.mean(told)) / np.std(scores) < 2
 
 
 def test_of_many_pairs_some_are_drawn_of_both_kinds_alike():

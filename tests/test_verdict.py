@@ -40,6 +40,11 @@ ONE = Interval(0.071, float("nan"), float("nan"), 1)
             "No verdict: 1 seed is too few, 3 are needed; "
             "measured +7.1 points over random initialisation at 200 labels.",
         ),
+        (
+            Interval(1.0, float("nan"), float("nan"), 3),
+            "No verdict: the test items are too few, 10 are needed; "
+            "measured +100.0 points over random initialisation at 200 labels.",
+        ),
     ],
 )
 def test_the_verdict(difference, sentence):

@@ -1,10 +1,12 @@
 """`firth compare`: resumable trial by trial, several models, the control, varied pre-training, refusals."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from firth.data.labelled import encoded, open_labelled, shuffled
 from firth.errors import InputError
@@ -19,6 +21,7 @@ from firth.signals.text import Text
 from firth.train.folder import RunFolder
 from tests import labelled_files, runs
 
+TAB = "\t"
 FEW = {"train.steps": 4, "train.batch": 4, "train.evaluate_every": 2, "train.precision": "fp32"}
 
 
@@ -73,9 +76,28 @@ def test_more_seeds_and_labels_go_on_in_the_same_folder_other_settings_do_not(pl
     )
 
 
+@pytest.mark.parametrize("changed", ["labels", "weights"])
+def test_trials_of_other_content_under_the_same_names_are_not_taken(place, tmp_path, changed):
+    labels, model = tmp_path / "labels.tsv", tmp_path / "model"
+    labels.write_text((runs.folder() / "reviews.tsv").read_text())
+    shutil.copytree(runs.folder() / "pretrained" / "model", model)
+    given = {"labels": "20", "seeds": 1, "settings": FEW, "out": tmp_path / "out", "arms": "tf-idf,pretrained"}
+    versus(model, labels, **given)
+    if changed == "labels":
+        head, *rows = labels.read_text().splitlines()
+        swapped = {"positive": "negative", "negative": "positive"}
+        rows = [f"{row.rsplit(TAB, 1)[0]}{TAB}{swapped[row.rsplit(TAB, 1)[1]]}" for row in rows]
+        labels.write_text("\n".join([head, *rows, ""]))
+    else:
+        state = load_file(model / "model.safetensors")
+        save_file({name: one * 1.5 for name, one in state.items()}, model / "model.safetensors", {"format": "pt"})
+    what = "content" if changed == "labels" else "weights"
+    assert f"holds a comparison with another {what}. Choose" in refusal(lambda: versus(model, labels, **given))
+
+
 def test_all_labels_are_as_many_as_there_are(place):
-    found = compared(place, "all", arms="tf-idf,pretrained", labels="20,all", seeds=1)
-    assert found.budgets == [20, 96]  # 120 examples less the fifth that is the test part
+    found = compared(place, "all", arms="tf-idf,pretrained", labels="20,96,all", seeds=1)
+    assert found.budgets == [20, 96] and len(found.trials) == 4  # 120 examples less the fifth that is the test part
     assert (place / "all" / "trials" / "pretrained-96-0.json").exists()
     assert numbers_of("all,50, 20") == [20, 50, None] and numbers_of("all") == [None]
 

@@ -1,6 +1,7 @@
 """Text written on: prompts of any kind, stop strings, choices, pieces, and the command line over a trained run."""
 
 import json
+import time
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -108,6 +109,13 @@ def test_nothing_of_a_stop_string_is_ever_handed_out(text, stops):
     assert out == (first[: min(places)] if places else text)
 
 
+def test_a_long_stop_string_costs_no_more_than_the_text():
+    tail = Tail(Letters(), ["b" * 1_000_000])
+    began = time.process_time()
+    written = "".join(tail.add(ord("a")) for _ in range(300))
+    assert written == "a" * 300 and time.process_time() - began < 5
+
+
 @given(st.text(max_size=30))
 def test_letters_of_several_bytes_come_whole(text):
     text = text.encode("utf-8", "replace").decode()
@@ -161,7 +169,8 @@ def test_options_become_a_way_of_writing():
         ({"top_k": -1}, "--top-k -1: must be 0 (all tokens) or more. "),
         ({"top_p": 0.0}, "--top-p 0.0: must be above 0 and at most 1. "),
         ({"min_p": 1.5}, "--min-p 1.5: must be between 0 and 1. "),
-        ({"repetition": 0.0}, "--repetition 0.0: must be above 0; 1 changes nothing. "),
+        ({"repetition": 0.0}, "--repetition 0.0: must be between 0.01 and 100; 1 changes nothing. "),
+        ({"repetition": 1e-46}, "--repetition 1e-46: must be between 0.01 and 100; 1 changes nothing. "),
     ],
 )
 def test_options_that_cannot_be_are_refused(given, message):

@@ -113,7 +113,8 @@ def places(path: Path) -> dict[str, Packed]:
 @lru_cache(maxsize=4)
 def _places(path: Path, size: int, changed: int) -> dict[str, Packed]:
     with tarfile.open(path, "r:") as archive:
-        return {one.name: Packed(one.name, one.size, one.offset_data) for one in archive if one.isreg()}
+        found = ((one.name.removeprefix("./"), one) for one in archive if one.isreg())  # `tar -cf x.tar .` writes ./
+        return {name: Packed(name, one.size, one.offset_data) for name, one in found}
 
 
 class Part(io.RawIOBase):

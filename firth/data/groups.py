@@ -1,11 +1,14 @@
 """Groups of labelled examples, such as speakers, and leaving some of them out of what is learnt, to be tested on.
 
-`speaker=ann,bob` are the rows whose column `speaker` says ann or bob. Where there is no table, a pattern with one pair
+`speaker=ann,bob` are the rows whose column `speaker` says ann or bob; names with a comma or blanks at their ends are
+given as a list, speaker=["Smith, Ann"]. Where there is no table, a pattern with one pair
 of brackets says which part of a file's name is its group: `_(.+)_` of 7_ann_3.wav is ann.
 """
 
+import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from firth.data.records import Record
@@ -13,6 +16,9 @@ from firth.errors import InputError, did_you_mean
 from firth.functional.cells import label_of
 
 Parts = dict[str, list[Record]]
+
+PLAIN = re.compile(r"[\w.+-]+( [\w.+-]+)*")
+LIST = re.compile(r'(.+?)=(\[".*"\])')
 
 NO_TABLE = "Give a table with that column, or a pattern on names of files such as _(.+)_"
 
@@ -25,11 +31,18 @@ class Rule(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> "Rule":
-        """`speaker`, `speaker=ann,bob`, `_(.+)_`. Raises InputError for a pattern that is none."""
+        """`speaker`, `speaker=ann,bob`, `speaker=["ann"]`, `_(.+)_`. Raises InputError for a pattern that is none."""
+        if listed := LIST.fullmatch(text):
+            with suppress(ValueError):
+                return cls(listed[1].strip(), tuple(map(str, json.loads(listed[2]))))
         by, _, values = text.rpartition("=") if "=" in text and ")" not in text.rpartition("=")[2] else (text, "", "")
         if "(" in by:
             _pattern(by)
-        return cls(by.strip(), tuple(one.strip() for one in values.split(",") if one.strip()))
+        return cls(by.strip(), tuple(dict.fromkeys(one.strip() for one in values.split(",") if one.strip())))
+
+    def only(self, value: str) -> str:
+        """The rule of a single group, in words that `of` reads."""
+        return f"{self.by}={value if PLAIN.fullmatch(value) else json.dumps([value], ensure_ascii=False)}"
 
     @property
     def column(self) -> str | None:

@@ -3,6 +3,7 @@
 from collections import Counter
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from importlib import import_module
 from itertools import chain
 from typing import Any
@@ -58,6 +59,16 @@ class Rows:
     def by_class(self) -> bool:
         """Whether a number of labels is that of each class."""
         return bool(getattr(self.signal, "labels_by_class", False)) and self.task.classed and not self.task.several
+
+    @property
+    def mark(self) -> str:
+        """A hash of what is asked and of what is to be said, part by part; names and places of files do not count."""
+        digest = blake2b(digest_size=8)
+        for part, records in self.records.items():
+            for one in records:
+                said = part, one.content or one.text, one.label, one.target, one.group
+                digest.update(repr(said).encode("utf-8", "backslashreplace"))
+        return digest.hexdigest()
 
     def test(self, records: list[Record], task: TaskConfig) -> ListSource | None:
         """The test part, encoded once for all draws that have the very same."""

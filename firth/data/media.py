@@ -348,7 +348,11 @@ def trouble(error: Exception, raw: Raw) -> tuple[str, str] | None:
 
 
 def rows_of(paths: Iterable[str], signal: type[Media]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """(the path in it that leads to a file, row) of every row of every table."""
+    """(the path in it that leads to a file, row) of every row of every table.
+
+    Raises InputError where tables in two folders lead to two files by one name: rows would be taken for each other's.
+    """
+    folders: dict[str, Path] = {}
     with Reading.of(paths, signal, None, Problems(skip=True)) as reading:
         tables = [file for file in reading.files if file.format != MEDIUM]
     for file in tables:
@@ -356,4 +360,16 @@ def rows_of(paths: Iterable[str], signal: type[Media]) -> Iterator[tuple[str, Ma
             names = (cell_name(cell) for cell in row.values())
             name = next((one for one in names if Path(one).suffix.lower() in signal.suffixes), None)
             if name:
+                refuse_twice(name, file, folders.setdefault(name, folder_of(file)))
                 yield name, row
+
+
+def folder_of(file: File) -> Path:
+    """Where the names in a table begin."""
+    return file.path / PurePosixPath(file.member).parent if file.member else file.path.parent
+
+
+def refuse_twice(name: str, file: File, first: Path) -> None:
+    if folder_of(file) != first and not Path(name).is_absolute():
+        what = f"names `{name}`, as a table in {first} does for another file"
+        raise InputError(file.name, what, "Give one table, in a folder above both, with paths from there.")

@@ -23,6 +23,7 @@ from firth.evaluate.comparison import Comparison, Trial, amount
 from firth.evaluate.folds import Folds
 from firth.evaluate.kept import Kept, Key
 from firth.evaluate.statistics import FEWEST_SEEDS
+from firth.interop.folder import mark_of_weights, model_folder
 from firth.interop.tensors import read_file, write_file
 from firth.recipe import Recipe, apply_settings, filled
 from firth.signal import Signal
@@ -78,9 +79,9 @@ def compare(
     if None in labels:
         work.whole = work.count()
         request = request._replace(whole=work.whole)
-    numbers = [work.whole or 0 if one is None else one for one in labels]
+    numbers = list(dict.fromkeys(work.whole or 0 if one is None else one for one in labels))
     folds = work.folds
-    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control, folds))
+    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control, folds, work.read().mark))
     draws = [(number, one) for one in (folds.seeds if folds else range(seed, seed + seeds)) for number in numbers]
     with prepare.own_threads(), telling_what_is_kept(kept, len(draws) * len(work.arms)):
         if jobs == 1:
@@ -126,7 +127,7 @@ class Work:
     control: bool
     whole: int | None = None  # the number of labels that stands for all
     latest: Drawn | None = None
-    rows: Rows | None = None  # the labelled data, read once
+    rows: Rows | None = None  # the labelled data, once it was read
     folds: Folds | None = None  # where groups are left out in turn
 
     def count(self) -> int:
@@ -140,9 +141,12 @@ class Work:
 
     def part(self, labels: int | None, seed: int) -> Labelled:
         """So many labels drawn by the seed, or all, and the test part."""
-        recipe = self.of(seed)
-        self.rows = self.rows or read_part(recipe, self.signal)
-        return open_part(recipe, self.signal, labels, seed, self.rows)
+        return open_part(self.of(seed), self.signal, labels, seed, self.read())
+
+    def read(self) -> Rows:
+        """The labelled data, read once."""
+        self.rows = self.rows or read_part(self.recipe, self.signal)
+        return self.rows
 
     def drawn(self, labels: int, seed: int) -> Drawn:
         """The labelled data of one draw; the test part hangs on the content or the fold. The latest is kept."""
@@ -169,14 +173,20 @@ def plain(settings: Iterable[str] | Mapping[str, Any] | None) -> Any:
     return dict(settings) if isinstance(settings, Mapping) else list(settings or ())
 
 
-def asked(recipe: Recipe, models: Sequence[str | Path], control: bool, folds: Folds | None = None) -> dict[str, Any]:
-    """What must be the same for trials to belong together; numbers of labels and seeds may grow."""
+def asked(
+    recipe: Recipe, models: Sequence[str | Path], control: bool, folds: Folds | None = None, content: str = ""
+) -> dict[str, Any]:
+    """What must be the same for trials to belong together; numbers of labels and seeds may grow. content: a mark of the
+    labelled data: columns and files may change under the same name, as weights may."""
     data = recipe.data
     return {
         "model": recipe.model.source,
         "models": [str(model) for model in models],
         "task": recipe.objective[0],
+        "weights": [mark_of_weights(model_folder(model)) for model in (recipe.model.source, *models)],
         "data": [*data.paths, *data.valid, *data.test],
+        "content": content,
+        "reading": data.model_dump(mode="json", include={"duplicates", "skip_bad"}),
         "settings": {name: getattr(recipe, name).model_dump(mode="json") for name in ("optimizer", "train")},
         "tables": recipe.tables,
         "control": control,

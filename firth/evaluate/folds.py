@@ -47,7 +47,7 @@ class Folds:
 
     def recipe(self, recipe: Recipe, seed: int) -> Recipe:
         """The same, with the group of the seed left out."""
-        return filled(recipe, data={"leave_out": f"{self.rule.by}={self.groups[seed - self.first]}"})
+        return filled(recipe, data={"leave_out": self.rule.only(self.groups[seed - self.first])})
 
     def told(self) -> str:
         """For the report."""

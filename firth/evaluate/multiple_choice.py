@@ -25,7 +25,7 @@ from firth.functional.choices import Likelihood, Scorer, asked, best, scores
 
 PROMPTS = ("prompt", "question", "query", "context", "text", "sentence", "stem")
 CHOICES = ("choices", "options", "endings", "answers", "candidates")
-RIGHT = ("answer", "gold", "label", "correct", "answer_key")
+RIGHT = ("answer", "gold", "label", "correct", "answer_key", "answerkey")
 ROW = 'Write rows like {"prompt": "Grass is", "choices": [" green", " loud"], "answer": 0}.'
 
 
@@ -121,15 +121,18 @@ def read_items(paths: str | Path | Iterable[str | Path], delimiter: str = " ") -
 def item_of(record: Record, delimiter: str = " ") -> Item:
     fields = record.fields
     prompt, given, right = (_first(fields, names) for names in (PROMPTS, CHOICES, RIGHT))
-    given = (
-        given.get("text") if isinstance(given, dict) else given
+    names = (
+        given.get("label") if isinstance(given, dict) else None
     )  # as some sets write it: {"text": […], "label": […]}
+    given = given.get("text") if isinstance(given, dict) else given
     if not isinstance(prompt, str) or not isinstance(given, list) or len(given) < 2 or right is None:
         missing = "prompt" if not isinstance(prompt, str) else "answer" if right is None else "list of two choices"
         raise InputError(record.where, f"has no {missing}", ROW)
     texts = [str(one) for one in given]
     parted = not prompt or prompt[-1].isspace() or any(one[:1].isspace() for one in texts)
-    return Item(prompt, tuple(texts), _place(right, texts, record), "" if parted else delimiter)
+    named = [str(one) for one in names] if isinstance(names, list) and len(names) == len(texts) else []
+    place = named.index(str(right)) if str(right) in named else _place(right, texts, record)
+    return Item(prompt, tuple(texts), place, "" if parted else delimiter)
 
 
 def _first(fields: Mapping[str, Any], names: Sequence[str]) -> Any:

@@ -20,6 +20,7 @@ from scipy.special import ndtri, stdtrit
 
 LEVEL = 0.95
 FEWEST_SEEDS = 3  # below, the spread over seeds is not known well enough for a verdict
+FEWEST_ITEMS = 10  # test items; below, those that were drawn say next to nothing of others
 CURVE_BEGINS = 0.1  # share of the steps after which curves are compared point by point
 
 
@@ -69,7 +70,10 @@ def accuracy(right: np.ndarray) -> Interval:
 
 
 def paired_difference(first: np.ndarray, second: np.ndarray) -> Interval:
-    """(S, N) bool each, the same seeds and items in the same order -> accuracy of the first less that of the second."""
+    """(S, N) bool each, the same seeds and items in the same order -> accuracy of the first less that of the second.
+
+    Fewer items than FEWEST_ITEMS say nothing of others: the interval is NaN.
+    """
     first, second = np.atleast_2d(first).astype(float), np.atleast_2d(second).astype(float)
     if first.shape != second.shape:
         raise ValueError(
@@ -77,6 +81,8 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Interval:
             "Give both the same seeds and test items."
         )
     difference = first - second  # (S, N)
+    if difference.shape[1] < FEWEST_ITEMS:
+        return Interval(float(difference.mean()), float("nan"), float("nan"), len(difference))
     return mean_interval(difference.mean(1), bootstrap_variance(difference.mean(0)))
 
 

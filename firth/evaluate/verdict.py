@@ -1,8 +1,9 @@
 """One sentence that says what was shown, and "not shown" when the interval contains zero."""
 
 from collections.abc import Mapping
+from math import isnan
 
-from firth.evaluate.statistics import FEWEST_SEEDS, Interval
+from firth.evaluate.statistics import FEWEST_ITEMS, FEWEST_SEEDS, Interval
 
 
 def verdict(difference: Interval, labels: int | str, rival: str = "random initialisation") -> str:
@@ -13,8 +14,8 @@ def verdict(difference: Interval, labels: int | str, rival: str = "random initia
     seeds).'
     """
     measured = f"{points(difference.mean)} over {rival} at {amount(labels)}"
-    if difference.seeds < FEWEST_SEEDS:
-        return f"No verdict: {_seeds(difference)} too few, {FEWEST_SEEDS} are needed; measured {measured}."
+    if lacking := few(difference):
+        return f"No verdict: {lacking} are needed; measured {measured}."
     if difference.above_zero:
         return f"Pre-training pays here: {measured} ({interval(difference)})."
     if difference.below_zero:
@@ -46,18 +47,25 @@ def but(differences: Mapping[str, Interval]) -> list[str]:
 def against(difference: Interval, labels: int | str, arm: str, rival: str) -> str:
     """Any arm against any other, in the same words: '… : +6.0 points, better (95 % interval …)'."""
     start = f"{arm} against {rival} at {amount(labels)}: {points(difference.mean)}"
-    if difference.seeds < FEWEST_SEEDS:
-        return f"{start}, no verdict ({_seeds(difference)} too few)."
+    if lacking := few(difference):
+        return f"{start}, no verdict ({lacking.split(',')[0]})."
     return f"{start}, {finding(difference)} ({interval(difference)})."
 
 
 def finding(difference: Interval) -> str:
     """better, worse, or not shown; no verdict with too few seeds."""
-    if difference.seeds < FEWEST_SEEDS:
+    if few(difference):
         return "no verdict"
     if difference.above_zero:
         return "better"
     return "worse" if difference.below_zero else "a difference is not shown"
+
+
+def few(difference: Interval) -> str:
+    """Of what there is too little for a verdict, and how much there must be; "" for nothing."""
+    if difference.seeds < FEWEST_SEEDS:
+        return f"{_seeds(difference)} too few, {FEWEST_SEEDS}"
+    return f"the test items are too few, {FEWEST_ITEMS}" if isnan(difference.low) else ""
 
 
 def interval(difference: Interval) -> str:

@@ -16,8 +16,13 @@ HALVINGS = 60
 
 
 def temperature(logits, labels) -> float:
-    """(N, L) logits, (N,) classes -> T; the loss is convex in 1 / T, so that its slope is sought for 0."""
+    """(N, L) logits, (N,) classes -> T; the loss is convex in 1 / T, so that its slope is sought for 0.
+
+    1 where every example is right: nothing then says how sure is too sure, and the loss falls without end.
+    """
     logits, labels = np.asarray(logits, np.float64), np.asarray(labels, np.int64)
+    if (logits.argmax(-1) == labels).all():
+        return 1.0
     gold = logits[np.arange(len(labels)), labels]  # (N,)
 
     def slope(sharpness: float) -> float:
@@ -27,8 +32,10 @@ def temperature(logits, labels) -> float:
 
 
 def temperature_of_decisions(logits, holds) -> float:
-    """(N, L) logits, (N, L) bool, any number of labels an example -> T."""
+    """(N, L) logits, (N, L) bool, any number of labels an example -> T; 1 where every decision is right."""
     logits, holds = np.asarray(logits, np.float64), np.asarray(holds, np.float64)
+    if ((logits > 0) == (holds > 0)).all():
+        return 1.0
 
     def slope(sharpness: float) -> float:
         return float(((sigmoid(sharpness * logits) - holds) * logits).sum())

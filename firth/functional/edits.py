@@ -6,7 +6,7 @@ by default: several blanks count as one, those at the edges for nothing, case an
 """
 
 import re
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +36,10 @@ class Edits(NamedTuple):
 
 def distance(gold: Sequence[Hashable], said: Sequence[Hashable]) -> int:
     """The fewest substitutions, deletions and insertions that turn one into the other."""
-    return int(_table(gold, said)[-1, -1])
+    last = np.zeros(1, np.int64)
+    for row in _rows(gold, said):
+        last = row
+    return int(last[-1])
 
 
 def edits(gold: Sequence[Hashable], said: Sequence[Hashable]) -> Edits:
@@ -66,20 +69,28 @@ def align(gold: Sequence[Hashable], said: Sequence[Hashable]) -> list[tuple[int 
 
 
 def _table(gold: Sequence[Hashable], said: Sequence[Hashable]) -> np.ndarray:
-    """(N + 1, M + 1): the distance of the first i units of gold to the first j of what was said.
+    """(N + 1, M + 1): the distance of the first i units of gold to the first j of what was said."""
+    table = np.empty((len(gold) + 1, len(said) + 1), np.int64)
+    for i, row in enumerate(_rows(gold, said)):
+        table[i] = row
+    return table
 
-    Row by row: without insertions a cell hangs on the row before alone; an insertion adds 1 from the left, so that the
+
+def _rows(gold: Sequence[Hashable], said: Sequence[Hashable]) -> Iterator[np.ndarray]:
+    """The rows of the table, (M + 1,) each, one after the other.
+
+    Without insertions a cell hangs on the row before alone; an insertion adds 1 from the left, so that the
     row less its column numbers is a running minimum.
     """
     one, other = _numbered(gold, said)
     steps = np.arange(len(said) + 1)
-    table = np.empty((len(gold) + 1, len(said) + 1), np.int64)
-    table[0] = steps
-    for i, unit in enumerate(one.tolist(), 1):
-        row = table[i - 1] + 1
-        row[1:] = np.minimum(row[1:], table[i - 1, :-1] + (other != unit))
-        table[i] = np.minimum.accumulate(row - steps) + steps
-    return table
+    last = steps
+    yield last
+    for unit in one.tolist():
+        row = last + 1
+        row[1:] = np.minimum(row[1:], last[:-1] + (other != unit))
+        last = np.minimum.accumulate(row - steps) + steps
+        yield last
 
 
 def _numbered(gold: Sequence[Hashable], said: Sequence[Hashable]) -> tuple[np.ndarray, np.ndarray]:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 # B rows, V tokens of the vocabulary
 
+COLDEST = 1e-6  # temperature: below it the likeliest token alone is left
+
 
 @dataclass(frozen=True)
 class Writing:
@@ -31,7 +33,8 @@ def choose(logits: Tensor, seen: list[list[int]], writing: Writing, luck: Tensor
     logits = penalised(logits, seen, writing.repetition)
     if writing.temperature == 0:
         return logits.argmax(-1)
-    kept = trimmed(logits / writing.temperature, writing)
+    logits = logits - logits.amax(-1, keepdim=True)  # so that no temperature makes them infinite
+    kept = trimmed(logits / max(writing.temperature, COLDEST), writing)
     shares = kept.double().softmax(-1).cumsum(-1)  # (B, V)
     whole = shares[:, -1:]
     aim = torch.minimum(luck.double()[:, None] * whole, torch.nextafter(whole, torch.zeros_like(whole)))

@@ -27,6 +27,8 @@ ALIKE = 24  # steps: a beginning that is shorter is not worth keeping
 def scorer(part: Any, signal: Any) -> Scorer:
     """part: a NextToken; signal: of its texts. Each text begins as the tokenizer has it, at least with an end token.
 
+    What counts begins with the blanks that a prompt ends with: most tokenizers write them with what follows.
+
     Raises InputError, when it is called, for texts beyond the context.
     """
     before = list(signal.ends.before)
@@ -36,7 +38,8 @@ def scorer(part: Any, signal: Any) -> Scorer:
 
     def score(prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
         texts = [prompt + one for prompt, some in zip(prompts, options, strict=True) for one in some]
-        sizes = [len(ids) for ids, some in zip(rows(prompts), options, strict=True) for _ in some]
+        read = rows([prompt.rstrip() for prompt in prompts])
+        sizes = [len(ids) for ids, some in zip(read, options, strict=True) for _ in some]
         ids = rows(texts)
         refuse_long(ids, texts, signal.config.context)
         begun = [one if size else np.append(signal.sep_id, one) for one, size in zip(ids, sizes, strict=True)]

@@ -17,7 +17,7 @@ RANGES = {
     "top_k": (lambda value: value >= 0, "0 (all tokens) or more"),
     "top_p": (lambda value: 0 < value <= 1, "above 0 and at most 1"),
     "min_p": (lambda value: 0 <= value <= 1, "between 0 and 1"),
-    "repetition": (lambda value: 0 < value < float("inf"), "above 0; 1 changes nothing"),
+    "repetition": (lambda value: 0.01 <= value <= 100, "between 0.01 and 100; 1 changes nothing"),
 }
 BACK = 6  # tokens before the new ones that are decoded with them: what a decoder may look back at
 
@@ -97,8 +97,12 @@ class Tail:
 
     def held(self) -> int:
         """Characters at the end that may begin a stop string."""
-        sizes = (size for stop in self.stops for size in range(1, len(stop)) if self.text.endswith(stop[:size]))
-        return max(sizes, default=0)
+        return max(map(self._begun, self.stops), default=0)
+
+    def _begun(self, stop: str) -> int:
+        """Of one: the longest of its beginnings that the text ends with."""
+        longest = min(len(stop) - 1, len(self.text))
+        return next((size for size in range(longest, 0, -1) if self.text.endswith(stop[:size])), 0)
 
 
 def write_on(

@@ -42,7 +42,7 @@ class Completion(Body):
     top_p: float = Field(1.0, gt=0, le=1)
     top_k: int = Field(0, ge=-1)  # -1 and 0: all
     min_p: float = Field(0.0, ge=0, le=1)
-    repetition_penalty: float = Field(1.0, gt=0, allow_inf_nan=False)
+    repetition_penalty: float = Field(1.0, ge=0.01, le=100)
     stop: list[str] = []
     seed: int | None = None
     stream: bool = False
@@ -128,6 +128,7 @@ def stops_of(given: Any, limits: Limits) -> list[str]:
     if not isinstance(stops, list) or not all(isinstance(one, str) and one for one in stops):
         raise Refusal("stop", "is no text, or an empty one", "Send a text, or a list of texts.")
     at_most("stop", len(stops), limits.stops, "texts")
+    at_most("stop", max(map(len, stops), default=0), limits.stop, "characters")
     return [whole("stop", one) for one in stops]
 
 

@@ -13,5 +13,6 @@ class Limits:
     tokens: int = 4096  # written to a prompt
     inputs: int = 2048  # of a request for vectors
     stops: int = 4  # stop strings
+    stop: int = 1000  # characters of one
     likeliest: int = 20  # tokens whose likelihood is told beside that of the one written
     cache: int = 1 << 30  # bytes of keys and values; more rows are written one batch after another

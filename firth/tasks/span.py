@@ -303,9 +303,16 @@ def offered(config: Config, document: str, window: Window, starts: np.ndarray, e
     found = []
     for i, j in np.argwhere(fits).tolist():
         a, b = int(first[i]), int(last[j])
-        begin, end = int(window.begin[a]), int(window.end[b])
+        begin, end = bare(document, int(window.begin[a]), int(window.end[b]))
         found.append(Candidate(document[begin:end], begin, end, float(starts[a] + ends[b] - none)))
     return found
+
+
+def bare(document: str, begin: int, end: int) -> tuple[int, int]:
+    """Without the blanks that some tokenizers write with a word."""
+    said = document[begin:end]
+    left, right = len(said) - len(said.lstrip()), len(said) - len(said.rstrip())
+    return (begin + left, end - right) if left < len(said) else (begin, end)
 
 
 def ranked(config: Config, found: list[Candidate]) -> list[Candidate]:

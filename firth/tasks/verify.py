@@ -228,7 +228,12 @@ def evaluate(objective, signal, examples: Sequence[Example]) -> Outcome:
 
 
 def judged(config: Config, examples: Sequence[Example], predicted: Sequence[Any]) -> Outcome:
-    """What vectors, one for each example, make of the pairs. Raises InputError where all are of one speaker."""
+    """What vectors, one for each example, make of the pairs. Raises InputError where all are of one speaker.
+
+    `right` is what a clip adds to the mean and as much again: a clip stands in pairs with all others, so that another
+    clip in its place would move the mean by twice its own half of them (Hoeffding 1948, the variance of a mean over
+    pairs). That clips of a speaker are alike is not reckoned with.
+    """
     labels = [str(one.label) for one in examples]
     pairs = trials(labels, config.pairs)
     if not pairs.same.any() or pairs.same.all():
@@ -239,6 +244,7 @@ def judged(config: Config, examples: Sequence[Example], predicted: Sequence[Any]
     shares = balanced(scores, pairs.same, found.threshold) / 2  # half of a pair to each of its clips
     sides = [np.bincount(side, shares, len(labels)) for side in (pairs.first, pairs.second)]
     right = np.sum(sides, 0) * len(labels)
+    right = 2 * right - right.mean()
     figures = {"items": len(scores), "clips": len(labels), "speakers": len(set(labels)),
                "balanced_accuracy": float(right.mean()), "eer": found.rate}  # fmt: skip
     plain = [[float(number) for number in vector] for vector in predicted]

@@ -31,7 +31,7 @@ from firth.train import budget as budgets
 from firth.train import build, checks, machine, probe
 from firth.train.build import Weights
 from firth.train.folder import RunFolder
-from firth.train.log import Show, Silent
+from firth.train.log import Show, Silent, read_metrics
 from firth.train.loop import train
 from firth.train.run import Run, Step
 
@@ -60,16 +60,12 @@ class Adaptation:
     weights: Weights
     begun: dict[str, Any] | None = None
     curve: list[tuple[int, dict[str, float]]] = field(default_factory=list)  # (step, validation means), step 0 first
+    kept: int = 0  # the step whose weights the objective has: that of the lowest validation loss, or the last
     settled: dict[str, Any] = field(default_factory=dict)  # what validation chose after training, by name
 
     @property
     def task(self) -> str:
         return self.recipe.objective[0]
-
-    @property
-    def best(self) -> int:
-        """The step whose weights are kept: that of the lowest validation loss."""
-        return min(self.curve, key=lambda point: point[1]["loss"])[0] if self.curve else 0
 
     def score(self) -> tuple[str, Outcome]:
         """("test" or "validation", what the model made of it)."""
@@ -129,16 +125,25 @@ def fit(
         evaluate_first=True,
         unit=adaptation.signal.unit.steps,
     )
+    curve: dict[int, dict[str, float]] = {}
     with remembering(adaptation):
         for step in train(job):
+            curve = curve or evaluated(folder, job.resumed)
             if step.evaluation:
-                adaptation.curve.append((step.index, step.evaluation))
+                curve[step.index] = step.evaluation
             if each:
                 each(step, job)
+    adaptation.curve, adaptation.kept = sorted(curve.items()), job.kept
     settle = getattr(find.find("tasks", adaptation.task), "settle", None)
     if settle:
         adaptation.settled = settle(adaptation.objective, adaptation.signal, adaptation.labelled.records["valid"])
     return job
+
+
+def evaluated(folder, step: int) -> dict[int, dict[str, float]]:
+    """What validation said up to the step that a run goes on from."""
+    rows = read_metrics(RunFolder(folder).metrics) if folder and step else []
+    return {row["step"]: row["held_out"] for row in rows if row.get("held_out") and row["step"] <= step}
 
 
 @contextmanager

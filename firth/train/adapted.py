@@ -103,10 +103,10 @@ def finish(work, folder: RunFolder, job, clock: Clock, show: Recorded) -> Adapte
     save_model(work, folder.model, job)
     write_wrong(folder, outcome.wrong)
     clock.lap("scoring and saving")
-    best = dict(work.curve).get(work.best, {})
+    best = dict(work.curve).get(work.kept, {})
     done = max([job.resumed, *(step for step, _ in work.curve)])
     result = Adapted(folder.path, work.task, work.recipe.model.start, scored, outcome.figures, best, work.curve,
-                     counts(work), done, work.best, work.settled, shares(work), clock.spent, planned(work))  # fmt: skip
+                     counts(work), done, work.kept, work.settled, shares(work), clock.spent, planned(work))  # fmt: skip
     kept = result.as_dict() | {"folder": folder.path.name}
     folder.update(status="finished", error=None, result=kept, seconds=clock.parts)
     write_atomically(folder.card, card(work, folder, result))

@@ -62,6 +62,7 @@ class Run:
     evaluate_first: also evaluate before the first update (step 0). score: of an evaluation, higher is better; with
     recipe.train.patience the loop stops when it no longer rises and ends with the best weights.
     notes: what was found on the way in, such as a damaged checkpoint. resumed: the step that the run went on from.
+    kept: at the end, the step whose weights the objective has.
     """
 
     objective: Composed
@@ -75,6 +76,7 @@ class Run:
     score: Callable[[dict[str, float]], float] = lower_loss
     notes: list[str] = field(default_factory=list)
     resumed: int = 0
+    kept: int = 0
     unit: str = "items"  # what people count of the signal: tokens, images, audio-seconds
     live: Callable[[], dict[str, Tensor]] | None = None  # set by the loop while it runs
 

@@ -14,6 +14,7 @@ from firth.recipe import Recipe
 from firth.signal import Facts, Finding
 from firth.train import along, card, gallery, machine, prepare
 from firth.train.budget import Budget, Clock
+from firth.train.checkpoint import Checkpoints
 from firth.train.describe import size
 from firth.train.folder import RunFolder, locked, refuse_taken, writing
 from firth.train.log import Log, Recorded, read_metrics
@@ -82,9 +83,9 @@ def refuse_timed_ranks(budget: Budget) -> None:
 def resume(work: Work, folder: RunFolder) -> None:
     """The recipe and the plan of the folder; the data must be what it was."""
     work.recipe, facts = folder.recipe, folder.facts
-    steps = sorted(path.stem.removeprefix("step-") for path in folder.checkpoints.glob("step-*.safetensors"))
-    work.show.note(f"{folder} is unfinished; going on from {f'step {int(steps[-1]):,}' if steps else 'its start'}.")
-    prepare.again(work, has_checkpoint=bool(steps))
+    found = Checkpoints(folder.checkpoints).newest()
+    work.show.note(f"{folder} is unfinished; going on from {f'step {found.step:,}' if found else 'its start'}.")
+    prepare.again(work, has_checkpoint=found is not None)
     before, now = facts.get("data", {}).get("fingerprint"), work.corpus.fingerprint
     if before != now:
         raise InputError(

@@ -34,11 +34,17 @@ class State:
         return self
 
     def __exit__(self, kind, *_) -> None:
-        if kind is None and self.best.weights:
-            self.optimizer.weights.load(self.best.weights)
+        if kind is None:
+            self._keep()
         self.optimizer.weights.release()
         self.run.live = None
         torch.set_num_threads(self._threads)
+
+    def _keep(self) -> None:
+        """The best weights where they were looked for, else the last."""
+        self.run.kept = self.best.step if self.best.weights else self.index
+        if self.best.weights:
+            self.optimizer.weights.load(self.best.weights)
 
     @property
     def over(self) -> bool:
