@@ -28,15 +28,42 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+TEXTS = ("masked-tokens", "next-sentence", "next-token")
+PICTURES = ("barlow-twins", "byol", "dino", "mae", "moco", "simclr", "vicreg")
+SOUNDS = ("data2vec", "hubert", "masked-frames", "next-frame", "wav2vec2")
+
+
+def objectives() -> str:
+    """Their names, by what they are for as a rule."""
+    kinds = {"text": TEXTS, "pictures": PICTURES, "sound": SOUNDS}
+    known = {name for group in kinds.values() for name in group}
+    other = [name for name in names("objectives") if name not in known]
+    return "; ".join(f"{kind}: {', '.join(group)}" for kind, group in (kinds | {"other": other}).items() if group)
+
+
+def is_given(value: Any) -> bool:
+    """Whether an option was typed, by its value."""
+    return value is not None and value is not False and value not in ([], ())
+
+
+def idle(parameter: typer.CallbackParam, value: Any) -> Any:
+    """For an option that every verb takes, and that changes nothing in this one: it is refused."""
+    if is_given(value):
+        with verb(False, False):
+            raise InputError(parameter.opts[0], "changes nothing here", "Leave it out.")
+    return value
+
+
 Raw = Annotated[list[str] | None, typer.Argument(metavar="DATA...", help="Raw files; may stand in --config.")]
-Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN...", help="Run folders; none: all of ./runs.")]
+Runs = Annotated[
+    list[str] | None, typer.Argument(metavar="RUN...", help="Run folders, or their names below --in; none: all.")
+]
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
 Objective = Annotated[
     str | None,
-    typer.Option(help=f"What is learnt (joined by commas): {', '.join(names('objectives'))}.  [default: by DATA]"),
+    typer.Option(help=f"What is learnt (joined by commas). {objectives()}.  [default: by DATA]"),
 ]
-Task = Annotated[str, typer.Option(help=f"The labelled task: {', '.join(learnable())}.")]
 MeasureTask = Annotated[
     str, typer.Option("--task", help=f"What is asked of the model: {', '.join(names('evaluate/measures'))}.")
 ]
@@ -68,15 +95,20 @@ Text = Annotated[str | None, typer.Option(help="Name of the text column.  [defau
 Label = Annotated[str | None, typer.Option(help="Name of the label column.  [default: found by content]")]
 Valid = Annotated[list[str] | None, typer.Option(help="Labelled file to validate on while learning (repeatable).")]
 Test = Annotated[list[str] | None, typer.Option(help="Labelled test file, scored once at the end (repeatable).")]
-Shots = Annotated[
-    str | None, typer.Option(help="prompt: how many examples stand in it; of measure several numbers: 0,1,4,16.")
-]
+Shots = Annotated[str | None, typer.Option(help="prompt: how many examples stand in it.")]
 Examples = Annotated[
     list[str] | None, typer.Option(help="prompt: a labelled file that examples are drawn from (repeatable).")
 ]
 Template = Annotated[str | None, typer.Option(help="prompt: one example, as in 'Review: {text}\\nSentiment: {label}'.")]
 Document = Annotated[
     str | None, typer.Option(help="What one document is: file, block or line.  [default: found by content]")
+]
+InputDocument = Annotated[
+    str | None,
+    typer.Option(
+        "--document",
+        help="What one input from plain text is: file, block or line.  [default: as MODEL learnt; one file: line]",
+    ),
 ]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="Leave out rows and files that cannot be read, instead of ending.")
@@ -86,11 +118,15 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Set a key of the recipe, such as optimizer.lr=1e-3 (repeatable)."),
 ]
-Out = Annotated[Path | None, typer.Option(help="The folder, or the file, to write.")]
 Seed = Annotated[int | None, typer.Option(help="The same seed draws the same data and weights.  [default: 0]")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu or cuda.  [default: auto]")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the plan and the estimate; write nothing.")]
 Json = Annotated[bool, typer.Option("--json", help="Result as JSON on stdout, everything else on stderr.")]
+Idle = typer.Option(hidden=True, callback=idle, help="Changes nothing here.")
+NoConfig = Annotated[Path | None, Idle]
+NoSet = Annotated[list[str] | None, typer.Option("--set", hidden=True, callback=idle, help="Changes nothing here.")]
+NoSeed = Annotated[int | None, Idle]
+NoDevice = Annotated[str | None, Idle]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.", hidden=True)]
 
 
@@ -127,9 +163,14 @@ def verb(as_json: bool, debug: bool, skips: bool = True) -> Iterator[Any]:
 
 def asking(as_json: bool, show: Any) -> Callable[[str, str], str] | None:
     """Asks a question with a suggested answer; None where nobody is there to be asked."""
-    if as_json or several() or not show.live or sys.stdin is None or not sys.stdin.isatty():
+    if as_json or several() or not show.live or not person():
         return None
     return lambda question, suggested: typer.prompt(question, default=suggested)
+
+
+def person() -> bool:
+    """Whether there is somebody to ask."""
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def typed() -> str:
@@ -149,6 +190,26 @@ def finish(as_json: bool, result: Any, show: Any) -> None:
     if report := write_report(result):
         show.line("Report", str(report))
     emit(as_json and leads(), result)
+
+
+def example(*commands: str) -> str:
+    """What stands below the options of a verb's help: commands, each on its line."""
+    return "\n".join(["\b", "Examples:", *(f"  {command}" for command in commands)])
+
+
+def kept_at(out: Path | None, dry_run: bool) -> Path | None:
+    """Where a result is kept; None: nowhere, as in a dry run. Raises InputError where something is there already."""
+    from firth.train.folder import free_place
+
+    place = free_place(out, streams=True) if out else None
+    return None if dry_run else place
+
+
+def refuse_beside(option: str, given: dict[str, Any]) -> None:
+    """Raises InputError for what changes nothing beside another option."""
+    for name, value in given.items():
+        if is_given(value):
+            raise InputError(f"--{name.replace('_', '-')}", f"changes nothing beside {option}", "Leave it out.")
 
 
 def refuse_task(task: str) -> None:

@@ -276,9 +276,10 @@ def test_the_doctor_with_findings_of_weight_is_no_fault(place, monkeypatch):
 
 
 OUTS = {
-    "images": "images: is a folder.\nChoose another place with --out.",
-    "nowhere/x.json": "nowhere/x.json: lies in a folder that does not exist.\nChoose another place with --out.",
-    "corpus.txt/x.json": "corpus.txt/x.json: lies inside a file, not a folder.\nChoose another place with --out.",
+    "images": "--out images: is there already.\nChoose another name, or remove it first.",
+    "reviews.tsv": "--out reviews.tsv: is there already.\nChoose another name, or remove it first.",
+    "nowhere/x.json": "--out nowhere/x.json: lies in a folder that does not exist.\nMake it: mkdir -p nowhere",
+    "corpus.txt/x.json": "--out corpus.txt/x.json: lies inside a file, not a folder.\nChoose another place.",
 }
 
 

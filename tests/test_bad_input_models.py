@@ -156,10 +156,20 @@ PREDICT = {
     ("reviews.tsv", "--text", "body"): "reviews.tsv: has no column `body`.\n--text can be `text`, `label`.",
     ("a text", "--top", "0"): "--top 0: asks for no guess.\nAsk for one or more.",
     ("a text", "--device", "gpu"): "--device gpu: is not available here.\nUse --device auto or cpu.",
-    ("reviews.tsv", "--out", "cut"): "cut: is a folder.\nChoose another place with --out.",
-    ("reviews.tsv", "--out", "no/x"): "no/x: lies in a folder that does not exist.\nChoose another place with --out.",
-    ("reviews.tsv", "--out", "corpus.txt/x"): "corpus.txt/x: lies inside a file, not a folder.\n"
-    "Choose another place with --out.",
+    ("reviews.tsv", "--out", "said.txt"): "--out said.txt: answers are kept as .jsonl, .csv or .tsv.\n"
+    "Say --out said.jsonl.",
+    ("reviews.tsv", "--out", "cut"): "--out cut: answers are kept as .jsonl, .csv or .tsv.\nSay --out said.jsonl.",
+    ("reviews.tsv", "--out", "reviews.tsv"): "--out reviews.tsv: is there already.\n"
+    "Choose another name, or remove it first.",
+    ("reviews.tsv", "--out", "reviews.tsv", "--dry-run"): "--out reviews.tsv: is there already.\n"
+    "Choose another name, or remove it first.",
+    ("reviews.tsv", "--out", "no/x.jsonl"): "--out no/x.jsonl: lies in a folder that does not exist.\n"
+    "Make it: mkdir -p no",
+    ("reviews.tsv", "--out", "corpus.txt/x.csv"): "--out corpus.txt/x.csv: lies inside a file, not a folder.\n"
+    "Choose another place.",
+    ("reviews.tsv", "--document", "lines"): "--document lines: is nothing a document can be.\n"
+    "Did you mean `line`? Say file, block or line.",
+    ("a text", "--config", "few.toml"): "--config: belongs to a prompt.\nAdd --task prompt, or leave it out.",
 }
 
 
@@ -174,13 +184,9 @@ def test_a_text_without_a_mask(place, monkeypatch):
 
 
 def test_predictions_are_kept_whole_or_not_at_all(place, monkeypatch):
-    """The file there was before stays when a later row is bad."""
     monkeypatch.chdir(place)
-    (place / "kept.jsonl").write_text("former\n")
-    assert "two encodings are mixed" in refused(
-        place, monkeypatch, ["predict", "adapted", "mixed.tsv", "--out", "kept.jsonl"]
-    )
-    assert (place / "kept.jsonl").read_text() == "former\n"
+    told = refused(place, monkeypatch, ["predict", "adapted", "mixed.tsv", "--out", "kept.jsonl"])
+    assert "two encodings are mixed" in told and not (place / "kept.jsonl").exists()
     assert firth("predict", "adapted", "reviews.tsv", "--out", "kept.jsonl").exit_code == 0
     assert len((place / "kept.jsonl").read_text().splitlines()) == 120
     (place / "kept.jsonl").unlink()
@@ -296,7 +302,7 @@ def test_standard_input_is_closed_or_no_text(place):
     import io
 
     from firth.errors import InputError
-    from firth.evaluate.predict import lines
+    from firth.evaluate.inputs import lines
 
     broken = io.TextIOWrapper(io.BytesIO(b"good\ncaf\xe9\n"), encoding="utf-8")
     passed = io.StringIO("good\ncaf\udce9\n")

@@ -153,3 +153,66 @@ def test_options_become_settings_and_the_persons_own_come_last():
     mapping = with_options({"data.text": "other"}, **given)
     assert mapping == {"data.text": "other", "data.valid": ("a.tsv",), "data.test": ("b.tsv",), "model.frozen": True}
     assert apply_settings(Recipe(), own) == apply_settings(Recipe(), with_options({}, **given))
+
+
+IDLE = {
+    "check": "seed device", "score": "config seed device", "embed": "config seed", "units": "config",
+    "company": "config", "export": "config seed device", "serve": "config", "runs": "config set seed device",
+}  # verb -> options that would change nothing in it  # fmt: skip
+
+
+@pytest.mark.parametrize(("verb", "name"), [(verb, name) for verb, names in IDLE.items() for name in names.split()])
+def test_an_option_that_changes_nothing_is_refused(verb, name):
+    value = {"set": "train.steps=1", "seed": "0"}.get(name, "x")
+    done = firth(verb, "a", "b", f"--{name}", value)
+    assert done.exit_code == 2 and done.stderr == f"--{name}: changes nothing here.\nLeave it out.\n"
+    assert f"--{name}" not in firth(verb, "--help").output
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in IDLE])
+def test_no_other_option_is_hidden(verb):
+    hidden = {p.name for p in get_command(app).commands[verb].params if getattr(p, "hidden", False)}
+    assert hidden == {"debug"}
+
+
+@pytest.mark.parametrize("words", ["--task tag", "--labels 0", "--arms random", "--against b", "--frozen",
+                                   "--leave-out speaker", "--vary a=1,2", "--test x.tsv"])  # fmt: skip
+def test_what_a_suite_says_itself_is_refused_beside_it(words):
+    done = firth("compare", "a", "--suite", "speech", *words.split())
+    assert done.exit_code == 2
+    assert done.stderr == f"{words.split()[0]}: changes nothing beside --suite.\nLeave it out.\n"
+
+
+# ------------------------------------------------------------------ runs
+
+
+@pytest.fixture
+def runs_there(tmp_path, monkeypatch):
+    """runs/a, as little of a run as is one."""
+    (tmp_path / "runs" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "a" / "run.json").write_text('{"status": "finished"}')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "runs" / "a"
+
+
+@pytest.mark.parametrize(("answer", "gone"), [("y", True), ("n", False)])
+def test_deleting_asks_on_a_terminal(runs_there, monkeypatch, answer, gone):
+    monkeypatch.setattr("firth.verbs.using.person", lambda: True)
+    done = firth("runs", "--delete", "a", "--json", input=f"{answer}\n")
+    assert done.exit_code == 0 and "Delete runs/a? [y/N]" in done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [{"folder": "runs/a", "deleted": gone}]
+    assert runs_there.exists() is not gone
+
+
+def test_deleting_without_a_terminal_wants_to_be_told(runs_there):
+    done = firth("runs", "--delete", "a")
+    assert done.exit_code == 2 and done.stderr == (
+        "firth runs --delete runs/a: would delete without asking.\nAdd --yes to delete.\n"
+    )
+    assert firth("runs", "--delete", "a", "--yes").exit_code == 0 and not runs_there.exists()
+
+
+@pytest.mark.parametrize("option", ["--in", "--out"])
+def test_the_folder_of_runs_can_be_named(runs_there, option):
+    assert [one["folder"] for one in json.loads(firth("runs", option, "runs", "--json").stdout)] == ["runs/a"]
+    assert json.loads(firth("runs", option, "elsewhere", "--json").stdout) == []

@@ -145,6 +145,32 @@ def test_skip_bad_goes_on_and_keeps_the_finding(tmp_path, name):
     assert found == [want]
 
 
+KINDS = {
+    "a.xlsx": "`.xlsx` files have no reader. In Excel: Save as, CSV UTF-8.",
+    "a.docx": "`.docx` files have no reader. Save it as .txt: Save as, Plain text.",
+    "a.pdf": "`.pdf` files have no reader. Take its text out first: pdftotext a.pdf.",
+    "a.m4a": "`.m4a` files have no reader. Convert it: ffmpeg -i a.m4a -ar 16000 NEW.wav.",
+    "a.mbox": "`.mbox` files have no reader. "
+    "Write one JSON object a message into a .jsonl file, with a short script of Python's `email`.",
+    "a.tar.gz": "`.tar.gz` files have no reader. Unpack it first: gunzip a.tar.gz; a .tar is read as it is.",
+    "a.pdf.gz": f"`.pdf.gz` files have no reader. {NO_READER}",
+}
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_files_of_common_kinds_are_refused_with_what_to_do(tmp_path, name):
+    (tmp_path / name).write_bytes(b"PK")
+    assert message(tmp_path / name) == f"{name}: {KINDS[name]}"
+
+
+def test_a_folder_of_other_kinds_says_what_to_do_about_one(tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "a.docx").touch()
+    with pytest.raises(InputError) as caught:
+        expand([tmp_path / "letters"])
+    assert caught.value.do == f"Save it as .txt: Save as, Plain text. {NO_READER}"
+
+
 def test_missing_paths(tmp_path):
     write_jsonl(tmp_path)
     assert message(tmp_path / "document.jsonl") == (

@@ -48,6 +48,24 @@ def test_separators(tmp_path, mark):
     assert len(rows(path, label="label")) == 3
 
 
+@pytest.mark.parametrize(("first", "mark"), [("sep=;", ";"), ("SEP=,", ","), ("sep=\t", "\t"), ("sep=|  ", "|")])
+def test_the_line_by_which_excel_knows_the_separator(tmp_path, first, mark):
+    below = "".join(f'"Wo ist, bitte; mein Paket {n}"{mark}Versand\n' for n in range(3))
+    content = f"{first}\nNachricht{mark}Abteilung\n{below}"
+    dialect = decide(content)
+    assert (dialect.separator, dialect.header, dialect.headed) == (mark, ["Nachricht", "Abteilung"], True)
+    found = list(read([table(tmp_path, "\ufeff" + content)], text="Nachricht", label="Abteilung"))
+    assert [(one.text, one.label, one.where.line) for one in found] == [
+        (f"Wo ist, bitte; mein Paket {n}", "Versand", n + 3) for n in range(3)
+    ]
+
+
+def test_a_file_of_that_line_alone_has_no_rows(tmp_path):
+    with pytest.raises(InputError, match="has a header at most, and no rows"):
+        list(read([table(tmp_path, "sep=;\n")]))
+    assert decide("sep=a word\tlabel\na good film\tb\n").header[0] == "sep=a word"
+
+
 def test_a_table_without_header(tmp_path):
     lines = ["a good film it was\tpos", "a bad film it was\tneg", "neither this nor that\tpos", "old\tneg"]
     path = table(tmp_path, "\n".join(lines) + "\n", "a.tsv")

@@ -187,10 +187,12 @@ def test_pieces_of_a_long_recording_are_examples_of_its_class(long):
 
 
 def test_a_long_recording_is_asked_about_piece_by_piece(long):
-    found = list(arrays.inputs(str(long / "low"), Speech(Config(segment=2.0))))
+    given = list(arrays.inputs(str(long / "low"), Speech(Config(segment=2.0))))
+    found = [one.content for one in given]
+    assert {one.where for one in given} == {str(long / "low" / "low.wav")}
     assert len(found) > 4 and all(len(one.array) <= 2 * RATE for one in found)
     assert found[0].name.endswith("low.wav 0:00:00–0:00:02") and str(found[-1]).endswith("–0:00:09")
-    short = list(arrays.inputs(str(long / "low"), Speech(Config(segment=20.0))))
+    short = [one.content for one in arrays.inputs(str(long / "low"), Speech(Config(segment=20.0)))]
     assert [(one.name.endswith("low.wav"), len(one.array)) for one in short] == [(True, 9 * RATE)]
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from firth.errors import InputError
-from firth.evaluate import doctor, predict
+from firth.evaluate import doctor, inputs, predict
 from firth.interop.folder import Opened
 from firth.signal import Finding
 from tests.labelled_files import write_topics
@@ -57,7 +57,7 @@ def test_several_labels_a_text_are_counted_one_by_one(tmp_path, separator, how):
 def test_a_report_that_cannot_be_written_is_said(tmp_path):
     path = tmp_path / "none" / "report.json"
     found = said(lambda: doctor.check(write_corpus(tmp_path), out=path))
-    assert found.startswith(f"{path}: lies in a folder that does not exist.")
+    assert found == f"--out {path}: lies in a folder that does not exist. Make it: mkdir -p {path.parent}"
 
 
 def test_options_come_from_config_settings_and_arguments(tmp_path):
@@ -113,30 +113,31 @@ def desk(tmp_path, monkeypatch):
     ],
 )
 def test_files_are_told_from_texts(desk, given, file):
-    assert predict.looks_like_a_file(given) is file
+    assert inputs.looks_like_a_file(given) is file
 
 
 @pytest.mark.parametrize("given", ["review.txt", "reviews.tsv", "reviews.txt.gz", "none/reviews.txt"])
 def test_a_slip_in_a_file_name_is_no_text(desk, given):
-    found = said(predict.looks_like_a_file, given)
+    found = said(inputs.looks_like_a_file, given)
     assert found.startswith(f"{given}: no such file.") and found.endswith("with a space in it.")
     assert ("Did you mean `reviews.txt`?" in found) is not given.startswith("none")
 
 
 def test_a_file_is_read_by_lines_and_a_text_stands_for_itself(desk):
-    assert list(predict.source_of("reviews.txt")) == ["one", "two"]
-    assert predict.source_of("just a text") == ["just a text"]
+    found = list(inputs.texts_of(["reviews.txt", "just a text"], inputs.How()))
+    assert [one.content for one in found] == ["one", "two", "just a text"]
+    assert [one.where for one in found] == ["reviews.txt:1", "reviews.txt:2", ""]
 
 
 @pytest.mark.parametrize("given", ["", "  ", "\n\t"])
 def test_an_empty_text_is_refused(given):
-    assert said(predict.source_of, given) == "INPUT: is empty. Give a text in quotes, a file, or - for a pipe."
+    assert said(inputs.refuse_input, given) == "INPUT: is empty. Give a text in quotes, a file, or - for a pipe."
 
 
 def test_half_characters_are_refused():
-    found = said(predict.source_of, "caf\udce9 au lait")
+    found = said(inputs.refuse_input, "caf\udce9 au lait")
     assert found == "INPUT: is not UTF-8. Convert it: iconv -f CP1252 -t UTF-8 OLD > NEW"
-    predict.refuse_broken("café \U0001f642", "INPUT")
+    inputs.refuse_broken("café \U0001f642", "INPUT")
 
 
 # ------------------------------------------------------------------ streams
@@ -144,29 +145,29 @@ def test_half_characters_are_refused():
 
 def test_lines_lose_their_ends_only():
     stream = io.StringIO("one\n two \r\n\nlast", newline="")
-    assert list(predict.lines(stream)) == ["one", " two ", "", "last"]
+    assert list(inputs.lines(stream)) == ["one", " two ", "", "last"]
 
 
 @pytest.mark.parametrize("length", [9, 10, 11, 20, 21, 35])
 def test_a_long_line_is_cut_and_the_next_begins_anew(monkeypatch, length):
-    monkeypatch.setattr(predict, "LONGEST", 10)
-    found = list(predict.lines(io.StringIO("x" * length + "\nnext\n")))
+    monkeypatch.setattr(inputs, "LONGEST", 10)
+    found = list(inputs.lines(io.StringIO("x" * length + "\nnext\n")))
     assert found == ["x" * min(length, 10), "next"]
 
 
 def test_a_line_that_is_not_utf_8_is_named():
     stream = io.TextIOWrapper(io.BytesIO(b"good\ncaf\xe9\n"), encoding="utf-8")
-    found = said(predict.read_line, stream, 1)
+    found = said(inputs.read_line, stream, 1)
     assert found.startswith("standard input, near line 1: byte 0xE9 is not UTF-8.")
 
 
 def test_half_characters_in_a_stream_are_named_by_line():
     stream = io.TextIOWrapper(io.BytesIO(b"good\ncaf\xe9\n"), encoding="utf-8", errors="surrogateescape")
-    assert said(list, predict.lines(stream)).startswith("standard input:2: is not UTF-8.")
+    assert said(list, inputs.lines(stream)).startswith("standard input:2: is not UTF-8.")
 
 
 def test_a_closed_input_is_said():
-    found = said(list, predict.lines(None))
+    found = said(list, inputs.lines(None))
     assert found == "standard input: is closed. Pipe lines into it: firth predict RUN - < lines.txt"
 
 

@@ -61,11 +61,30 @@ def test_options_are_full_words(verb):
 
 @pytest.mark.parametrize("verb", VERBS)
 def test_the_same_option_means_the_same_everywhere(verb):
-    ours = {p.name: p for p in get_command(app).commands[verb].params}
+    """--out says what it writes; where an option changes nothing it is hidden."""
+    ours = {p.name: p for p in get_command(app).commands[verb].params if not getattr(p, "hidden", False)}
     for other in VERBS:
         for parameter in get_command(app).commands[other].params:
-            if parameter.name in ours and parameter.name in {"out", "seed", "device", "config", "settings", "dry_run"}:
-                assert parameter.help == ours[parameter.name].help and parameter.opts == ours[parameter.name].opts
+            if parameter.name in ours and parameter.name in {"seed", "device", "settings", "dry_run"}:
+                same = getattr(parameter, "hidden", False) or parameter.help == ours[parameter.name].help
+                assert same and parameter.opts == ours[parameter.name].opts
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_is_said_in_a_few_words_and_shown_by_example(verb):
+    command = get_command(app).commands[verb]
+    assert command.short_help in help_of() and "..." not in help_of()
+    examples = [line.split() for line in command.epilog.splitlines() if line.startswith("  ")]
+    assert examples and all(words[:2] == ["firth", verb] for words in examples)
+    offered = {
+        name for parameter in command.params if not getattr(parameter, "hidden", False) for name in parameter.opts
+    }
+    assert {word for words in examples for word in words if word.startswith("--")} <= offered
+
+
+def test_every_objective_is_named_once():
+    offered = next(p for p in get_command(app).commands["pretrain"].params if p.name == "objective").help
+    assert [offered.count(f" {name}") for name in names("objectives")] == [1] * len(names("objectives"))
 
 
 # ------------------------------------------------------------------ the pages and the package agree

@@ -53,7 +53,7 @@ def test_each_task_finds_its_own_column(desk, task, label):
 
 
 def test_a_row_of_two_files_is_one_input(desk):
-    first, second = inputs(str(desk / "trials.tsv"), SIGNAL, reads)
+    first, second = (one.content for one in inputs(str(desk / "trials.tsv"), SIGNAL, reads))
     assert [str(one) for one in first] == ["voices/0.wav", "voices/3.wav"]
     assert [str(one) for one in second] == ["voices/1.wav", "voices/2.wav"]
     assert all(len(one.array) == 3200 for one in (*first, *second))
@@ -61,7 +61,7 @@ def test_a_row_of_two_files_is_one_input(desk):
 
 def test_two_files_stand_in_one_string(desk):
     names = [str(desk / "voices" / f"{i}.wav") for i in (0, 5)]
-    [pair] = inputs(" | ".join(names), SIGNAL, reads)
+    [pair] = (one.content for one in inputs(" | ".join(names), SIGNAL, reads))
     assert [str(one) for one in pair] == names
 
 
@@ -70,7 +70,7 @@ def test_files_of_trials_may_lie_in_an_archive_beside_the_table(desk):
         for path in sorted((desk / "voices").glob("*.wav")):
             archive.write(path, f"voices/{path.name}")
             path.unlink()
-    first, _ = inputs(str(desk / "trials.tsv"), SIGNAL, reads)
+    first, _ = (one.content for one in inputs(str(desk / "trials.tsv"), SIGNAL, reads))
     assert len(first) == 2 and len(first[0].array) == 3200
 
 

@@ -49,6 +49,7 @@ def kept(folder) -> dict:
 def predicted(place, name: str) -> dict:
     """What `predict` and `score` make of the test file with the model of a run."""
     out = place / f"{name}.jsonl"
+    out.unlink(missing_ok=True)
     assert firth("predict", place / name, place / "test.json", "--out", out).exit_code == 0
     return score(place / "test.json", out, "span")
 

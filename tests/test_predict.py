@@ -8,8 +8,10 @@ import pytest
 import torch
 
 from firth.errors import InputError
+from firth.evaluate import inputs as given
 from firth.evaluate import predict as module
-from firth.evaluate.predict import Loaded, load, predict, source_of
+from firth.evaluate.inputs import How, texts_of
+from firth.evaluate.predict import Loaded, load, predict
 from tests import runs
 
 TEXTS = ["A wonderful film about the tide and the tram.", "A dreadful film.", "", "A stale film about the storm " * 9]
@@ -155,16 +157,18 @@ def test_a_table_gives_its_text_column():
 
 
 def test_a_pipe_is_read_line_by_line_and_a_huge_line_is_cut(monkeypatch):
-    monkeypatch.setattr(module, "LONGEST", 10)
+    monkeypatch.setattr(given, "LONGEST", 10)
     stream = io.StringIO("x" * 35 + "\nshort\r\n" + "y" * 10 + "\n" + "z" * 10)
-    assert list(module.lines(stream)) == ["x" * 10, "short", "y" * 10, "z" * 10]
+    assert list(given.lines(stream)) == ["x" * 10, "short", "y" * 10, "z" * 10]
 
 
-def test_a_sentence_is_no_file_name():
-    assert source_of("Is it a file.txt") == ["Is it a file.txt"]
-    assert source_of("Wonderful.") == ["Wonderful."]
-    assert source_of("and/or") == ["and/or"]
-    assert source_of("x" * 5_000) == ["x" * 5_000]
+def contents(*typed, **how) -> list:
+    return [one.content for one in texts_of(typed, How(**how))]
+
+
+@pytest.mark.parametrize("text", ["Is it a file.txt", "Wonderful.", "and/or", "x" * 5_000])
+def test_a_sentence_is_no_file_name(text):
+    assert contents(text) == [text]
 
 
 def test_dry_run_checks_and_predicts_nothing():
@@ -257,9 +261,9 @@ def test_a_file_of_rows_and_one_of_lines_are_read_by_their_kind(tmp_path):
     def reads(record):
         return record.fields["first"], record.fields.get("second", "")
 
-    assert list(source_of(str(tmp_path / "a.jsonl"), reads=reads)) == [("x", "y"), ("z", "")]
-    assert list(source_of(str(tmp_path), reads=reads)) == ["one line", "another", ("x", "y"), ("z", "")]
-    assert list(source_of(str(tmp_path / "a.jsonl"), "first", reads)) == ["x", "z"]
+    assert contents(str(tmp_path / "a.jsonl"), reads=reads) == [("x", "y"), ("z", "")]
+    assert contents(str(tmp_path), reads=reads) == ["one line", "another", ("x", "y"), ("z", "")]
+    assert contents(str(tmp_path / "a.jsonl"), column="first", reads=reads) == ["x", "z"]
 
 
 @pytest.mark.parametrize(("given", "size"), [("abc", 3), (("ab", "cde"), 5), ([], 0), (["🙂"], 1)])

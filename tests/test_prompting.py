@@ -48,7 +48,8 @@ def test_without_examples_the_labels_are_named():
 
 def test_the_label_is_the_likeliest_option_of_that_very_prompt():
     judge, config = open_judge(runs.writer(), (), "cpu"), Config(template=TEMPLATE, classes=("good", "bad"))
-    (one,) = prompted("writer", "A film.", template=TEMPLATE, classes=("good", "bad"))
+    (answer,) = prompted("writer", "A film.", template=TEMPLATE, classes=("good", "bad"))
+    one = answer.said
     from firth.task import Example, Where
 
     text = prompt(config, parse(config.template), [], Example("A film.", None, Where("x")))
@@ -85,6 +86,7 @@ REFUSED = {
     ("--task", "prompt", "--shots", "90", "--examples", "reviews.tsv"): "input `A film.`: its prompt of 90 shots has",
     ("--task", "classify"): "--task classify: is nothing to be chosen: a model answers with what it has learnt.\n"
     "Leave it out; --task prompt asks a language model by examples.",
+    ("--task", "prompt", "--tokens", "9"): "--tokens: changes nothing beside --task prompt.\nLeave it out.",
     ("--shots", "2"): "--shots: belongs to a prompt.\nAdd --task prompt, or leave it out.",
     ("--task", "prompt", "--template", "no field", "--choice", "a", "--choice", "b"): "prompt.template: `no field` has "
     "no field {label}.\nPut {label} where the answer belongs: Review: {text}\\nSentiment: {label}",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from firth.data.given import Given
 from firth.errors import InputError, RunError
 from firth.evaluate import encoder as encoders
 from firth.evaluate import vectors as module
@@ -130,8 +131,8 @@ def test_batches_keep_to_the_budget_and_take_each_text_once():
 def test_windows_bound_what_is_held(monkeypatch):
     monkeypatch.setattr(module, "TEXTS", 10)
     monkeypatch.setattr(module, "CHARACTERS", 100)
-    assert [len(window) for window in windows(iter(["x"] * 25))] == [10, 10, 5]
-    assert [len(window) for window in windows(["y" * 60] * 5)] == [2, 2, 1]
+    assert [len(window) for window in windows(map(Given, ["x"] * 25))] == [10, 10, 5]
+    assert [len(window) for window in windows(map(Given, ["y" * 60] * 5))] == [2, 2, 1]
     assert list(windows([])) == []
 
 
@@ -213,7 +214,7 @@ def test_npy_opens_memory_mapped_and_equals_what_is_returned(tmp_path, opened, m
 @pytest.mark.parametrize("rows", [0, 1, 9, 10, 99_999])
 def test_the_header_has_the_same_length_for_any_number(tmp_path, rows):
     with File(tmp_path / "v.npy", 3) as sink:
-        sink.write([""] * rows, np.ones((rows, 3), np.float32))
+        sink.write([Given("")] * rows, np.ones((rows, 3), np.float32))
     found = np.load(tmp_path / "v.npy")
     assert found.shape == (rows, 3) and (found == 1).all()
 
@@ -223,7 +224,7 @@ def test_parquet_has_id_text_and_vector(tmp_path, opened, model, monkeypatch):
     monkeypatch.setattr(module, "TEXTS", 2)
     embed(model, TEXTS[:2] + TEXTS[3:], tmp_path / "v.parquet")
     table = parquet.read_table(tmp_path / "v.parquet")
-    assert table.column_names == ["id", "text", "vector"]
+    assert table.column_names == ["id", "text", "where", "vector"] and table["where"].null_count == 4
     assert table["id"].to_pylist() == [0, 1, 2, 3] and table["text"].to_pylist() == TEXTS[:2] + TEXTS[3:]
     found = np.array(table["vector"].to_pylist(), np.float32)
     np.testing.assert_allclose(found, embed_texts(opened, TEXTS[:2] + TEXTS[3:]), atol=1e-5)
@@ -232,7 +233,7 @@ def test_parquet_has_id_text_and_vector(tmp_path, opened, model, monkeypatch):
 @pytest.mark.parametrize("suffix", [".npy", ".parquet"])
 def test_a_file_is_whole_or_not_there(tmp_path, suffix):
     with pytest.raises(KeyError), File(tmp_path / f"v{suffix}", 3) as sink:
-        sink.write(["x"], np.ones((1, 3), np.float32))
+        sink.write([Given("x")], np.ones((1, 3), np.float32))
         raise KeyError("stopped")
     assert list(tmp_path.iterdir()) == []
 

@@ -233,7 +233,7 @@ def test_embed_reads_a_pipe_and_writes_parquet_with_the_texts(place):
     lines = ["The ship; it's [MASK] & ä", "", "the 🙂 tram"]
     done("embed", f"{ODD}/run", "-", "--out", f"{ODD}/{ODD}.parquet", input="\n".join(lines) + "\n")
     table = parquet.read_table(place / ODD / f"{ODD}.parquet")
-    assert table.column_names == ["id", "text", "vector"]
+    assert table.column_names == ["id", "text", "where", "vector"]
     assert table["text"].to_pylist() == lines and table["id"].to_pylist() == [0, 1, 2]
 
 
@@ -267,7 +267,7 @@ def test_company_prints_the_groups_and_writes_the_page(place):
 def test_company_looks_into_what_the_run_was_trained_on(place):
     told = strict(done("company", "pretrained", "ship", "--most", "40", "--out", "own.html", "--json"))
     assert told["data"] == [str(runs.folder() / "corpus.txt")] and len(told["occurrences"]) == 40
-    adapted = strict(done("company", "adapted", "ship", "--most", "40", "--dry-run", "--json"))
+    adapted = strict(done("company", "adapted", "ship", "--most", "40", "--out", "x.html", "--dry-run", "--json"))
     assert adapted["data"] == told["data"]
 
 

@@ -221,7 +221,7 @@ def test_predict_and_score_give_the_figures_of_the_run(place, name):
 
 # ------------------------------------------------------------------ refusals
 
-FILL = "Fill it in, or leave out the row."
+FILL = "Fill it in, or leave out the row; --skip-bad leaves out such rows."
 REFUSED = {
     ("pairs", "only one text"): "input 1: 1 text where a pair is needed.\nWrite both with a tab between them.",
     ("pairs", "a pair\tof texts", "only one"): "input 2: 1 text where a pair is needed.\n"

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from firth.errors import InputError
-from firth.evaluate.predict import load, predict
+from firth.evaluate.predict import answers_to, load, predict
 from firth.model.sampling import Writing
 from firth.objectives import next_token
 from firth.objectives._writing import Choices, Tail, asked, write_on, written
@@ -228,7 +228,7 @@ def test_the_terminal_shows_pieces_as_they_come(tmp_path):
     path = tmp_path / "out.txt"
     with open(path, "w+", encoding="utf-8") as out:
         show = Terminal(file=out, live=True)
-        show.predictions(predict(run(), ["The ship", "word " * 60], pieces=True, tokens=6, seed=1))
+        show.predictions(answers_to(run(), ["The ship", "word " * 60], pieces=True, tokens=6, seed=1))
     shown = path.read_text()
     (whole,) = predict(run(), ["The ship"], tokens=6, seed=1)
     assert shown.startswith(f"The ship{whole.written}\n")

@@ -6,11 +6,9 @@ beside: pre-training never reads them; watching it and `adapt` do.
 """
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +20,11 @@ from firth.data import groups, media
 from firth.data.array_shard import ArrayShard, ArrayWriter
 from firth.data.config import Data
 from firth.data.corpus import DEFAULT_SHARE, named, physical, size_of, whole, write_findings
-from firth.data.decoding import NOTHING, Tally, arrays_of, decode, decoded, head_of, joined
+from firth.data.decoding import Tally, arrays_of, decoded, head_of
 from firth.data.keeping import in_each_pass, refuse_full, shard_in, stays
-from firth.data.media import Raw, Reading
+from firth.data.media import Reading
+from firth.data.media_inputs import inputs as inputs
+from firth.data.media_inputs import pieces_of
 from firth.data.pack import held_out
 from firth.data.records import Problems, Record
 from firth.data.source import windows_elsewhere
@@ -303,54 +303,6 @@ def looks(reading: Reading, cls: type[Media]) -> Iterator[Look]:
         except Exception as error:
             if media.trouble(error, raw) is None:
                 raise
-
-
-def inputs(given: str, signal: Media, reads: Callable[[Record], Sequence[str]] | None = None) -> Iterator[Any]:
-    """What `predict` and `embed` are given by a path: each of its files, or each piece of one that is long.
-
-    reads: for a task that reads several files together, the names of them in a row of a table; they may also stand in
-    `given` itself, with a | between. Raises InputError for one that is broken.
-    """
-    together = [name.strip() for name in given.split("|")] if reads else [given]
-    if len(together) > 1:
-        yield tuple(one for name in together for one in inputs(name, signal))
-        return
-    with Reading.of([given], type(signal), None, Problems()) as reading:
-        if reads is None:
-            for raw in reading:
-                yield from opened(raw, signal)
-            return
-        for raws in reading.named(reads):
-            yield tuple(next(opened(raw, signal)) for raw in raws)
-
-
-def opened(raw: Raw, signal: Media) -> Iterator["Input"]:
-    """A file decoded, in pieces where it is long. Raises InputError for one that is broken."""
-    try:
-        yield from pieces_of(raw.name, joined(decode(raw, signal).arrays, signal.whole), signal)
-    except Exception as error:
-        media.refuse(error, raw)
-
-
-def pieces_of(name: str, arrays: Iterator[np.ndarray], signal: Media) -> Iterator["Input"]:
-    """Under the name of the file; where there are several, with the place of each. Raises Unreadable for none."""
-    several, begin = list(islice(arrays, 2)), 0
-    if not several:
-        raise Unreadable(*NOTHING)
-    for array in chain(several, arrays):
-        yield Input(f"{name} {signal.span(begin, begin + len(array))}" if len(several) > 1 else name, array)
-        begin += len(array)
-
-
-@dataclass(frozen=True)
-class Input:
-    """A file to say something about; shown by its name."""
-
-    name: str
-    array: np.ndarray
-
-    def __str__(self) -> str:
-        return self.name
 
 
 def _key(reading: Reading, settings: dict[str, Any], label: str | None) -> str:

@@ -16,6 +16,7 @@ SEPARATORS = "\t,;|"
 MOST = 2000  # lines of the sample
 EVEN = 0.95  # share of equally long rows that shows that quotes are only characters
 SPAN = 1000  # lines that one quoted cell may take
+SIGN = re.compile(r"\s*sep=(.)[ \t]*(?:\n|$)", re.IGNORECASE)  # a first line by which Excel knows the separator
 CLOSE = 'Close the quote, or write a quote inside a cell twice ("").'
 CELLS = "Put cells that hold the separator in quotes; --skip-bad leaves out such rows."
 
@@ -35,7 +36,9 @@ def rows(pieces: Iterable[Piece], name: str, problems: Problems) -> Iterator[tup
     first = next(pieces, None)
     if first is None:
         return
-    dialect = decide(first.text, name)
+    if not unsigned(first.text).strip():
+        return
+    dialect, first = decide(first.text, name), first._replace(text=unsigned(first.text))
     if not dialect.headed:
         columns = ", ".join(dialect.header)
         problems.note("note", Where(name, 1), f"has no header line; the columns are called {columns}",
@@ -127,12 +130,19 @@ class Lines:
 def decide(sample: str, name: str = "") -> Dialect:
     """The dialect by the first piece of a file: what gives every row the same number of cells."""
     csv.field_size_limit(LINE_LIMIT)  # of the process; the standard library has no other place for it
-    lines = [line for line in sample.split("\n", MOST)[:MOST] if line.strip()]
-    separator = _separator(lines, name)
+    sign = SIGN.match(sample)
+    lines = [line for line in unsigned(sample).split("\n", MOST)[:MOST] if line.strip()]
+    separator = sign[1] if sign else _separator(lines, name)
     is_quoted = _is_quoted(lines, separator)
     table = _parse(lines, separator) if is_quoted else [line.split(separator) for line in lines]
     headed = _is_header(table)
     return Dialect(separator, is_quoted, _names(table[0], headed), headed)
+
+
+def unsigned(sample: str) -> str:
+    """The text with its first line empty where that only names the separator, so that the others keep their numbers."""
+    sign = SIGN.match(sample)
+    return "\n" * sign[0].count("\n") + sample[sign.end() :] if sign else sample
 
 
 def _separator(lines: list[str], name: str) -> str:

@@ -30,6 +30,15 @@ class Kinds(NamedTuple):
 
 
 TEXT = Kinds(FORMATS, READABLE)
+SHEET, PLAIN = "In Excel: Save as, CSV UTF-8.", "Save it as .txt: Save as, Plain text."
+FFMPEG = "Convert it: ffmpeg -i FILE -ar 16000 NEW.wav."
+MAIL = "Write one JSON object a message into a .jsonl file, with a short script of Python's `email`."
+TAR = "Unpack it first: gunzip FILE; a .tar is read as it is."
+HINTS = {
+    ".xlsx": SHEET, ".xls": SHEET, ".ods": SHEET, ".docx": PLAIN, ".doc": PLAIN, ".odt": PLAIN, ".rtf": PLAIN,
+    ".pdf": "Take its text out first: pdftotext FILE.", ".m4a": FFMPEG, ".mp4": FFMPEG, ".aac": FFMPEG,
+    ".eml": MAIL, ".mbox": MAIL, ".tar.gz": TAR, ".tgz": TAR,
+}  # what to do with files of common kinds that have no reader  # fmt: skip
 LINK = "Remove the link, or put the file in its place."
 ADDRESSES = ("hf://", "http://", "https://", "s3://", "gs://")
 DOWNLOAD = "Download it, and give the folder."
@@ -82,9 +91,8 @@ def expand(paths: Iterable[str | Path], problems: Problems | None = None, kinds:
     if not found and not (told and problems.findings):
         links = [finding.where for finding in problems.findings if finding.do == LINK]
         dead = f", only links to files that do not exist ({links[0]})" if links else ""
-        raise InputError(
-            given[0], f"holds no file that can be read{dead}", LINK if links else f"firth reads {kinds.readable}."
-        )
+        do = next((finding.do for finding in problems.findings), f"firth reads {kinds.readable}.")
+        raise InputError(given[0], f"holds no file that can be read{dead}", LINK if links else do)
     return list(found.values())
 
 
@@ -167,7 +175,9 @@ def _folder(folder: Path, problems: Problems, kinds: Kinds) -> Iterator[File]:
 
 def _tell_others(where: object, other: Counter, problems: Problems, kinds: Kinds) -> None:
     counted = ", ".join(f"{count:,} {kind}" for kind, count in other.most_common(5))
-    problems.note("warning", where, f"files of other kinds were left out: {counted}", f"firth reads {kinds.readable}.")
+    hint = next((f"{HINTS[kind]} " for kind, _ in other.most_common(5) if kind in HINTS), "")
+    do = f"{hint}firth reads {kinds.readable}."
+    problems.note("warning", where, f"files of other kinds were left out: {counted}", do)
 
 
 def _unreadable(error: OSError, problems: Problems) -> None:
@@ -185,7 +195,9 @@ def _file(path: Path, name: str, problems: Problems, kinds: Kinds, label: str | 
     elif archives.is_archive(name):
         yield from _members(path, name, problems, label, kinds)
     elif suffix(name) not in kinds.formats:
-        problems.bad(name, f"`{suffix(name)}` files have no reader", f"firth reads {kinds.readable}.")
+        kind = suffix(name) + ".gz" * name.lower().endswith(".gz")
+        hint = HINTS.get(kind, f"firth reads {kinds.readable}.").replace("FILE", name)
+        problems.bad(name, f"`{kind}` files have no reader", hint)
     else:
         yield File(path, utf8(name), kinds.formats[suffix(name)], None, label, path.stat().st_size)
 

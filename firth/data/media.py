@@ -141,15 +141,21 @@ class Reading:
         first = next((row for file in tables for _, row in table(file, Problems(skip=True), media=True)), {})
         return next((name for name in names if name in first), None)
 
-    def named(self, reads: Callable[[Record], Sequence[str]]) -> Iterator[tuple[Raw, ...]]:
-        """The files that each row of the tables names, by what `reads` makes of the row; of a file that is no table
-        that file alone. Raises InputError."""
+    def named(self, reads: Callable[[Record], Sequence[str]]) -> Iterator[tuple[Where, Mapping[str, Any], list[Raw]]]:
+        """(place, row, the files that it names) of each row of the tables, by what `reads` makes of the row; of a file
+        that is no table that file alone. Raises InputError for a row that names none, unless such are skipped."""
         for file in self.files:
             if file.format == MEDIUM:
-                yield (self.archives.raw(file),)
+                raw = self.archives.raw(file)
+                yield raw.where, EMPTY, [raw]
                 continue
             for where, row in table(file, self.problems):
-                yield tuple(self.archives.raw(self._named(file, name)) for name in reads(Record("", None, where, row)))
+                try:
+                    names = reads(Record("", None, where, row))
+                except InputError as error:
+                    self.problems.bad(error.where, error.what, error.do)
+                    continue
+                yield where, row, [self.archives.raw(self._named(file, name)) for name in names]
 
     def _rows(self, file: File, problems: Problems | None = None) -> Iterator[Raw]:
         """The rows of a table: cells of bytes, or paths as seen from where the table lies."""

@@ -13,10 +13,12 @@ from firth.data.encodings import pieces
 from firth.data.files import RIGHTS, File, expand
 from firth.data.records import Problems, Record, Where
 from firth.data.row import Row
-from firth.data.text import MANY_FILES, documents, layout, unit
+from firth.data.text import MANY_FILES, documents, layout
+from firth.data.text import unit as unit_in
 from firth.errors import InputError
 from firth.functional.cells import label_of
 from firth.signal import Finding
+from firth.task import EMPTY
 
 BYTES = ("parquet", "squad", "synthetic")  # formats that are not read from lines
 FILL_TEXT = "Fill it in, or leave out the row; --skip-bad leaves out such rows."
@@ -34,18 +36,19 @@ def read(
     labelled: bool = False,
     problems: Problems | None = None,
     rows: bool = False,
+    unit: str | None = None,
 ) -> "Reading":
     """Open files for reading; looks at their beginnings at once, so that unit and columns are known.
 
     files: what expand() gave, or paths. labelled: a label must be found for each record. rows: whole rows are wanted,
-    no column is looked for, and files without rows are bad.
+    no column is looked for, and files without rows are bad. unit: what a record of plain text is, if that is decided.
     Raises InputError for anything that cannot be read; with skip_bad it becomes a finding.
     """
     problems = problems or Problems(skip_bad)
     files = list(files)
     paths = [one for one in files if not isinstance(one, File)]
     opened = [one for one in files if isinstance(one, File)] + (expand(paths, problems) if paths else [])
-    return Reading(opened, text, label, document, problems, labelled, rows)
+    return Reading(opened, text, label, document, problems, labelled, rows, unit)
 
 
 class Reading:
@@ -57,13 +60,13 @@ class Reading:
     """
 
     def __init__(self, files: list[File], text, label, document: str, problems: Problems, labelled: bool,
-                 rows: bool = False):  # fmt: skip
+                 rows: bool = False, unit: str | None = None):  # fmt: skip
         self.wanted, self.labelled, self.rows = Columns(text, label), labelled, rows
         self.problems = problems
         self.files = self._without_empty(files)
         self.columns: dict[str, Columns] = {}
         self.refused: set[str] = set()  # names of tables that were found unreadable at the opening
-        self.unit = self._unit(document)
+        self.unit = unit or self._unit(document)
         self.running = self.unit == "part"
         self.text_column: str | None = None
         self.label_column: str | None = None
@@ -99,7 +102,9 @@ class Reading:
         columns = self.columns.get(file.name) or (self._find(file) if file.name not in self.refused else None)
         if columns:
             for where, row in table(file, self.problems):
+                self.problems.row = row
                 yield from self._record(where, row, columns, file)
+                self.problems.row = EMPTY
 
     def _documents(self, stream, file: File) -> Iterator[tuple[Where, str]]:
         kind = "file" if self.unit == "row" else self.unit
@@ -133,13 +138,7 @@ class Reading:
         return full
 
     def _unit(self, document: str) -> str:
-        """What one record is, by the number of text files and the beginnings of the first of them."""
-        plain = [file for file in self.files if file.format == "text"]
-        if not plain:
-            return "row"
-        look = plain[:MANY_FILES] if document == "auto" and len(plain) < MANY_FILES else plain[:1]
-        found = layout([text for file in look for text in beginning(file)])
-        kind = unit(found, len(plain) if len(plain) == len(self.files) else MANY_FILES, document)
+        kind = unit_of(self.files, document)
         return "line" if kind == "part" and self.labelled else kind
 
     def _look_at_tables(self) -> None:
@@ -176,6 +175,16 @@ class Reading:
         for first in quiet.findings[:1]:
             return self.problems.bad(first.where, first.what, first.do)
         self.problems.bad(file.name, "has a header at most, and no rows", "Add rows, or leave the file out.")
+
+
+def unit_of(files: list[File], document: str) -> str:
+    """What one record is, by the number of text files and the beginnings of the first of them."""
+    plain = [file for file in files if file.format == "text"]
+    if not plain:
+        return "row"
+    look = plain[:MANY_FILES] if document == "auto" and len(plain) < MANY_FILES else plain[:1]
+    found = layout([text for file in look for text in beginning(file)])
+    return unit_in(found, len(plain) if len(plain) == len(files) else MANY_FILES, document)
 
 
 def beginning(file: File) -> list[str]:

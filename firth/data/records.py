@@ -1,7 +1,9 @@
 """What every reader hands on: a record, its place, and what was wrong on the way."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from firth.errors import InputError
 from firth.signal import Finding
@@ -18,6 +20,7 @@ class Problems:
     skip: bool = False
     findings: list[Finding] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)  # how often each repair was asked for
+    row: Mapping[str, Any] = field(default_factory=dict)  # that is being read
     shown = 20  # findings of one kind that are kept; the others are counted
 
     def bad(self, where, what: str, do: str) -> None:

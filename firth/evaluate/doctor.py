@@ -11,7 +11,7 @@ from firth.data.kind import signal_of
 from firth.find import find, main_class
 from firth.recipe import Recipe, apply_settings, config_of, load_toml
 from firth.signal import Signal
-from firth.train.folder import write_atomically, writing
+from firth.train.folder import free_place, whole_file
 from firth.train.log import Show, Silent
 from firth.train.pretrain import keys
 
@@ -27,12 +27,15 @@ def check(
     config: str | Path | None = None,
     out: str | Path | None = None,
     show: Show | None = None,
+    dry_run: bool = False,
 ) -> Report:
     """Read the data as training would; nothing bad raises but missing paths.
 
     text, label, valid, test, document: as in the recipe's table `data`, from where they come if not given here.
-    out: a file for the report as JSON. Raises InputError where there is nothing to look at.
+    out: a file for the report as JSON, which a dry run does not write. Raises InputError where there is nothing to look
+    at, and for an `out` that is there already.
     """
+    place = free_place(out, streams=True) if out else None
     given = {"text": text, "label": label, "valid": tuple(valid), "test": tuple(test), "document": document}
     recipe = apply_settings(load_toml(config) if config else Recipe(), settings)
     recipe = apply_settings(recipe, {f"data.{key}": value for key, value in given.items() if value})
@@ -44,7 +47,7 @@ def check(
     report = module.look(data, cls, config_of(recipe, "signals", name))
     for line in report.lines():
         (show or Silent()).note(line)
-    if out:
-        with writing(out):
-            write_atomically(Path(out), json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
+    if place and not dry_run:
+        with whole_file(place) as file:
+            file.write(json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
     return report

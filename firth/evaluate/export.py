@@ -15,12 +15,11 @@ from typing import Any
 
 from firth.errors import InputError, did_you_mean
 from firth.evaluate.exports import FORMS, Options
-from firth.evaluate.vector_files import free_place
 from firth.interop.check import refuse_apart
 from firth.interop.folder import model_folder
 from firth.train.adaptation import refuse_unfinished
 from firth.train.describe import size
-from firth.train.folder import writing
+from firth.train.folder import free_place, writing
 from firth.train.log import Show, Silent
 
 SUFFIXES = {"gguf": ".gguf"}  # of forms that are one file; the others are folders
@@ -64,7 +63,7 @@ def export(
         raise InputError(f"--to {to}", "no such form", f"{did_you_mean(to, FORMS)}There is: {', '.join(FORMS)}.")
     show = show or Silent()
     refuse_unfinished(model)
-    path = free_place(Path(out) if out is not None else default_place(model, to))
+    path = free_place(out if out is not None else default_place(model, to))
     form = FORMS[to](model, Options(precision, vectors, settings))
     show.line("Model", form.model)
     show.line("Plan", f"{form.plan} · {path}")

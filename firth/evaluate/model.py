@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,8 @@ import numpy as np
 
 from firth.evaluate import predict, vectors
 from firth.evaluate.encoder import Encoder, open_encoder
-from firth.evaluate.predict import Loaded, inputs_of
+from firth.evaluate.inputs import How, document_of, inputs_of
+from firth.evaluate.predict import Loaded
 from firth.interop.folder import model_folder
 from firth.train import build
 from firth.train.adaptation import refuse_unfinished
@@ -59,15 +59,16 @@ class Model:
 
         inputs: texts, files or folders, one or several. text: name of the text column in tables.
         """
-        sources = [inputs_of(self.encoder.signal, one, text) for one in listed(inputs)]
-        return vectors.embed_texts(self.encoder.cut(layer), chain.from_iterable(sources), pooling, normalise)
+        how = How(text, document=document_of(self.folder, None, self.encoder.signal))
+        read = inputs_of(self.encoder.signal, listed(inputs), how)
+        return vectors.embed_texts(self.encoder.cut(layer), read, pooling, normalise)
 
     def _read(self, inputs: Any) -> Any:
         """Texts as they are; of another signal what lies at the paths."""
         signal, reads = self.loaded.signal, self.loaded.reads
         if not hasattr(build.store_of(type(signal)), "inputs"):
             return inputs
-        return chain.from_iterable(inputs_of(signal, one, reads=reads) for one in listed(inputs))
+        return (one.content for one in inputs_of(signal, listed(inputs), How(reads=reads)))
 
 
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Model:

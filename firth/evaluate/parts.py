@@ -18,7 +18,7 @@ from firth.evaluate.judge import Judge
 from firth.functional.choices import Likelihood, Writer
 from firth.functional.random import hash_bytes
 from firth.interop.folder import mark_of_weights, model_folder
-from firth.train.folder import write_atomically, writing
+from firth.train.folder import is_stream, write_atomically, writing
 from firth.train.log import Show, Silent
 
 CHARACTERS = 1 << 16  # of the questions of a part, about
@@ -82,7 +82,7 @@ def opened(path: str | Path | None, model: str | Path, settings: Mapping[str, An
 def beside(out: Path | None) -> Iterator[Path | None]:
     """The file of the parts of a result, while that is made and written to `out`; gone when that is done. None where
     `out` is no file: a pipe, /dev/stdout."""
-    path = None if out is None or (out.exists() and not out.is_file()) else out.with_name(f".{out.name}.parts")
+    path = None if out is None or is_stream(out) else out.with_name(f".{out.name}.parts")
     yield path
     if path:
         path.unlink(missing_ok=True)

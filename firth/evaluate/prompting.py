@@ -1,21 +1,21 @@
 """`firth predict --task prompt`: a language model labels inputs in words, after examples in its context."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain, islice
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from firth.data.files import expand
+from firth.data.given import Given
 from firth.data.labelled import open_labelled
-from firth.data.readers import read
 from firth.errors import InputError
+from firth.evaluate.answers import Answered, answered, each
+from firth.evaluate.inputs import How, document_of, inputs_of, refuse_input
 from firth.evaluate.judge import Judge, open_judge
 from firth.evaluate.measuring import listed, numbers, recipe_of, signal_keys
-from firth.evaluate.predict import AHEAD, looks_like_a_file, refuse_input, source_of
+from firth.evaluate.predict import AHEAD
 from firth.recipe import Data, config_of
 from firth.task import Example, Where
 from firth.tasks import prompt
-from firth.tasks._one_label import Prediction
 from firth.tasks.prompt import Config
 
 SEVERAL = "firth measure MODEL LABELLED --task prompt --shots {} shows accuracy against their number."
@@ -35,13 +35,16 @@ def prompted(
     settings: Iterable[str] | Mapping[str, Any] = (),
     seed: int | None = None,
     device: str | None = None,
+    document: str | None = None,
+    skip_bad: bool = False,
     dry_run: bool = False,
-) -> Iterator[Prediction]:
-    """The label of each input, in order, streamed; shares of the scores over the classes.
+) -> Iterator[Answered]:
+    """The label of each input, in order, streamed, with its place; shares of the scores over the classes.
 
     shots: how many examples, drawn from the labelled files `examples`, stand in the prompt; None: prompt.shots.
     classes: what may be said, where there are no examples; else their labels are. template: of one example, with
-    {label}. Raises InputError at once for what cannot be, and for an input whose prompt does not fit when it comes.
+    {label}. document, skip_bad: as `predict` has them. Raises InputError at once for what cannot be, and for an input
+    whose prompt does not fit when it comes.
     """
     given = [inputs] if isinstance(inputs, str) else list(inputs)
     for one in given or [""]:
@@ -51,21 +54,32 @@ def prompted(
     chosen, config_ = examples_of(config_, listed(examples), tuple(classes), text, label, recipe.seed)
     prompt.options(config_, prompt.parse(config_.template))
     judge = open_judge(model, signal_keys(recipe), device or recipe.device)
-    rows = chain.from_iterable([rows_of(one, text) for one in given])
-    return iter(()) if dry_run else answers(judge, config_, chosen, rows, top)
+    how = How(text, document=document_of(model, document, judge.signal), skip_bad=skip_bad)
+    found = inputs_of(judge.signal, given, how)
+    if dry_run:
+        return iter(())
+    rows = (one._replace(content=example_of(one)) for one in found)
+    return answered(rows, lambda examples: answers(judge, config_, chosen, examples, top, skip_bad))
 
 
-def rows_of(given: str, column: str | None) -> Iterable[Example]:
-    """What one input stands for: the rows of a table with all their fields, or texts."""
-    if given != "-" and looks_like_a_file(given):
-        return read(expand([given]), text=column, document="line")
-    return (Example(text, None, Where(f"input `{text[:40]}`")) for text in source_of(given))
+def example_of(given: Given) -> Any:
+    """What a prompt is made of: a text, and the whole row where there is one."""
+    if isinstance(given.content, InputError):
+        return given.content
+    where = Where(given.where or f"input `{given.content[:40]}`")
+    return Example(given.content, None, where, given.row)
 
 
-def answers(judge: Judge, config: Config, shots: list[Example], rows: Iterator[Example], top: int | None):
+def answers(
+    judge: Judge, config: Config, shots: list[Example], rows: Iterator[Example], top: int | None, skip_bad: bool = False
+) -> Iterator[Any]:
     """One Prediction for each row, while they are still being read."""
+
+    def ask(some: Sequence[Example]) -> list[Any]:
+        return prompt.predict(judge.score, config, shots, some, judge.fits, top)
+
     while chunk := list(islice(rows, AHEAD)):
-        yield from prompt.predict(judge.score, config, shots, chunk, judge.fits, top)
+        yield from each(ask, chunk) if skip_bad else ask(chunk)
 
 
 def with_shots(config: Config, shots: str | int | None) -> Config:

@@ -37,7 +37,7 @@ from firth.tasks.tag import TAGS, WORDS
 
 LABELS = ("label", "labels", "class", "gold", "category", "sentiment", "target")
 PREDICTED = ("prediction", "predicted", "predictions", "label", "labels", "number")
-ANSWER = ("answer", "prediction", "prediction_text", "text", "label")
+ANSWER = ("prediction", "answer", "prediction_text", "text", "label")
 UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
         "SYM", "VERB", "X")  # fmt: skip
 
@@ -188,7 +188,7 @@ def score_written(gold: str | Path, predictions: str | Path, options: Options) -
 def score_tags(gold: str | Path, predictions: str | Path, options: Options) -> dict[str, Any]:
     true, said = open_rows(gold), open_rows(predictions)
     column = find_column(true, "--label", options.label, TAGS)
-    other = find_column(said, "--predicted", options.predicted, (column.lower(), *TAGS))
+    other = find_column(said, "--predicted", options.predicted, ("prediction", column.lower(), *TAGS))
     rows = align(true, said, texts=False)  # words are compared instead
     tags = [_list(row, column, "tags") for row, _ in rows]
     guesses = [_list(row, other, "tags") for _, row in rows]

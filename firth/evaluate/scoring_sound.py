@@ -11,9 +11,9 @@ from firth.functional.verification import equal_error
 from firth.tasks import transcribe
 from firth.tasks.transcribe import COLUMNS, Said
 
-HEARD = ("transcript", "prediction", "predicted", "hypothesis", "phones", "text", "label")  # columns of predictions
+HEARD = ("prediction", "transcript", "predicted", "hypothesis", "phones", "text", "label")  # columns of predictions
 KINDS = ("label", "same", "target", "gold")  # columns that say whether a trial is of one speaker
-SCORES = ("score", "cosine", "similarity", "prediction", "predicted", "label")  # columns of what a model says of it
+SCORES = ("prediction", "score", "cosine", "similarity", "predicted", "label")  # columns of what a model says of it
 SAME = {"1": True, "same": True, "target": True, "true": True, "yes": True,
         "0": False, "different": False, "nontarget": False, "impostor": False, "false": False, "no": False}  # fmt: skip
 HIGHER = "Write a number, the higher the more alike the two clips are."

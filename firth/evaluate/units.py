@@ -31,7 +31,7 @@ from firth.signal import Batch, Media, Sample, answered
 from firth.tasks import transcribe
 from firth.train import build
 from firth.train.adaptation import open_signal, refuse_unfinished
-from firth.train.folder import writing
+from firth.train.folder import free_place, whole_file
 from firth.train.log import Show, Silent
 
 # B clips, T steps, D width
@@ -77,15 +77,18 @@ def units(
     settings: Iterable[str] | Mapping[str, Any] = (),
     device: str = "auto",
     out: str | Path | None = None,
+    dry_run: bool = False,
     show: Show | None = None,
 ) -> Discovery:
     """The report on at most `most` clips, drawn by their names.
 
     layer: whose output is looked at, 0 the embedding; None: the middle one. label, speaker: columns of tables that say
     what a clip is of; None: the folder, and a usual name. aligner: a run of `transcribe`; then `label` names the column
-    of transcripts, and units are held against what that run aligns. out: a file of units, one clip a line.
-    Raises InputError for a model or data that cannot be used.
+    of transcripts, and units are held against what that run aligns. out: a file of units, one clip a line,
+    which a dry run does not write. Raises InputError for a model or data that cannot be used, and for an `out` that is
+    there already.
     """
+    place = free_place(out, streams=True) if out else None
     show, given = show or Silent(), [str(one) for one in ([paths] if isinstance(paths, str | Path) else paths)]
     source = opened(model, layer, settings, device)
     records = read(given, label, source.signal, most, seed, aligner is not None, show)
@@ -97,8 +100,8 @@ def units(
     if aligner:
         clips = [clip._replace(label=None) for clip in clips]  # transcripts are no categories of clips
     found = discover(clips, count, seed, aligned, kind)
-    if out:
-        write(Path(out), found, show)
+    if place and not dry_run:
+        write(place, found, show)
     for key, text in found.lines():
         show.line(key, text)
     return found
@@ -247,6 +250,6 @@ def write(out: Path, found: Discovery, show: Show) -> None:
         lines = [f"{text}\n\n" for text in texts.values()]
     else:
         lines = [f"{json.dumps({'text': text, 'clip': name}, ensure_ascii=False)}\n" for name, text in texts.items()]
-    with writing(out):
-        out.write_text("".join(lines), encoding="utf-8")
+    with whole_file(out) as file:
+        file.write("".join(lines))
     show.line("Saved", f"{out} · firth pretrain {out} --objective next-token learns what follows what")

@@ -8,17 +8,18 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from firth.data.given import Given
 from firth.errors import InputError, did_you_mean, install
-from firth.train.folder import writing
+from firth.train.folder import free_place, writing
 
-# n texts, D width
+# n inputs, D width
 
 
 class Sink(Protocol):
-    """Takes vectors in the order of the texts."""
+    """Takes vectors in the order of the inputs."""
 
-    def write(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        """vectors: float32 (n, D)."""
+    def write(self, inputs: Sequence[Given], vectors: np.ndarray) -> None:
+        """vectors: float32 (n, D); NaN for an input that cannot be read."""
 
     def close(self) -> None:
         """Everything is written."""
@@ -32,7 +33,7 @@ class Npy:
         self.file = path.open("wb")
         self._header()
 
-    def write(self, texts: Sequence[str], vectors: np.ndarray) -> None:
+    def write(self, inputs: Sequence[Given], vectors: np.ndarray) -> None:
         self.file.write(np.ascontiguousarray(vectors, np.float32).data)
         self.rows += len(vectors)
 
@@ -50,7 +51,7 @@ class Npy:
 
 
 class Parquet:
-    """Columns id (int64, 0, 1, …), text, vector (D × float32)."""
+    """Columns id (int64, 0, 1, …: the place among the inputs), text, where (null: typed), vector (D × float32)."""
 
     def __init__(self, path: Path, width: int):
         import pyarrow
@@ -58,19 +59,22 @@ class Parquet:
 
         self.arrow, self.width, self.rows = pyarrow, width, 0
         self.kind = pyarrow.list_(pyarrow.float32(), width)
-        columns = [("id", pyarrow.int64()), ("text", pyarrow.string()), ("vector", self.kind)]
-        self.schema = pyarrow.schema(columns)
+        columns = [("id", pyarrow.int64()), ("text", pyarrow.string()), ("where", pyarrow.string())]
+        self.schema = pyarrow.schema([*columns, ("vector", self.kind)])
         self.writer = parquet.ParquetWriter(path, self.schema)
 
-    def write(self, texts: Sequence[str], vectors: np.ndarray) -> None:
-        flat = self.arrow.array(np.ascontiguousarray(vectors, np.float32).reshape(-1))
+    def write(self, inputs: Sequence[Given], vectors: np.ndarray) -> None:
+        """What cannot be read has no row."""
+        good = [place for place, one in enumerate(inputs) if not isinstance(one.content, InputError)]
+        flat = self.arrow.array(np.ascontiguousarray(vectors[good], np.float32).reshape(-1))
         rows = [
-            self.arrow.array(np.arange(self.rows, self.rows + len(texts))),
-            self.arrow.array(list(map(str, texts)), self.arrow.string()),
+            self.arrow.array(self.rows + np.array(good, np.int64)),
+            self.arrow.array([str(inputs[place].content) for place in good], self.arrow.string()),
+            self.arrow.array([inputs[place].where or None for place in good], self.arrow.string()),
             self.arrow.FixedSizeListArray.from_arrays(flat, self.width),
         ]
         self.writer.write_table(self.arrow.table(rows, schema=self.schema))
-        self.rows += len(texts)
+        self.rows += len(inputs)
 
     def close(self) -> None:
         self.writer.close()
@@ -115,15 +119,6 @@ def check_out(out: str | Path) -> Path:
     if path.suffix.lower() == ".parquet":
         _need_pyarrow(out)
     return free_place(path)
-
-
-def free_place(path: Path) -> Path:
-    """The place itself. Raises InputError where something is there already, or where its folder is not."""
-    if path.exists() or path.is_symlink():
-        raise InputError(f"--out {path}", "is there already", "Choose another name, or remove it first.")
-    if not path.parent.is_dir():
-        raise InputError(f"--out {path}", "lies in a folder that does not exist", f"Make it: mkdir -p {path.parent}")
-    return path
 
 
 def _need_pyarrow(out) -> None:

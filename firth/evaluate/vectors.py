@@ -8,7 +8,6 @@ is little padding; vectors leave in the order of the texts. Mean pooling is the 
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from firth.errors import InputError, did_you_mean
+from firth.data.given import Given
+from firth.errors import InputError, count, did_you_mean
 from firth.evaluate.encoder import Encoder, batches, open_encoder
-from firth.evaluate.predict import inputs_of
+from firth.evaluate.inputs import How, document_of, inputs_of
 from firth.evaluate.vector_files import File, check_out
 from firth.signal import Features
 from firth.train.log import Show, Silent
@@ -28,6 +28,7 @@ from firth.train.log import Show, Silent
 
 TEXTS = 4096  # held at once, at most
 CHARACTERS = 16_000_000  # of the texts held at once, about
+NAMED = 20  # inputs that cannot be read and are named; the others are counted
 
 
 def greatest(features: Features) -> Tensor:
@@ -47,7 +48,8 @@ POOLINGS: dict[str, Callable[[Features], Tensor]] = {
 
 @dataclass(frozen=True)
 class Embedded:
-    """What was written. seconds: of reading, tokenising, computing and writing; loading the model is left out."""
+    """What was written. seconds: of reading, tokenising, computing and writing; loading the model is left out. failed:
+    inputs that could not be read."""
 
     out: str
     texts: int
@@ -56,13 +58,15 @@ class Embedded:
     pooling: str
     normalise: bool
     seconds: float
+    failed: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
 
     def __str__(self) -> str:
         rate = f"{self.texts / self.seconds:,.0f} texts/s" if self.seconds > 0 else "–"
-        return f"{self.texts:,} vectors of {self.width} numbers · {rate} · {self.out}"
+        failed = f" · {count(self.failed, 'input')} could not be read" if self.failed else ""
+        return f"{self.texts:,} vectors of {self.width} numbers · {rate} · {self.out}{failed}"
 
 
 def embed(
@@ -75,6 +79,8 @@ def embed(
     device: str = "auto",
     settings: Iterable[str] | Mapping[str, Any] = (),
     text: str | None = None,
+    document: str | None = None,
+    skip_bad: bool = False,
     dry_run: bool = False,
     show: Show | None = None,
 ) -> np.ndarray | Embedded:
@@ -82,41 +88,67 @@ def embed(
 
     out: a file to write (.npy, .parquet); None: float32 (n, D) is returned. layer: whose output is pooled, 0 = the
     embedding, -1 = the last. pooling: mean, first ([CLS]) or max. normalise: to length 1. text: name of the text column
-    in tables. Raises InputError at once for a model, input or file that cannot be used.
+    in tables. document: what one text of plain text is, as for `predict`. skip_bad: the vector of what cannot be read
+    is NaN in .npy and in what is returned, and .parquet leaves out the row, and its id. Raises InputError at once for a
+    model, input or file that cannot be used.
     """
     pool, path = pooling_of(pooling), None if out is None else check_out(out)
     given = [inputs] if isinstance(inputs, str) else list(inputs)
     if not given:
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
     whole = open_encoder(model, settings, device, words=False)
-    sources = [inputs_of(whole.signal, one, text) for one in given]
+    how = How(text, document=document_of(model, document, whole.signal), skip_bad=skip_bad)
+    found = inputs_of(whole.signal, given, how)
     encoder, show = whole.cut(layer), show or Silent()
     show.line("Model", f"{whole.shape.name}, layer {encoder.layers} of {whole.layers} × {whole.shape.width}, {pooling}")
     if path is None or dry_run:
-        return embed_texts(encoder, () if dry_run else chain.from_iterable(sources), pooling, normalise)
-    began, count = time.perf_counter(), 0
+        return embed_texts(encoder, () if dry_run else found, pooling, normalise)
+    began, tally = time.perf_counter(), Tally(show)
     with File(path, encoder.shape.width) as sink:
-        for texts, vectors in stream(encoder, chain.from_iterable(sources), pool, normalise):
-            sink.write(texts, vectors)
-            count += len(texts)
+        for window, vectors in stream(encoder, tally.of(found), pool, normalise):
+            sink.write(window, vectors)
     spent = time.perf_counter() - began
-    result = Embedded(str(path), count, encoder.shape.width, encoder.layers, pooling, normalise, spent)
+    shape = (encoder.shape.width, encoder.layers, pooling, normalise)
+    result = Embedded(str(path), tally.read, *shape, spent, tally.failed)
     show.line("Saved", str(result))
     return result
 
 
-def embed_texts(encoder: Encoder, texts: Iterable[str], pooling: str = "mean", normalise: bool = True) -> np.ndarray:
-    """float32 (n, D) for texts, whatever they look like, by an encoder that is open already."""
+@dataclass
+class Tally:
+    """Counts inputs, and names the first that could not be read."""
+
+    show: Show
+    read: int = 0
+    failed: int = 0
+
+    def of(self, inputs: Iterable[Given]) -> Iterator[Given]:
+        for one in inputs:
+            if not isinstance(one.content, InputError):
+                self.read += 1
+            else:
+                self.failed += 1
+                if self.failed <= NAMED:
+                    self.show.note(f"{one.content.where}: {one.content.what}. It is left out.")
+            yield one
+
+
+def embed_texts(encoder: Encoder, texts: Iterable[Any], pooling: str = "mean", normalise: bool = True) -> np.ndarray:
+    """float32 (n, D) for texts, whatever they look like, or inputs, by an encoder that is open already."""
     parts = [vectors for _, vectors in stream(encoder, texts, pooling_of(pooling), normalise)]
     return np.concatenate([np.empty((0, encoder.shape.width), np.float32), *parts])
 
 
 def stream(
-    encoder: Encoder, texts: Iterable[str], pool: Callable[[Features], Tensor], normalise: bool
-) -> Iterator[tuple[list[str], np.ndarray]]:
-    """(texts, float32 (n, D)) window by window, in order."""
-    for window in windows(texts):
-        yield window, vectors_of(encoder, encoder.read(window), pool, normalise)
+    encoder: Encoder, texts: Iterable[Any], pool: Callable[[Features], Tensor], normalise: bool
+) -> Iterator[tuple[list[Given], np.ndarray]]:
+    """(inputs, float32 (n, D)) window by window, in order; NaN for what cannot be read."""
+    for window in windows(one if isinstance(one, Given) else Given(one) for one in texts):
+        good = [place for place, one in enumerate(window) if not isinstance(one.content, InputError)]
+        vectors = np.full((len(window), encoder.shape.width), np.nan, np.float32)
+        if good:
+            vectors[good] = vectors_of(encoder, encoder.read([window[i].content for i in good]), pool, normalise)
+        yield window, vectors
 
 
 @torch.inference_mode()
@@ -131,18 +163,25 @@ def vectors_of(
     return vectors
 
 
-def windows(texts: Iterable[str]) -> Iterator[list[str]]:
-    """Lists of at most TEXTS texts, closed once they hold CHARACTERS characters."""
-    window: list[str] = []
+def windows(inputs: Iterable[Given]) -> Iterator[list[Given]]:
+    """Lists of at most TEXTS inputs, closed once they hold CHARACTERS characters, or values of arrays."""
+    window: list[Given] = []
     size = 0
-    for text in texts:
-        window.append(text)
-        size += len(text) if isinstance(text, str) else text.array.size
+    for one in inputs:
+        window.append(one)
+        size += size_of(one.content)
         if len(window) == TEXTS or size >= CHARACTERS:
             yield window
             window, size = [], 0
     if window:
         yield window
+
+
+def size_of(content: Any) -> int:
+    """Characters of a text, values of an array; nothing of what cannot be read."""
+    if isinstance(content, str):
+        return len(content)
+    return content.array.size if hasattr(content, "array") else 0
 
 
 def pooling_of(name: str) -> Callable[[Features], Tensor]:

@@ -9,7 +9,7 @@ from firth.evaluate.company import Company, Occurrence
 from firth.report import facts as told
 from firth.report.charts import HEIGHT, WIDTH, Line, Scale, line_chart
 from firth.report.html import render
-from firth.train.folder import write_atomically, writing
+from firth.train.folder import free_place, whole_file
 
 MARGIN = 14  # of a map, in the units of the view box
 AROUND = 90  # characters shown on each side of the word when a point is touched
@@ -24,8 +24,18 @@ def write_company(result: Company, path: str | Path) -> Path:
     if path.is_dir():
         result.save(path / "company.json")
         path = path / "company.html"
-    with writing(path):
-        write_atomically(path, render("company.html", content(result)))
+    with whole_file(path) as file:
+        file.write(render("company.html", content(result)))
+    return path
+
+
+def free_page(path: str | Path) -> Path:
+    """The place itself. Raises InputError where the page, or the numbers beside it in a folder, are there already."""
+    path = Path(path)
+    if not path.is_dir():
+        return free_place(path, streams=True)
+    for name in ("company.html", "company.json"):
+        free_place(path / name)
     return path
 
 

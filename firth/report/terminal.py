@@ -5,7 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import nullcontext, suppress
 from math import isfinite
 from pathlib import Path
 from typing import IO, Any
@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from firth.errors import FirthError, InputError
+from firth.errors import FirthError, count
+from firth.evaluate.answer_files import Lines, kept
+from firth.evaluate.answers import Answered, plain
 from firth.report import plot
-from firth.train.folder import writing
+from firth.train.folder import is_stream, whole_file
 
 LIVE_SECONDS = 0.2  # between redrawings of the live line
 PLAIN_SECONDS = 5.0  # between progress lines when piped
@@ -105,23 +107,37 @@ class Terminal:
 
     def keep(self, found: Mapping[str, Any], out: Path) -> None:
         """A result as JSON in a file."""
-        with opened(out) as file:
+        with whole_file(out) as file:
             file.write(json.dumps(found, ensure_ascii=False, indent=1) + "\n")
-        self.line("Saved", str(out))
+        self._saved(out)
 
-    def predictions(self, found: Iterable[Any], out: Path | None = None) -> None:
-        """A table on a terminal, JSON lines when piped, with --json or with --out; streams, and keeps nothing."""
+    def predictions(self, found: Iterable[Any], out: Path | None = None, errors: bool = False) -> None:
+        """A line each on a terminal, JSON lines when piped or with --json, with --out a file; streams, keeps nothing.
+
+        errors: what cannot be read or answered stands among the rest; at the end it is said how many these are.
+        """
         stdout = self.out if not self.as_json else sys.stdout
-        piped = self.as_json or out or not self.live
-        with opened(out) if out else nullcontext(stdout) as file:
+        screen = Lines(stdout) if self.as_json or not self.live else Shown(self)
+        failed = 0
+        with kept(out, errors) if out else nullcontext(screen) as sink:
             for one in found:
-                if isinstance(one, str) or hasattr(one, "last"):
-                    self.piece(one)
-                    continue
-                text = json.dumps(plain(one), ensure_ascii=False) if piped else None
-                file.write(text + "\n") if text else self.console.print(prediction_line(one))
+                failed += isinstance(one, Answered) and one.failed
+                sink.write(one)
         if out:
+            self._saved(out)
+        self._tell_left_out(list(getattr(sink, "left_out", ())), failed)
+
+    def _saved(self, out: Path) -> None:
+        """Of a stream nothing is said, as it may be this very one."""
+        if not is_stream(out):
             self.line("Saved", str(out))
+
+    def _tell_left_out(self, columns: list[str], failed: int) -> None:
+        """On stderr, as answers may stand on stdout."""
+        if columns:
+            self.errors.print(f"Columns that the first row does not have were left out: {escape(', '.join(columns))}.")
+        if failed:
+            self.errors.print(f"{count(failed, 'input')} could not be read or answered; the errors stand in place.")
 
     def piece(self, one: Any) -> None:
         """A text that is written on, and then what is written, as it comes."""
@@ -188,26 +204,6 @@ class Terminal:
         if self._line:
             self.out.write("\n")
             self._line = 0
-
-
-@contextmanager
-def opened(out: Path) -> Iterator[IO[str]]:
-    """A file to write predictions to, under another name until it is whole.
-
-    Raises InputError where there can be none, RunError for a full disk; what was there before is left as it was then.
-    """
-    special = out.exists() and not out.is_file()  # a pipe, /dev/stdout, or a folder, which is refused
-    partial = out if special else out.with_name(f".{out.name}.partial")
-    try:
-        with writing(out):
-            with open(partial, "w", encoding="utf-8") as file:
-                yield file
-            if not special:
-                partial.replace(out)
-    finally:
-        if not special:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
 
 
 def progress_line(step, elapsed: float, begun: int = 0, unit: str = "items") -> str:
@@ -293,9 +289,28 @@ def figure(key: str, value: int | float | str) -> str:
     return f"{value:,}" if isinstance(value, int) else value
 
 
+class Shown:
+    """Takes answers on a terminal."""
+
+    def __init__(self, terminal: Terminal):
+        self.terminal = terminal
+
+    def write(self, one: Any) -> None:
+        if isinstance(one, str) or hasattr(one, "last"):
+            self.terminal.piece(one)
+        else:
+            self.terminal.console.print(prediction_line(one))
+
+    def close(self) -> None: ...
+
+
 def prediction_line(one: Any) -> str:
     """label  98.1 %  the text; all labels where there may be several; for blanks: the guesses."""
     value = plain(one)
+    if "error" in value:
+        return f"[red]{escape(value.get('where', ''))}: {escape(value['error'])}[/]"
+    if "\n" in str(value.get("text", "")) and "where" in value:
+        value = {**value, "text": value["where"]}
     if "tags" in value:
         return escape(" ".join(f"{word}/{tag}" for word, tag in zip(value["words"], value["tags"], strict=True)))
     if "written" in value:
@@ -316,21 +331,6 @@ def prediction_line(one: Any) -> str:
         label, text = escape(str(value["label"])), escape(str(value.get("text", "")))
         return f"[bold]{label:<12}[/] {100 * value['probability']:5.1f} %  {text}"
     return escape(json.dumps(value, ensure_ascii=False))
-
-
-def plain(one: Any) -> Mapping[str, Any]:
-    """A named tuple, with those in its lists, a dataclass or a mapping as a mapping."""
-    if hasattr(one, "_asdict"):
-        return {key: _plain_list(value) if isinstance(value, list) else value for key, value in one._asdict().items()}
-    if hasattr(one, "as_dict"):
-        return one.as_dict()
-    if isinstance(one, Mapping):
-        return one
-    raise InputError(type(one).__name__, "is nothing that can be printed", "Give a prediction or a mapping.")
-
-
-def _plain_list(values: list[Any]) -> list[Any]:
-    return [plain(value) if hasattr(value, "_asdict") else value for value in values]
 
 
 def _time(seconds: float) -> str:

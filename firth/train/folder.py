@@ -4,9 +4,10 @@ import errno
 import glob
 import json
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 from firth.errors import InputError, RunError
 from firth.recipe import Recipe, filled, load_toml, to_toml
@@ -25,6 +26,7 @@ OWN = {
     ".lock",
     ".model-partial",
 }
+STREAMS = (Path("/dev"), Path("/dev/fd"))  # folders whose files are streams
 Status = Literal["new", "unfinished", "finished"]
 
 
@@ -188,6 +190,31 @@ def locked(folder: RunFolder, do: str = ""):
         yield
 
 
+def free_place(path: str | Path, streams: bool = False) -> Path:
+    """The place itself, for one file or folder. streams: a pipe or a device will do, too.
+
+    Raises InputError where something is there already, or where its folder is not: nothing is overwritten.
+    """
+    path, where = Path(path), f"--out {path}"
+    with writing(where):
+        if streams and is_stream(path):
+            return path
+        if path.exists() or path.is_symlink():
+            raise InputError(where, "is there already", "Choose another name, or remove it first.")
+        if path.parent.exists() and not path.parent.is_dir():
+            raise InputError(where, "lies inside a file, not a folder", "Choose another place.")
+        if not path.parent.is_dir():
+            raise InputError(where, "lies in a folder that does not exist", f"Make it: mkdir -p {path.parent}")
+    return path
+
+
+def is_stream(path: Path) -> bool:
+    """A pipe, or a device such as /dev/stdout, whatever that leads to: it is written to, not replaced."""
+    if path.parent in STREAMS:
+        return path.exists()
+    return path.exists() and not path.is_file() and not path.is_dir()
+
+
 def refuse_taken(folder: RunFolder) -> None:
     """Raises InputError where another process has begun a run in the folder since it was found free."""
     if folder.status != "new":
@@ -236,3 +263,24 @@ def write_atomically(path: Path, text: str) -> None:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise
+
+
+@contextmanager
+def whole_file(out: str | Path) -> Iterator[IO[str]]:
+    """A text file to write, under another name until it is whole; a stream is added to as it comes.
+
+    Raises InputError where there can be none, RunError for a full disk; nothing is left of a file that broke off.
+    """
+    out = Path(out)
+    stream = is_stream(out)
+    partial = out if stream else out.with_name(f".{out.name}.partial")
+    try:
+        with writing(out):
+            with open(partial, "a" if stream else "w", encoding="utf-8", newline="") as file:
+                yield file
+            if not stream:
+                partial.replace(out)
+    finally:
+        if not stream:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
