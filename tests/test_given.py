@@ -1,14 +1,18 @@
 """What predict and embed are given: what one input is, where it came from, and what cannot be read, in its place."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 
 from firth.data.given import Failures, Given, place_of
 from firth.data.media_inputs import inputs
 from firth.errors import InputError
+from firth.evaluate import prompting
 from firth.evaluate.answers import Answered, answered, each
 from firth.evaluate.inputs import How, texts_of
+from firth.evaluate.judge import Judge
+from firth.functional.choices import Likelihood
 from firth.signals.image import Config, Image
 from firth.task import Where
 from tests.picture_files import made, written
@@ -185,3 +189,34 @@ def test_only_what_could_be_read_is_answered():
     given = [Given(InputError("a", "is bad", "Leave it.")), Given("x")]
     found = list(answered(given, lambda texts: (asked.append(text) or {"text": text} for text in texts)))
     assert asked == ["x"] and [one.failed for one in found] == [True, False] and isinstance(found[1], Answered)
+
+
+# ------------------------------------------------------------------ prompts
+
+
+class Words:
+    """As much of a signal of text as a prompt asks for: a token is a word."""
+
+    store, name, config = "corpus", "text", SimpleNamespace(context=8)
+
+    def encode(self, texts):
+        return [SimpleNamespace(ids=text.split()) for text in texts]
+
+
+def longest(prompts, options):
+    """A judge that finds the longest option likeliest."""
+    return [[Likelihood(float(len(one)), 1, False) for one in some] for some in options]
+
+
+def test_prompts_have_the_rows_and_the_places_of_their_inputs(there, monkeypatch):
+    judge = Judge("a model", "likelihood", Words(), longest, None, (), 8)
+    monkeypatch.setattr(prompting, "open_judge", lambda *given: judge)
+    (there / "a.csv").write_text("id,text\n1,a funny film\n2,\n3,a film of very many words it is\n4,a stale film\n")
+    asked = {"template": "{id} {text} {label}", "classes": ("good", "bad"), "text": "text", "skip_bad": True}
+    found = [one.as_dict() for one in prompting.prompted("x", ["a.csv"], **asked)]
+    assert [one.get("label") for one in found] == ["good", None, None, "good"]
+    assert [one["where"] for one in found] == ["a.csv:2", "a.csv:3", "a.csv:4", "a.csv:5"]
+    assert found[1]["error"] == "`text` is empty" and "the context of the model 8" in found[2]["error"]
+    assert list(prompting.prompted("x", ["a.csv"], **asked, dry_run=True)) == []
+    with pytest.raises(InputError, match=r"a\.csv:3:1: `text` is empty"):
+        list(prompting.prompted("x", ["a.csv"], **asked | {"skip_bad": False}))
