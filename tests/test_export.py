@@ -87,7 +87,7 @@ def test_without_out_it_is_named_after_the_model(desk, tmp_path, monkeypatch, to
 
 
 def test_it_is_a_verb_of_the_package_too(desk):
-    assert firth.export is export
+    assert firth.export.__wrapped__ is export
 
 
 def test_a_model_without_a_head_gives_vectors(desk):

@@ -125,4 +125,4 @@ def test_a_diary_that_cannot_be_written(tmp_path):
 
 
 def test_the_verb_is_a_python_call_too():
-    assert firth.serve is serve
+    assert firth.serve.__wrapped__ is serve

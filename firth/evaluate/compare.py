@@ -156,7 +156,7 @@ class Work:
 
     def read(self) -> Rows:
         """The labelled data, read once."""
-        self.rows = self.rows or read_part(self.recipe, self.signal)
+        self.rows = self.rows or read_part(self.of(self.recipe.seed), self.signal)
         return self.rows
 
     def drawn(self, labels: int, seed: int) -> Drawn:

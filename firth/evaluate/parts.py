@@ -82,7 +82,7 @@ def opened(path: str | Path | None, model: str | Path, settings: Mapping[str, An
 def beside(out: Path | None) -> Iterator[Path | None]:
     """The file of the parts of a result, while that is made and written to `out`; gone when that is done. None where
     `out` is no file: a pipe, /dev/stdout."""
-    path = None if out is None or is_stream(out) else out.with_name(f".{out.name}.parts")
+    path = None if out is None or is_stream(out) or out.is_dir() else out.with_name(f".{out.name}.parts")
     yield path
     if path:
         path.unlink(missing_ok=True)

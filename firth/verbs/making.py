@@ -210,6 +210,7 @@ def compare(
             model, data or [], task=task or "classify", labels=labels, seeds=seeds, arms=arms, against=against or [],
             vary=vary or [], budget=budget, control=control, frozen=frozen, text=text, label=label, test=test or (),
             document=document, skip_bad=skip_bad, config=config, settings=settings or [], out=out, seed=seed or 0,
-            device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs, leave_out=leave_out,
+            device=device, dry_run=dry_run, show=show, report=write_comparison, command=typed(), jobs=jobs,
+            leave_out=leave_out,
         )  # fmt: skip
         emit(as_json, found)
