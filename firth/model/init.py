@@ -12,13 +12,11 @@ from firth.model.shape import AnyShape, ConvShape
 SPREAD = 0.02  # standard deviation; BERT, arXiv 1810.04805; also GPT-2
 CUT = 2.0  # standard deviations; farther draws are drawn again
 CUT_SPREAD = 0.8796  # standard deviation of a normal number that is cut there, before it is scaled
-ZERO = ("classifier.weight",)  # a task's last map: at first every class is as likely as any other
 RESIDUAL = ("attention.out.weight", "mlp.outer.weight")  # maps that write into the residual sum
 
 
 def initialise(module: nn.Module, shape: AnyShape, seed: int) -> None:
     """Set all parameters in place: norms 1, biases 0, matrices truncated normal, seeded by (seed, name).
-    The last map of a classifier begins at 0.
 
     Pre-norm shapes divide the standard deviation of the maps that write into the residual sum by sqrt(2 × layers)
     (GPT-2, section 2.3; ModernBERT, arXiv 2412.13663, appendix B). Convolutions of a convolution net are drawn so that
@@ -55,15 +53,11 @@ def rectified(size: torch.Size) -> float:
 
 def spread_of(name: str, shape: AnyShape) -> float:
     """The standard deviation of a matrix, by its name."""
-    if name.endswith(ZERO) or isinstance(shape, ConvShape):
-        return 0.0 if name.endswith(ZERO) else SPREAD
-    residual = shape.norm_placement == "pre" and name.endswith(RESIDUAL)
+    residual = not isinstance(shape, ConvShape) and shape.norm_placement == "pre" and name.endswith(RESIDUAL)
     return SPREAD / math.sqrt(2 * shape.layers) if residual else SPREAD
 
 
 def draw(name: str, size: torch.Size, spread: float, seed: int) -> Tensor:
     """A truncated normal matrix that depends on seed and name alone."""
     noise = torch.Generator().manual_seed(int(combine(seed, hash_bytes(name.encode()))) >> 1)
-    if not spread:
-        return torch.zeros(size)
     return nn.init.trunc_normal_(torch.empty(size), 0.0, spread, -CUT * spread, CUT * spread, generator=noise)
