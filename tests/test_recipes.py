@@ -5,10 +5,11 @@ import re
 import pytest
 
 from firth.errors import InputError
+from firth.interop.folder import open_shape
 from firth.recipe import RECIPES, load_toml, named
 from firth.train.pretrain import pretrain, request
 from firth.train.schedule import factor
-from tests import runs
+from tests import picture_files, runs
 from tests.material import documents
 
 ALL = sorted(RECIPES.glob("*.toml"))
@@ -69,3 +70,30 @@ def test_the_recipe_of_nanogpt_is_its_setting(monkeypatch, tmp_path):
     facts = done.folder / "run.json"
     assert facts.exists() and done.tokens == 3 * 12 * 64
     assert "character" in told.lines["Data"] or told.lines["Data"]
+
+
+def test_the_recipe_for_a_gpu_says_that_it_wants_one(monkeypatch, tmp_path):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(InputError) as raised:
+        pretrain([colours(tmp_path, 4)], config="simclr-cifar10-gpu", out=tmp_path / "run")
+    assert str(raised.value) == "--device cuda: is not available here. Use --device auto or cpu."
+
+
+def test_the_recipe_for_a_gpu_takes_a_step(tmp_path):
+    """On the CPU, with a batch that it bears; the network and the objective are its own."""
+    here = ["device=cpu", "train.precision=fp32", "train.batch=8", "train.evaluate_samples=4"]
+    done = pretrain(
+        [colours(tmp_path, 24)], config="simclr-cifar10-gpu", budget="1steps", settings=here, out=tmp_path / "run"
+    )
+    recipe = load_toml(done.folder / "config.toml")
+    shape = open_shape(done.folder)
+    assert (recipe.train.steps, recipe.tables["simclr"]["hidden"], recipe.tables["simclr"]["blur"]) == (1, 2048, 0.0)
+    assert (shape.stem, shape.depths, shape.widths) == ("plain", (2, 2, 2, 2), (64, 128, 256, 512))
+
+
+def colours(folder, count: int):
+    """A folder of pictures, 32 × 32 in colour."""
+    (folder / "train").mkdir()
+    for seed in range(count):
+        picture_files.made(32, 32, seed=seed).save(folder / "train" / f"{seed}.png")
+    return folder / "train"
