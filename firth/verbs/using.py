@@ -14,6 +14,7 @@ from firth.options import (
     DryRun,
     Examples,
     InputDocument,
+    Inputs,
     Json,
     Label,
     MeasureTask,
@@ -79,8 +80,7 @@ def score(
                    "firth embed runs/raw-masked-tokens mails.csv --text body --out mails.parquet --skip-bad"),
 )  # fmt: skip
 def embed(
-    model: Model,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    model: Model, inputs: Inputs,
     layer: Annotated[int, typer.Option(help="The layer that is taken: 0 the embedding, -1 the last block.")] = -1,
     pooling: Annotated[str, typer.Option(help="How the vectors of its steps become one: mean, first or max.")] = "mean",
     raw: Annotated[bool, typer.Option("--raw", help="Do not scale the vectors to length 1.")] = False,
@@ -186,8 +186,7 @@ def company(
                    'firth predict runs/raw-next-token "The old ship" --tokens 50'),
 )  # fmt: skip
 def predict(
-    model: Model,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    model: Model, inputs: Inputs,
     top: Annotated[int, typer.Option(help="How many guesses to print.")] = 5,
     tokens: Annotated[int | None, typer.Option(help="Writing on: so many tokens at most.  [default: 100]")] = None,
     temperature: Annotated[
