@@ -252,6 +252,27 @@ def test_options_on_writing_are_refused_by_what_does_not_write():
     assert list(predict(runs.folder() / "pretrained", ["The [MASK]"], seed=3))
 
 
+CANNOT = [
+    ({"temperature": -1.0}, "--temperature -1.0: must be 0 or more; 0 always writes the likeliest. "
+     "Leave it out for the usual value."),
+    ({"choice": ("good", "")}, "--choice: is empty. Give a text, for instance --choice positive --choice negative."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "message"), CANNOT, ids=["number", "choice"])
+@pytest.mark.parametrize("options", [{"skip_bad": True}, {"dry_run": True}, {"pieces": True}], ids=" ".join)
+def test_an_option_that_cannot_be_is_no_fault_of_the_rows(given, message, options):
+    with pytest.raises(InputError) as raised:
+        answers_to(run(), ["The ship", "The cow"], **given, **options)  # before the first row is asked for
+    assert str(raised.value) == message
+
+
+def test_with_skip_bad_too_a_bad_option_ends_the_command():
+    done = CliRunner().invoke(app, ["predict", str(run()), "The ship", "--top-p", "2", "--skip-bad"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "--top-p 2.0: must be above 0 and at most 1.\nLeave it out for the usual value.\n"
+
+
 def test_samples_along_the_way_are_continuations():
     lines = (run() / "samples" / "step-30.txt").read_text().splitlines()
     assert 1 < len(lines) <= 5 and all(line.count(" · ") == 2 and " · truth: " in line for line in lines)

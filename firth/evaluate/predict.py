@@ -2,7 +2,8 @@
 
 What a prediction is, is the business of the objective or task whose head lies in the model folder: its file offers
 `predict(objective, signal, texts, numbers, top) -> list`, one item per text. A method that writes offers `stream`, too,
-which gives the same in pieces as they come, and takes options on writing in place of `top`.
+which gives the same in pieces as they come, and takes options on writing in place of `top`; asked for no text, it only
+refuses options that cannot be.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -76,9 +77,11 @@ class Loaded:
             yield from self.pieces(self.objective, self.signal, [text], numbers=[number], **options)
 
     def options(self, top: int | None, writing: Mapping[str, Any]) -> dict[str, Any]:
-        """What the method is asked for. Raises InputError for writing where it answers otherwise."""
+        """What the method is asked for. Raises InputError for an option that cannot be, and for writing where it
+        answers otherwise."""
         given = {name: value for name, value in writing.items() if value not in (None, ())}
         if self.pieces is not None:
+            list(self.pieces(self.objective, self.signal, [], **given))  # of no text: says what cannot be
             return given
         if odd := next((name for name in given if name != "seed"), None):
             what = f"is for a model that writes on; this one answers with {self.name.replace('-', ' ')}"
