@@ -1,10 +1,12 @@
 """What predict and embed are given: what one input is, where it came from, and what cannot be read, in its place."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from firth.data.config import listed
 from firth.data.given import Failures, Given, place_of
 from firth.data.media_inputs import inputs
 from firth.errors import InputError
@@ -189,6 +191,16 @@ def test_only_what_could_be_read_is_answered():
     given = [Given(InputError("a", "is bad", "Leave it.")), Given("x")]
     found = list(answered(given, lambda texts: (asked.append(text) or {"text": text} for text in texts)))
     assert asked == ["x"] and [one.failed for one in found] == [True, False] and isinstance(found[1], Answered)
+
+
+@pytest.mark.parametrize("given", ["a text", Path("a text"), ["a text"], (Path("a text"),), iter(["a text"])])
+def test_one_or_several_are_listed(given):
+    assert listed(given) == ("a text",)
+
+
+def test_what_is_neither_path_nor_text_is_not_taken_for_one():
+    with pytest.raises(TypeError):
+        listed([("a question", "a document")])
 
 
 # ------------------------------------------------------------------ prompts

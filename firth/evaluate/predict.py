@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from firth import find
+from firth.data.config import listed
 from firth.data.given import Given
 from firth.data.records import Record
 from firth.errors import InputError
@@ -202,7 +203,7 @@ def answers_to(
 ) -> Iterator[Any]:
     """As `predict`, each answer with the place and the row that its input came from. pieces: what is written comes in
     pieces, as `Loaded.stream` gives them."""
-    given = [inputs] if isinstance(inputs, str) else list(inputs)
+    given = listed(inputs)
     if not given:
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
     if top is not None and top < 1:

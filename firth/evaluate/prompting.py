@@ -5,13 +5,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from firth.data.config import listed
 from firth.data.given import Given
 from firth.data.labelled import open_labelled
 from firth.errors import InputError
 from firth.evaluate.answers import Answered, answered, each
 from firth.evaluate.inputs import How, document_of, inputs_of, refuse_input
 from firth.evaluate.judge import Judge, open_judge
-from firth.evaluate.measuring import listed, numbers, recipe_of, signal_keys
+from firth.evaluate.measuring import numbers, recipe_of, signal_keys
 from firth.evaluate.predict import AHEAD
 from firth.recipe import Data, config_of
 from firth.task import Example, Where
@@ -46,12 +47,12 @@ def prompted(
     {label}. document, skip_bad: as `predict` has them. Raises InputError at once for what cannot be, and for an input
     whose prompt does not fit when it comes.
     """
-    given = [inputs] if isinstance(inputs, str) else list(inputs)
+    given = listed(inputs)
     for one in given or [""]:
         refuse_input(one)
     recipe = recipe_of(config, settings, template, seed)
     config_ = with_shots(config_of(recipe, "tasks", "prompt"), shots)
-    chosen, config_ = examples_of(config_, listed(examples), tuple(classes), text, label, recipe.seed)
+    chosen, config_ = examples_of(config_, listed(examples or ()), tuple(classes), text, label, recipe.seed)
     prompt.options(config_, prompt.parse(config_.template))
     judge = open_judge(model, signal_keys(recipe), device or recipe.device)
     how = How(text, document=document_of(model, document, judge.signal), skip_bad=skip_bad)
@@ -94,11 +95,11 @@ def with_shots(config: Config, shots: str | int | None) -> Config:
 
 
 def examples_of(
-    config: Config, files: tuple[str, ...] | None, classes: tuple[str, ...], text: str | None, label: str | None,
+    config: Config, files: tuple[str, ...], classes: tuple[str, ...], text: str | None, label: str | None,
     seed: int,
 ) -> tuple[list[Example], Config]:  # fmt: skip
     """The examples of the prompt, and the settings with the classes. Raises InputError where nothing names these."""
-    if files is None:
+    if not files:
         refuse_unknown(config, classes)
         return [], config.model_copy(update={"classes": classes})
     found = open_labelled(Data(paths=files, text=text, label=label), None, seed, task=config)

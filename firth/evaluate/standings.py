@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.errors import count
 from firth.evaluate import arms as ways
 from firth.evaluate.compare import compare
 from firth.evaluate.comparison import Comparison
@@ -189,7 +190,7 @@ def tabulated(plan: Suite, found: Mapping[tuple[str, str], Comparison], seeds: i
 
 def often(task: Task, number: int) -> str:
     """3 seeds; 6 folds where groups are left out in turn."""
-    return f"{number} {'fold' if task.leave_out else 'seed'}" + "s" * (number != 1)
+    return count(number, "fold" if task.leave_out else "seed")
 
 
 def turned(one: Interval, metric: str) -> Interval:
