@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from firth.errors import InputError
+from firth.evaluate.inputs import Query
 from firth.evaluate.predict import answers_to, load, predict
 from firth.model.sampling import Writing
 from firth.objectives import next_token
@@ -228,7 +229,7 @@ def test_the_terminal_shows_pieces_as_they_come(tmp_path):
     path = tmp_path / "out.txt"
     with open(path, "w+", encoding="utf-8") as out:
         show = Terminal(file=out, live=True)
-        show.predictions(answers_to(run(), ["The ship", "word " * 60], pieces=True, tokens=6, seed=1))
+        show.predictions(answers_to(Query(run(), ["The ship", "word " * 60], seed=1), True, tokens=6))
     shown = path.read_text()
     (whole,) = predict(run(), ["The ship"], tokens=6, seed=1)
     assert shown.startswith(f"The ship{whole.written}\n")
@@ -260,10 +261,10 @@ CANNOT = [
 
 
 @pytest.mark.parametrize(("given", "message"), CANNOT, ids=["number", "choice"])
-@pytest.mark.parametrize("options", [{"skip_bad": True}, {"dry_run": True}, {"pieces": True}], ids=" ".join)
-def test_an_option_that_cannot_be_is_no_fault_of_the_rows(given, message, options):
+@pytest.mark.parametrize("way", ["skip_bad", "dry_run"])
+def test_an_option_that_cannot_be_is_no_fault_of_the_rows(given, message, way):
     with pytest.raises(InputError) as raised:
-        answers_to(run(), ["The ship", "The cow"], **given, **options)  # before the first row is asked for
+        predict(run(), ["The ship", "The cow"], **given, **{way: True})  # before the first row is asked for
     assert str(raised.value) == message
 
 

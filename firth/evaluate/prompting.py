@@ -1,6 +1,6 @@
 """`firth predict --task prompt`: a language model labels inputs in words, after examples in its context."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from firth.data.given import Given
 from firth.data.labelled import open_labelled
 from firth.errors import InputError
 from firth.evaluate.answers import Answered, answered, each
-from firth.evaluate.inputs import How, document_of, inputs_of, refuse_input
+from firth.evaluate.inputs import How, Query, document_of, inputs_of, refuse_input
 from firth.evaluate.judge import Judge, open_judge
 from firth.evaluate.measuring import numbers, recipe_of, signal_keys
 from firth.evaluate.predict import AHEAD
@@ -23,44 +23,34 @@ SEVERAL = "firth measure MODEL LABELLED --task prompt --shots {} shows accuracy 
 
 
 def prompted(
-    model: str | Path,
-    inputs: str | Iterable[str],
+    query: Query,
     shots: str | int | None = None,
     examples: str | Path | Iterable[str | Path] | None = None,
     template: str | None = None,
     classes: Iterable[str] = (),
-    top: int | None = None,
-    text: str | None = None,
     label: str | None = None,
     config: str | Path | None = None,
-    settings: Iterable[str] | Mapping[str, Any] = (),
-    seed: int | None = None,
-    device: str | None = None,
-    document: str | None = None,
-    skip_bad: bool = False,
-    dry_run: bool = False,
 ) -> Iterator[Answered]:
     """The label of each input, in order, streamed, with its place; shares of the scores over the classes.
 
     shots: how many examples, drawn from the labelled files `examples`, stand in the prompt; None: prompt.shots.
     classes: what may be said, where there are no examples; else their labels are. template: of one example, with
-    {label}. document, skip_bad: as `predict` has them. Raises InputError at once for what cannot be, and for an input
-    whose prompt does not fit when it comes.
+    {label}. Raises InputError at once for what cannot be, and for an input whose prompt does not fit when it comes.
     """
-    given = listed(inputs)
+    given = listed(query.inputs)
     for one in given or [""]:
         refuse_input(one)
-    recipe = recipe_of(config, settings, template, seed)
+    recipe = recipe_of(config, query.settings, template, query.seed)
     config_ = with_shots(config_of(recipe, "tasks", "prompt"), shots)
-    chosen, config_ = examples_of(config_, listed(examples or ()), tuple(classes), text, label, recipe.seed)
+    chosen, config_ = examples_of(config_, listed(examples or ()), tuple(classes), query.text, label, recipe.seed)
     prompt.options(config_, prompt.parse(config_.template))
-    judge = open_judge(model, signal_keys(recipe), device or recipe.device)
-    how = How(text, document=document_of(model, document, judge.signal), skip_bad=skip_bad)
-    found = inputs_of(judge.signal, given, how)
-    if dry_run:
+    judge = open_judge(query.model, signal_keys(recipe), query.device or recipe.device)
+    document = document_of(query.model, query.document, judge.signal)
+    found = inputs_of(judge.signal, given, How(query.text, document=document, skip_bad=query.skip_bad))
+    if query.dry_run:
         return iter(())
     rows = (one._replace(content=example_of(one)) for one in found)
-    return answered(rows, lambda examples: answers(judge, config_, chosen, examples, top, skip_bad))
+    return answered(rows, lambda examples: answers(judge, config_, chosen, examples, query.top, query.skip_bad))
 
 
 def example_of(given: Given) -> Any:

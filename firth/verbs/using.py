@@ -217,6 +217,7 @@ def predict(
     """
     with verb(as_json, debug) as show:
         from firth.evaluate.answer_files import check_out
+        from firth.evaluate.inputs import Query
 
         place = check_out(out) if out else None
         prompt: dict[str, Any] = {"shots": shots, "examples": examples, "template": template, "label": label}
@@ -224,22 +225,19 @@ def predict(
             "tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
             "repetition": repetition, "stop": tuple(stop or ()),
         }  # fmt: skip
-        common: dict[str, Any] = {
-            "top": top, "text": text, "settings": settings or [], "seed": seed, "device": device, "document": document,
-            "skip_bad": skip_bad, "dry_run": dry_run,
-        }  # fmt: skip
+        query = Query(model, inputs, top, text, settings or [], seed, device, document, skip_bad, dry_run)
         if task is not None:
             from firth.evaluate.prompting import prompted
 
             refuse_task(task)
             refuse_beside("--task prompt", writing)
-            found = prompted(model, inputs, **prompt, classes=choice or (), config=config, **common)
+            found = prompted(query, **prompt, classes=choice or (), config=config)
         else:
             from firth.evaluate.predict import answers_to
 
             refuse_without_task(prompt | {"config": config})
             pieces = show.live and not (as_json or out)
-            found = answers_to(model, inputs, **common, pieces=pieces, **writing, choice=tuple(choice or ()))
+            found = answers_to(query, pieces, **writing, choice=tuple(choice or ()))
         if not dry_run:
             show.predictions(found, place, skip_bad)
         elif out:
