@@ -171,7 +171,7 @@ def choices(work: Work) -> float | None:
         choice, seconds = probe.choose(work.recipe, work.objective, work.train, work.device, limit, long, extent)
     else:
         native, causal = machine.native_bf16(), probe.causal(work.objective)
-        steps = work.shape.steps(work.signal.longest(work.source.lengths))
+        steps = probe.most_steps(work.shape, work.signal, work.source)
         choice = probe.rule(steps, native, machine.cores(), work.device.type, causal)
     work.recipe = probe.with_choice(work.recipe, choice)
     torch.set_num_threads(work.recipe.train.threads or choice.threads)
