@@ -59,6 +59,7 @@ Runs = Annotated[
     list[str] | None, typer.Argument(metavar="RUN...", help="Run folders, or their names below --in; none: all.")
 ]
 Data = Annotated[list[str], typer.Argument(metavar="DATA...", help="Files, folders, globs, .zip or .gz of them.")]
+Inputs = Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")]
 Model = Annotated[str, typer.Argument(metavar="MODEL", help="A run folder, or a Hugging Face model folder.")]
 Objective = Annotated[
     str | None,

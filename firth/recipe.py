@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from firth.data.config import Data
+from firth.data.config import Data, listed
 from firth.errors import InputError, did_you_mean
 from firth.find import find, names
 
@@ -176,14 +176,9 @@ def after(options: Mapping[str, Any], settings: Iterable[str] | Mapping[str, Any
 
 def with_options(settings: Iterable[str] | Mapping[str, Any] | None, **given: Any) -> Any:
     """Settings behind the options that verbs have a short name for; those not given are left out."""
-    own = {SHORT[name]: _paths(value) if name in ("valid", "test") else value for name, value in given.items()
+    own = {SHORT[name]: listed(value) if name in ("valid", "test") else value for name, value in given.items()
            if value not in (None, False, (), [])}  # fmt: skip
     return after(own, settings)
-
-
-def _paths(given: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
-    """One path, or several."""
-    return tuple(map(str, [given] if isinstance(given, str | Path) else given))
 
 
 def config_of(recipe: Recipe, kind: str, name: str):

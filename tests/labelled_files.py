@@ -94,6 +94,15 @@ def write_choices(folder: Path, count: int = 20, seed: int = 0, name: str = "cho
     return path
 
 
+def write_faulty(folder: Path) -> None:
+    """Tables of labels, each wrong in one way: a label seen once, misspelt, only one label, two encodings."""
+    head, rows = "text\tlabel\n", [f"some text, number {i}\t{'positive' if i % 2 else 'negative'}\n" for i in range(20)]
+    (folder / "once.tsv").write_text(head + "".join(rows) + "a quiet film\tneutral\n")
+    (folder / "near.tsv").write_text(head + "".join(rows) + "a quiet film\tpostive\n")
+    (folder / "one.tsv").write_text(head + "".join(rows[1::2]))
+    (folder / "mixed.tsv").write_bytes(head.encode() + "Zoë\ta\n".encode() * 9 + b"caf\xe9\tb\n")
+
+
 def topics_of(source: random.Random) -> tuple[str, list[str]]:
     """A text about none, one or two topics, and their names."""
     chosen = sorted(source.sample(sorted(TOPICS), source.choice([0, 1, 1, 2, 2])))

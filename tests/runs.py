@@ -1,5 +1,6 @@
 """A tiny pre-trained run and labels for it, made once per test process; tests copy what they change."""
 
+import shutil
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -56,6 +57,13 @@ def adapted() -> Path:
     place = folder()
     quick_adapt(place / "adapted", settings=[f"data.test={place / 'test.tsv'}"])
     return place / "adapted"
+
+
+def copied(place: Path, *names: str) -> None:
+    """Copies of what lies in folder(), or will (adapted), in another folder, by name."""
+    for name in names:
+        source = adapted() if name == "adapted" else folder() / name
+        (shutil.copytree if source.is_dir() else shutil.copy)(source, Path(place) / name)
 
 
 def quick_adapt(out: Path, settings=(), labels: Path | None = None, **options):

@@ -9,6 +9,7 @@ from typer.testing import CliRunner
 
 from firth import find
 from firth.cli import app
+from tests.labelled_files import write_faulty
 from tests.material import documents, write_corpus, write_labels
 
 SMALL = ["--size", "1x32", "--set", "text.vocabulary=300", "--set", "text.context=32", "--set", "train.batch=4"]
@@ -21,7 +22,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("bad")
     write_corpus(folder, 200)
     write_labels(folder, 40)
-    for make in (_texts, _tables, _archives, _folders):
+    for make in (_texts, write_faulty, _archives, _folders):
         make(folder)
     return folder
 
@@ -36,13 +37,6 @@ def _texts(folder):
     (folder / "keys.toml").write_text("[train]\nbatchs = 4\n[masked_tokens]\nmask_rat = 0.2\n")
     (folder / "bytes.toml").write_bytes(b"\xb6")
     (folder / "line.txt").write_bytes(b"one word and another " * 850_000)
-
-
-def _tables(folder):
-    head, rows = "text\tlabel\n", [f"some text, number {i}\t{'positive' if i % 2 else 'negative'}\n" for i in range(20)]
-    (folder / "once.tsv").write_text(head + "".join(rows) + "a quiet film\tneutral\n")
-    (folder / "near.tsv").write_text(head + "".join(rows) + "a quiet film\tpostive\n")
-    (folder / "one.tsv").write_text(head + "".join(rows[1::2]))
 
 
 def _archives(folder):

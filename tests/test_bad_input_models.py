@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tests import runs
+from tests import labelled_files, runs
 from tests.house import ROOT
 from tests.material import write_corpus
 from tests.test_bad_input import SMALL, firth, listing, refused
@@ -23,15 +23,14 @@ AGAIN = "Copy it again from where the model came from."
 def place(tmp_path_factory):
     """Model folders and run folders, each broken in one way, beside good ones: pretrained, adapted."""
     folder = tmp_path_factory.mktemp("models")
-    shutil.copytree(runs.folder() / "pretrained", folder / "pretrained")
-    shutil.copytree(runs.adapted(), folder / "adapted")
-    for name in ("corpus.txt", "reviews.tsv"):
-        shutil.copy(runs.folder() / name, folder / name)
+    runs.copied(folder, "pretrained", "adapted", "corpus.txt", "reviews.tsv")
+    labelled_files.write_faulty(folder)
     (folder / "empty.txt").touch()
-    (folder / "mixed.tsv").write_bytes(b"text\tlabel\n" + "Zoë\ta\n".encode() * 9 + b"caf\xe9\tb\n")
+    (folder / "texts.jsonl").write_text(
+        "".join(json.dumps({"id": str(i), "text": f"some text {i}"}) + "\n" for i in range(9))
+    )
     _models(folder)
     _run_folders(folder)
-    _labels(folder)
     return folder
 
 
@@ -58,16 +57,6 @@ def _run_folders(folder):
     (folder / "damaged" / "run.json").write_text("{")
     (folder / "listed" / "run.json").write_text("[1]")
     (folder / "link").symlink_to("pretrained")
-
-
-def _labels(folder):
-    head, rows = "text\tlabel\n", [f"some text, number {i}\t{'positive' if i % 2 else 'negative'}\n" for i in range(20)]
-    (folder / "once.tsv").write_text(head + "".join(rows) + "a quiet film\tneutral\n")
-    (folder / "near.tsv").write_text(head + "".join(rows) + "a quiet film\tpostive\n")
-    (folder / "one.tsv").write_text(head + "".join(rows[1::2]))
-    (folder / "texts.jsonl").write_text(
-        "".join(json.dumps({"id": str(i), "text": f"some text {i}"}) + "\n" for i in range(9))
-    )
 
 
 BEGIN = "Give a run folder, or a folder with config.json and model.safetensors."

@@ -18,11 +18,10 @@ FOLDER = "Give a run folder, or a folder with config.json and model.safetensors.
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("refused")
-    shutil.copytree(runs.folder() / "pretrained", folder / "pretrained")
+    runs.copied(folder, "pretrained", "corpus.txt", "reviews.tsv", "test.tsv")
     shutil.copytree(runs.folder() / "pretrained" / "model", folder / "bare")
-    for name in ("corpus.txt", "reviews.tsv", "test.tsv"):
-        shutil.copy(runs.folder() / name, folder / name)
     labelled_files.write_tags(folder, 20)
+    labelled_files.write_faulty(folder)
     _questions(folder)
     (folder / "gold.csv").write_text("id,label\n1,good\n2,bad\n3,good\n")
     (folder / "said.csv").write_text("id,label\n1,good\n2,bad\n3,mixed\n")
@@ -169,7 +168,6 @@ def test_embed_refuses(place, monkeypatch, words):
 
 
 def test_embed_leaves_nothing_behind_where_the_input_breaks_off(place, monkeypatch):
-    (place / "mixed.tsv").write_bytes(b"text\tlabel\n" + "Zoë\ta\n".encode() * 9 + b"caf\xe9\tb\n")
     told = refused(place, monkeypatch, ["embed", "pretrained", "mixed.tsv"])
     assert "two encodings are mixed" in told
 

@@ -1,16 +1,19 @@
 """What predict and embed are given: what one input is, where it came from, and what cannot be read, in its place."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
+from firth.data.config import listed
 from firth.data.given import Failures, Given, place_of
 from firth.data.media_inputs import inputs
 from firth.errors import InputError
 from firth.evaluate import prompting
 from firth.evaluate.answers import Answered, answered, each
-from firth.evaluate.inputs import How, texts_of
+from firth.evaluate.inputs import How, Query, texts_of
 from firth.evaluate.judge import Judge
 from firth.functional.choices import Likelihood
 from firth.signals.image import Config, Image
@@ -191,6 +194,16 @@ def test_only_what_could_be_read_is_answered():
     assert asked == ["x"] and [one.failed for one in found] == [True, False] and isinstance(found[1], Answered)
 
 
+@pytest.mark.parametrize("given", ["a text", Path("a text"), ["a text"], (Path("a text"),), iter(["a text"])])
+def test_one_or_several_are_listed(given):
+    assert listed(given) == ("a text",)
+
+
+def test_what_is_neither_path_nor_text_is_not_taken_for_one():
+    with pytest.raises(TypeError):
+        listed([("a question", "a document")])
+
+
 # ------------------------------------------------------------------ prompts
 
 
@@ -212,11 +225,12 @@ def test_prompts_have_the_rows_and_the_places_of_their_inputs(there, monkeypatch
     judge = Judge("a model", "likelihood", Words(), longest, None, (), 8)
     monkeypatch.setattr(prompting, "open_judge", lambda *given: judge)
     (there / "a.csv").write_text("id,text\n1,a funny film\n2,\n3,a film of very many words it is\n4,a stale film\n")
-    asked = {"template": "{id} {text} {label}", "classes": ("good", "bad"), "text": "text", "skip_bad": True}
-    found = [one.as_dict() for one in prompting.prompted("x", ["a.csv"], **asked)]
+    query = Query("x", ["a.csv"], text="text", skip_bad=True)
+    asked = {"template": "{id} {text} {label}", "classes": ("good", "bad")}
+    found = [one.as_dict() for one in prompting.prompted(query, **asked)]
     assert [one.get("label") for one in found] == ["good", None, None, "good"]
     assert [one["where"] for one in found] == ["a.csv:2", "a.csv:3", "a.csv:4", "a.csv:5"]
     assert found[1]["error"] == "`text` is empty" and "the context of the model 8" in found[2]["error"]
-    assert list(prompting.prompted("x", ["a.csv"], **asked, dry_run=True)) == []
+    assert list(prompting.prompted(replace(query, dry_run=True), **asked)) == []
     with pytest.raises(InputError, match=r"a\.csv:3:1: `text` is empty"):
-        list(prompting.prompted("x", ["a.csv"], **asked | {"skip_bad": False}))
+        list(prompting.prompted(replace(query, skip_bad=False), **asked))

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from firth.data.cache import cache_folder
 from firth.errors import InputError
 from firth.recipe import load_toml
-from firth.train import budget, plan, probe
+from firth.train import budget, checkpoint, plan, probe
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, read_metrics
 from firth.train.pretrain import default_place, pretrain, request
@@ -169,14 +169,16 @@ class Stopping(Recorded):
 
 
 @pytest.mark.parametrize("at", [2, 7, 12])
-def test_an_interrupted_run_ends_with_the_same_weights(corpus, tmp_path, at):
+def test_an_interrupted_run_ends_with_the_same_weights(corpus, tmp_path, monkeypatch, at):
     every = ["train.checkpoint_every=3", "train.evaluate_every=4"]
     small(corpus, tmp_path / "whole", more=every)
     with pytest.raises(RuntimeError):
         small(corpus, tmp_path / "broken", more=every, show=Stopping(at))
     assert RunFolder(tmp_path / "broken").status == "unfinished"
-    show = Recorded()
+    show, read, opened = Recorded(), checkpoint.read, []
+    monkeypatch.setattr(checkpoint, "read", lambda path: opened.append(path.name) or read(path))
     result = small(corpus, tmp_path / "broken", more=every, show=show)
+    assert opened == ([f"step-{at // 3 * 3:09d}.safetensors"] if at > 2 else [])  # once
     assert "is unfinished; going on from" in show.lines[0]
     assert_equal_weights(tmp_path / "whole", tmp_path / "broken")
     whole, broken = (RunFolder(tmp_path / name) for name in ("whole", "broken"))
@@ -192,8 +194,8 @@ def test_a_run_whose_only_checkpoint_is_damaged_begins_as_it_began(corpus, tmp_p
     small(corpus, tmp_path / "whole", "6steps", **given)
     with pytest.raises(RuntimeError):
         small(corpus, tmp_path / "broken", "6steps", **given, show=Stopping(4))
-    (checkpoint,) = (tmp_path / "broken" / "checkpoints").glob("step-*.safetensors")
-    checkpoint.write_bytes(checkpoint.read_bytes()[:-9])
+    (kept,) = (tmp_path / "broken" / "checkpoints").glob("step-*.safetensors")
+    kept.write_bytes(kept.read_bytes()[:-9])
     show = Recorded()
     small(corpus, tmp_path / "broken", "6steps", **given, show=show)
     assert "is unfinished; going on from its start" in show.lines[0]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from firth.evaluate.inputs import Query
 from firth.evaluate.judge import open_judge
 from firth.evaluate.prompting import prompted
 from firth.tasks.prompt import Config, parse, prompt
@@ -48,7 +49,7 @@ def test_without_examples_the_labels_are_named():
 
 def test_the_label_is_the_likeliest_option_of_that_very_prompt():
     judge, config = open_judge(runs.writer(), (), "cpu"), Config(template=TEMPLATE, classes=("good", "bad"))
-    (answer,) = prompted("writer", "A film.", template=TEMPLATE, classes=("good", "bad"))
+    (answer,) = prompted(Query("writer", "A film."), template=TEMPLATE, classes=("good", "bad"))
     one = answer.said
     from firth.task import Example, Where
 

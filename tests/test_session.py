@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +18,7 @@ from firth.recipe import Recipe, Train, with_table
 from firth.signal import Sample
 from firth.train import card, describe, session
 from firth.train.budget import Budget, Clock
+from firth.train.checkpoint import Checkpoint, Checkpoints
 from firth.train.folder import RunFolder
 from firth.train.log import Recorded, read_metrics
 from firth.train.run import Step
@@ -232,6 +234,25 @@ def test_what_was_found_on_the_way_in_is_told_and_logged(tmp_path):
     log = diary.folder.log.read_text()
     assert "Data     3 documents" in log and "step-9 is damaged" in log
     assert show.lines[-1] == "step-9 is damaged and was skipped."
+
+
+def test_a_resumed_run_is_handed_its_checkpoint_and_what_was_skipped_for_it(tmp_path, monkeypatch):
+    folder = RunFolder(tmp_path / "run")
+    folder.create(RECIPE, data={"fingerprint": "same"})
+    checkpoints = Checkpoints(folder.checkpoints)
+    for number in (3, 6):
+        checkpoints.save(Checkpoint(number, {"weights.a": torch.ones(2)}))
+    checkpoints.path(6).write_bytes(checkpoints.path(6).read_bytes()[:-1])
+
+    def again(work):
+        work.corpus, work.facts = SimpleNamespace(fingerprint="same"), {"data": {"fingerprint": "same"}}
+
+    monkeypatch.setattr(session.prepare, "again", again)
+    work = session.Work(Recipe(), Budget("steps", 20), Clock(), Recorded(), folder.path)
+    session.resume(work, folder)
+    assert work.found.step == 3 and work.recipe == folder.recipe
+    assert work.show.lines == [f"{folder} is unfinished; going on from step 3."]
+    assert [note.startswith(f"{checkpoints.path(6)} is damaged (") for note in work.notes] == [True]
 
 
 def test_other_ranks_write_nothing(tmp_path, monkeypatch):

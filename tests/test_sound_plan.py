@@ -8,9 +8,12 @@ import torch
 
 from firth.data.sampler import Batches
 from firth.data.source import ListSource
-from firth.recipe import filled
+from firth.model.sizes import shape_of
+from firth.recipe import Recipe, filled
+from firth.signal import Sample
 from firth.signals.speech import Speech
-from firth.train import plan, prepare
+from firth.tasks import classify
+from firth.train import adaptation, plan, prepare, probe
 from firth.train.budget import Budget
 from tests import contract, sounds
 from tests.test_probe import recipe_of, work
@@ -55,6 +58,21 @@ def test_memory_is_reckoned_for_the_longest_sample(monkeypatch):
     with pytest.raises(KeyError):
         prepare.model(job)
     assert asked == [160_000]
+
+
+@pytest.mark.parametrize(("seconds", "kernel"), [(2.0, "plain"), (4.0, "sdpa")])
+def test_adapting_chooses_its_kernel_by_the_longest_clip(monkeypatch, seconds, kernel):
+    """2 s are 99 steps of 20 ms, 4 s are 199; up to 128 the plain one is quicker in fp32."""
+    signal = Speech(Speech.Config(front="wave"))
+    clips = [Sample((np.zeros(round(length * signal.config.rate), np.int16),), key=0) for length in (0.5, seconds)]
+    shape = shape_of("wav2vec2", "tiny", **signal.sizes)
+    monkeypatch.setattr(adaptation.build, "fill", lambda recipe, signal: recipe)
+    monkeypatch.setattr(adaptation.build, "shape_for", lambda recipe, signal: shape)
+    monkeypatch.setattr(adaptation.machine, "native_bf16", lambda: False)
+    labelled = SimpleNamespace(train=ListSource(clips), classes=("a", "b"), task=classify.Config())
+    recipe = Recipe(verb="adapt", objective=("classify",), signal="speech", device="cpu")
+    assert adaptation.fill(recipe, signal, labelled).train.attention == kernel
+    assert probe.most_steps(shape, signal, labelled.train) == round(50 * seconds) - 1
 
 
 def test_what_an_objective_meets_is_the_same_on_all_ranks():

@@ -16,13 +16,15 @@ from tests.test_suite import OWN
 ITEMS = 100
 
 
-def made(title: str, rate: float, metric: str = "accuracy", budgets=(2, 5), classical: bool = False) -> Comparison:
-    """Three seeds whose rates are a little apart."""
+def made(
+    title: str, rate: float, metric: str = "accuracy", budgets=(2, 5), classical: bool = False, seeds: int = 3
+) -> Comparison:
+    """Seeds whose rates are a little apart."""
     titles = {"random": "Random initialisation", "pretrained": title} | ({"mfcc": "MFCC"} if classical else {})
     rates = {"random": 0.5, "pretrained": rate, "mfcc": 0.3}
     trials = [
         Trial(arm, labels, seed, ["x"] * ITEMS, right=(np.arange(ITEMS) < 100 * rates[arm] + seed).astype(float))
-        for arm in titles for labels in budgets for seed in range(3)
+        for arm in titles for labels in budgets for seed in range(seeds)
     ]  # fmt: skip
     return Comparison(titles, (), ["y"] * ITEMS, trials, rivals=[name for name in titles if name != "pretrained"],
                       metric=metric)  # fmt: skip
@@ -60,8 +62,21 @@ def test_it_is_printed_as_text_and_as_markdown(plan):
     heads, rows = table.printed()
     assert heads == ["", "words accuracy"] and rows[1][0] == "one" and rows[1][1].startswith("81.0 ± ")
     text = table.markdown()
-    assert text.startswith("## My words\n\n|  | words accuracy |\n| --- | --- |\n| one, random weights | 51.0 ± ")
+    begin = "## My words\n\nIn %, with 95 % intervals over 3 seeds.\n\n|  | words accuracy |\n| --- | --- |\n"
+    assert text.startswith(f"{begin}| one, random weights | 51.0 ± ")
     assert json.loads(json.dumps(table.as_dict()))["rows"][1]["cells"]["words"]["mean"] == pytest.approx(0.81)
+
+
+def test_a_title_says_of_each_task_what_its_intervals_are_over(plan, tmp_path):
+    tasks = plan.tasks | {"unheard": plan.tasks["words"].model_copy(update={"leave_out": "speaker"})}
+    found = {("one", name): made("one", 0.8, seeds=6 if name == "unheard" else 3) for name in tasks}
+    table = tabulated(plan.model_copy(update={"tasks": tasks}), found, 3)
+    assert table.repeats == {"words": "3 seeds", "people": "3 seeds", "unheard": "6 folds"}
+    drawn = []
+    told = Told()
+    told.table = lambda title, *_: drawn.append(title)
+    standings.tell(table, tmp_path, told)
+    assert drawn == ["My words · % · 95 % intervals over 3 seeds (words, people), 6 folds (unheard)"]
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,18 @@ def test_the_evaluation_that_saving_came_before_is_repeated(tmp_path):
     assert [step.index for step in steps[1:]] == list(range(5, 13))
 
 
+def test_a_checkpoint_that_was_read_already_is_not_read_again_nor_held(tmp_path, monkeypatch):
+    for step in train(toy_run(tmp_path, dropout=0.2)):
+        if step.index == 7:
+            break
+    again = toy_run(tmp_path, dropout=0.2)
+    again.found = again.checkpoints.newest()
+    monkeypatch.setattr("firth.train.checkpoint.read", None)
+    finish(again)
+    assert again.resumed == 6 and again.found is None
+    assert sha(again) == uninterrupted(dropout=0.2)
+
+
 @pytest.mark.parametrize("stop_after", [3, 4, 5, 6, 7])
 def test_patience_goes_on_too(tmp_path, stop_after):
     scores = {1: 0.1, 2: 0.5, 3: 0.2, 4: 0.6, 5: 0.3, 6: 0.4, 7: 0.5, 8: 0.9}

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 
 import numpy as np
 import pytest
@@ -23,10 +22,7 @@ ALREADY = "is there already.\nChoose another name, or remove it first.\n"
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("using")
-    shutil.copytree(runs.folder() / "pretrained", folder / "pretrained")
-    shutil.copytree(runs.adapted(), folder / "adapted")
-    for name in ("corpus.txt", "reviews.tsv"):
-        shutil.copy(runs.folder() / name, folder / name)
+    runs.copied(folder, "pretrained", "adapted", "corpus.txt", "reviews.tsv")
     (folder / "gaps.csv").write_text(GAPS)
     (folder / "many").mkdir()
     for number in range(20):

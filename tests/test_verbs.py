@@ -35,11 +35,8 @@ matthews             0.577
 def place(tmp_path_factory):
     """A pre-trained run and an adapted one, text, labels; what `adapted` says of test.tsv."""
     folder = tmp_path_factory.mktemp("verbs")
-    shutil.copytree(runs.folder() / "pretrained", folder / "pretrained")
+    runs.copied(folder, "pretrained", "adapted", "corpus.txt", "reviews.tsv", "test.tsv")
     shutil.copytree(runs.folder() / "pretrained", folder / ODD / "run")
-    shutil.copytree(runs.adapted(), folder / "adapted")
-    for name in ("corpus.txt", "reviews.tsv", "test.tsv"):
-        shutil.copy(runs.folder() / name, folder / name)
     shutil.copy(runs.folder() / "reviews.tsv", folder / ODD / f"{ODD}.tsv")
     (folder / "gold.csv").write_text(GOLD)
     (folder / "said.txt").write_text("good\nbad\nbad\nbad\n")

@@ -47,7 +47,7 @@ ODD = "odd [bold] ä;'& name"
 def place(tmp_path_factory):
     """Labelled files of each task beside the pre-trained run, and a finished run of each, made by `firth adapt`."""
     folder = tmp_path_factory.mktemp("tasks")
-    shutil.copytree(runs.folder() / "pretrained", folder / "pretrained")
+    runs.copied(folder, "pretrained")
     labelled_files.write_tags(folder)
     labelled_files.write_tags(folder, 20, seed=5, name="test.conllu")
     labelled_files.write_pairs(folder)

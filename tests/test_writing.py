@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from firth.cli import app
 from firth.errors import InputError
+from firth.evaluate.inputs import Query
 from firth.evaluate.predict import answers_to, load, predict
 from firth.model.sampling import Writing
 from firth.objectives import next_token
@@ -228,7 +229,7 @@ def test_the_terminal_shows_pieces_as_they_come(tmp_path):
     path = tmp_path / "out.txt"
     with open(path, "w+", encoding="utf-8") as out:
         show = Terminal(file=out, live=True)
-        show.predictions(answers_to(run(), ["The ship", "word " * 60], pieces=True, tokens=6, seed=1))
+        show.predictions(answers_to(Query(run(), ["The ship", "word " * 60], seed=1), True, tokens=6))
     shown = path.read_text()
     (whole,) = predict(run(), ["The ship"], tokens=6, seed=1)
     assert shown.startswith(f"The ship{whole.written}\n")
@@ -250,6 +251,27 @@ def test_options_on_writing_are_refused_by_what_does_not_write():
         "--top-k: is for a model that writes on; this one answers with masked tokens. Leave it out."
     )
     assert list(predict(runs.folder() / "pretrained", ["The [MASK]"], seed=3))
+
+
+CANNOT = [
+    ({"temperature": -1.0}, "--temperature -1.0: must be 0 or more; 0 always writes the likeliest. "
+     "Leave it out for the usual value."),
+    ({"choice": ("good", "")}, "--choice: is empty. Give a text, for instance --choice positive --choice negative."),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "message"), CANNOT, ids=["number", "choice"])
+@pytest.mark.parametrize("way", ["skip_bad", "dry_run"])
+def test_an_option_that_cannot_be_is_no_fault_of_the_rows(given, message, way):
+    with pytest.raises(InputError) as raised:
+        predict(run(), ["The ship", "The cow"], **given, **{way: True})  # before the first row is asked for
+    assert str(raised.value) == message
+
+
+def test_with_skip_bad_too_a_bad_option_ends_the_command():
+    done = CliRunner().invoke(app, ["predict", str(run()), "The ship", "--top-p", "2", "--skip-bad"])
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr == "--top-p 2.0: must be above 0 and at most 1.\nLeave it out for the usual value.\n"
 
 
 def test_samples_along_the_way_are_continuations():

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
 
-from firth.data.config import Data
+from firth.data.config import Data, listed
 from firth.data.duplicates import count
 from firth.data.files import expand
 from firth.data.inspectors import Boilerplate, Classes, Inspector, Languages, Leaks, Lengths, histogram
@@ -62,7 +62,7 @@ def check(paths: Iterable[str], text: str | None = None, label: str | None = Non
     valid, test: files of the other parts; texts that are in two parts are reported.
     Raises InputError where there is nothing to look at.
     """
-    given = {name: [str(path) for path in _listed(part)] for name, part in
+    given = {name: list(listed(part)) for name, part in
              (("train", paths), ("valid", valid), ("test", test)) if part}  # fmt: skip
     problems = Problems(skip=True)
     sure = bool(label or valid or test)  # that the data is labelled
@@ -78,10 +78,6 @@ def check(paths: Iterable[str], text: str | None = None, label: str | None = Non
     findings = problems.all() + visit.findings() + _repeated(facts)
     findings.sort(key=lambda finding: ORDER[finding.level])
     return Report(findings, facts, *_suggestion(given, facts))
-
-
-def _listed(paths: Iterable[str]) -> list[str]:
-    return [paths] if isinstance(paths, str) else list(paths)
 
 
 def _look_at_labels(records: list[Record], sure: bool, problems: Problems) -> None:

@@ -1,6 +1,8 @@
 """The recipe table `data`: what is read, and as what."""
 
-from typing import Literal
+import os
+from collections.abc import Callable, Iterable
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,3 +23,8 @@ class Data(BaseModel):
     duplicates: Literal["drop", "keep"] = "drop"  # exact ones
     skip_bad: bool = False  # drop rows and files that cannot be read, instead of ending
     labels: int | None = None  # adapt: so many labelled examples (images, sound: of each class), validation included
+
+
+def listed(given: str | os.PathLike | Iterable[Any], written: Callable[[Any], str] = os.fspath) -> tuple[str, ...]:
+    """What a person gave as one or several: paths and texts, as strings. written: a single one."""
+    return tuple(map(written, [given] if isinstance(given, str | os.PathLike) else given))

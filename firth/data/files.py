@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple, NoReturn
 
 from firth.data import archives, synthetic
+from firth.data.config import listed
 from firth.data.records import Problems
 from firth.errors import InputError, did_you_mean
 
@@ -81,7 +82,7 @@ def expand(paths: Iterable[str | Path], problems: Problems | None = None, kinds:
     """
     told = problems is not None  # there is somebody to whom findings go
     problems = problems if problems is not None else Problems()
-    given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    given = listed(paths)
     if not given:
         raise InputError("DATA", "no file or folder was given", "Name at least one: firth check reviews/")
     for path in given:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from firth.data.config import listed
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import grouping
 from firth.evaluate.encoder import Encoder, Span, open_encoder
@@ -136,7 +137,7 @@ def company(
     """
     check_asked(word, count, groups, method)
     show = show or Silent()
-    read = trained_on(model) if data is None else Data(paths=tuple(map(str, as_list(data))), text=text)
+    read = trained_on(model) if data is None else Data(paths=listed(data), text=text)
     encoder = open_encoder(model, settings, device)
     number = encoder.cut(layer).layers  # refuses one that is not there
     found = find_word(word.strip(), read, count, seed, encoder.signal.config.lowercase)
@@ -222,7 +223,3 @@ def check_asked(word: str, count: int, groups: int | None, method: str) -> None:
     if method not in METHODS:
         hint = did_you_mean(method, METHODS)
         raise InputError(f"method = {method}", "no such grouping", f"{hint}There is: {', '.join(METHODS)}.")
-
-
-def as_list(data) -> list:
-    return [data] if isinstance(data, str | Path) else list(data)

@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from firth.data.config import listed
 from firth.data.labelled import Labelled, Rows, draw_labelled, read_labelled, shuffled
 from firth.errors import InputError, Interrupted
 from firth.evaluate import arms as ways
@@ -72,8 +73,7 @@ def compare(
     Raises InputError for what a person can put right.
     """
     show, began = show or Silent(), time.perf_counter()
-    given = [str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
-    request = Request(str(model), given, task, seed, device, plain(settings), list(arms or ()),
+    request = Request(str(model), list(listed(paths)), task, seed, device, plain(settings), list(arms or ()),
                       [str(one) for one in models], control, leave_out=leave_out)  # fmt: skip
     check(labels, seeds, jobs)
     work = opened(request, show, begun)

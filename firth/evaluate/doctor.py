@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from firth.data.check import Report
+from firth.data.config import listed
 from firth.data.kind import signal_of
 from firth.find import find, main_class
 from firth.recipe import Recipe, apply_settings, config_of, load_toml
@@ -39,8 +40,8 @@ def check(
     given = {"text": text, "label": label, "valid": tuple(valid), "test": tuple(test), "document": document}
     recipe = apply_settings(load_toml(config) if config else Recipe(), settings)
     recipe = apply_settings(recipe, {f"data.{key}": value for key, value in given.items() if value})
-    listed = [paths] if isinstance(paths, str | Path) else list(paths)
-    data = recipe.data.model_copy(update={"paths": tuple(map(str, listed))} if listed else {})
+    files = listed(paths)
+    data = recipe.data.model_copy(update={"paths": files} if files else {})
     name = recipe.signal if config or "signal" in keys(settings) else signal_of(data.paths)
     cls: Any = main_class(find("signals", name), Signal)
     module = import_module(f"firth.data.{cls.doctor}")

@@ -1,7 +1,8 @@
 """What `predict` and `embed` are given as a person types it: texts, files, folders, a pipe; one after the other."""
 
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
@@ -18,6 +19,22 @@ from firth.train.folder import RunFolder
 CONVERT = "Convert it: iconv -f CP1252 -t UTF-8 OLD > NEW"
 LONGEST = 2**20  # characters of a line of a stream; the rest of it is dropped
 DOCUMENTS = ("auto", "file", "block", "line")
+
+
+@dataclass(frozen=True)
+class Query:
+    """What `predict` is asked, in its own words: of which model, about what, and how that is read and answered."""
+
+    model: str | Path
+    inputs: str | Iterable[str] = ()
+    top: int | None = None
+    text: str | None = None
+    settings: Iterable[str] | Mapping[str, Any] = ()
+    seed: int | None = None
+    device: str | None = None
+    document: str | None = None
+    skip_bad: bool = False
+    dry_run: bool = False
 
 
 class How(NamedTuple):

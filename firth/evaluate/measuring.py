@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.data.config import listed
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import parts
 from firth.evaluate.asked import Asked
@@ -73,7 +74,8 @@ def measure(
     show, began = show or Silent(), time.perf_counter()
     module = module_of(task)
     recipe = recipe_of(config, settings, template, seed)
-    asked = Asked(listed(paths) or (), recipe, text, label, numbers(shots), listed(examples), draws, most, stride)
+    files, drawn = listed(paths), listed(examples or ()) or None
+    asked = Asked(files, recipe, text, label, numbers(shots), drawn, draws, most, stride)
     asked.refuse(task, module.TAKES)
     judge = open_judge(model, signal_keys(recipe), device or recipe.device)
     show.line("Model", judge.title)
@@ -107,12 +109,6 @@ def recipe_of(config: str | Path | None, settings, template: str | None, seed: i
 def signal_keys(recipe: Recipe) -> dict[str, Any]:
     """What was set of the signal, as dotted keys."""
     return {f"{recipe.signal}.{key}": value for key, value in dict(recipe.tables.get(recipe.signal, {})).items()}
-
-
-def listed(paths: str | Path | Iterable[str | Path] | None) -> tuple[str, ...] | None:
-    if paths is None:
-        return None
-    return tuple(str(path) for path in ([paths] if isinstance(paths, str | Path) else paths)) or None
 
 
 def numbers(shots: str | Sequence[int] | None) -> tuple[int, ...] | None:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from firth.data.config import listed
 from firth.data.files import expand
 from firth.data.readers import read
 from firth.data.records import Problems, Record
@@ -75,7 +76,7 @@ def read_pairs(paths: str | Path | Iterable[str | Path]) -> list[Pair]:
 
     Without a UID the name of the file stands for the paradigm, without a phenomenon the paradigm. Raises InputError.
     """
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    given = listed(paths)
     problems = Problems()
     files = [file for file in expand(given, problems) if file.format != "text"]  # a README may lie beside them
     if not files:

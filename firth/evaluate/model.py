@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from firth.data.config import listed
 from firth.evaluate import predict, vectors
 from firth.evaluate.encoder import Encoder, open_encoder
 from firth.evaluate.inputs import How, document_of, inputs_of
@@ -60,7 +61,7 @@ class Model:
         inputs: texts, files or folders, one or several. text: name of the text column in tables.
         """
         how = How(text, document=document_of(self.folder, None, self.encoder.signal))
-        read = inputs_of(self.encoder.signal, listed(inputs), how)
+        read = inputs_of(self.encoder.signal, listed(inputs, side_by_side), how)
         return vectors.embed_texts(self.encoder.cut(layer), read, pooling, normalise)
 
     def _read(self, inputs: Any) -> Any:
@@ -68,7 +69,7 @@ class Model:
         signal, reads = self.loaded.signal, self.loaded.reads
         if not hasattr(build.store_of(type(signal)), "inputs"):
             return inputs
-        return (one.content for one in inputs_of(signal, listed(inputs), How(reads=reads)))
+        return (one.content for one in inputs_of(signal, listed(inputs, side_by_side), How(reads=reads)))
 
 
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Model:
@@ -82,7 +83,6 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     return Model(Path(folder), dict(settings) if isinstance(settings, Mapping) else list(settings), device)
 
 
-def listed(inputs: Any) -> list[str]:
-    """One path or text, or several; those that are read together with a | between."""
-    given = [inputs] if isinstance(inputs, str | Path) else inputs
-    return [str(one) if isinstance(one, str | Path) else " | ".join(map(str, one)) for one in given]
+def side_by_side(one: Any) -> str:
+    """A path or text; those that are read together with a | between."""
+    return str(one) if isinstance(one, str | Path) else " | ".join(map(str, one))

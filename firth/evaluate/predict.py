@@ -2,7 +2,8 @@
 
 What a prediction is, is the business of the objective or task whose head lies in the model folder: its file offers
 `predict(objective, signal, texts, numbers, top) -> list`, one item per text. A method that writes offers `stream`, too,
-which gives the same in pieces as they come, and takes options on writing in place of `top`.
+which gives the same in pieces as they come, and takes options on writing in place of `top`; asked for no text, it only
+refuses options that cannot be.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from firth import find
+from firth.data.config import listed
 from firth.data.given import Given
 from firth.data.records import Record
 from firth.errors import InputError
 from firth.evaluate.answers import Answered, answered, each
-from firth.evaluate.inputs import How, document_of, inputs_of, refuse_input
+from firth.evaluate.inputs import How, Query, document_of, inputs_of, refuse_input
 from firth.interop.folder import Opened, open_folder
 from firth.model.backbones import backbone_of
 from firth.model.layer_sum import LayerSum
@@ -76,9 +78,11 @@ class Loaded:
             yield from self.pieces(self.objective, self.signal, [text], numbers=[number], **options)
 
     def options(self, top: int | None, writing: Mapping[str, Any]) -> dict[str, Any]:
-        """What the method is asked for. Raises InputError for writing where it answers otherwise."""
+        """What the method is asked for. Raises InputError for an option that cannot be, and for writing where it
+        answers otherwise."""
         given = {name: value for name, value in writing.items() if value not in (None, ())}
         if self.pieces is not None:
+            list(self.pieces(self.objective, self.signal, [], **given))  # of no text: says what cannot be
             return given
         if odd := next((name for name in given if name != "seed"), None):
             what = f"is for a model that writes on; this one answers with {self.name.replace('-', ' ')}"
@@ -179,44 +183,30 @@ def predict(
     dry_run: only the model and the inputs are checked. writing: tokens, temperature, top_k, top_p, min_p, repetition,
     stop, choice. Raises InputError at once for a model or file that cannot be read.
     """
-    found = answers_to(model, inputs, top, text, settings, seed, device, document, skip_bad, dry_run, **writing)
-    return (one.said for one in found)
+    query = Query(model, inputs, top, text, settings, seed, device, document, skip_bad, dry_run)
+    return (one.said for one in answers_to(query, **writing))
 
 
-def answers_to(
-    model: str | Path,
-    inputs: str | Iterable[str] = (),
-    top: int | None = None,
-    text: str | None = None,
-    settings: Iterable[str] | Mapping[str, Any] = (),
-    seed: int | None = None,
-    device: str | None = None,
-    document: str | None = None,
-    skip_bad: bool = False,
-    dry_run: bool = False,
-    pieces: bool = False,
-    **writing,
-) -> Iterator[Any]:
+def answers_to(query: Query, pieces: bool = False, **writing) -> Iterator[Any]:
     """As `predict`, each answer with the place and the row that its input came from. pieces: what is written comes in
     pieces, as `Loaded.stream` gives them."""
-    given = [inputs] if isinstance(inputs, str) else list(inputs)
+    given = listed(query.inputs)
     if not given:
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
-    if top is not None and top < 1:
-        raise InputError(f"--top {top}", "asks for no guess", "Ask for one or more.")
+    if query.top is not None and query.top < 1:
+        raise InputError(f"--top {query.top}", "asks for no guess", "Ask for one or more.")
     for one in given:
         refuse_input(one, empty=True)
-    loaded = load(model, settings, device or "auto")
-    writes = loaded.pieces is not None
-    how = How(text, loaded.reads, writes, document_of(model, document, loaded.signal), skip_bad)
-    found = inputs_of(loaded.signal, given, how)
-    options = writing | {"seed": seed}
-    loaded.options(top, options)
-    if dry_run:
+    loaded = load(query.model, query.settings, query.device or "auto")
+    writes, document = loaded.pieces is not None, document_of(query.model, query.document, loaded.signal)
+    found = inputs_of(loaded.signal, given, How(query.text, loaded.reads, writes, document, query.skip_bad))
+    options = writing | {"seed": query.seed}
+    loaded.options(query.top, options)
+    if query.dry_run:
         return iter(())
     if pieces and writes:
         return streamed(loaded, found, options)
-    return answered(found, lambda texts: loaded.predict(texts, top, skip_bad, **options))
+    return answered(found, lambda texts: loaded.predict(texts, query.top, query.skip_bad, **options))
 
 
 def streamed(loaded: Loaded, given: Iterable[Given], options: Mapping[str, Any]) -> Iterator[Any]:

@@ -1,17 +1,18 @@
 """`firth predict --task prompt`: a language model labels inputs in words, after examples in its context."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from firth.data.config import listed
 from firth.data.given import Given
 from firth.data.labelled import open_labelled
 from firth.errors import InputError
 from firth.evaluate.answers import Answered, answered, each
-from firth.evaluate.inputs import How, document_of, inputs_of, refuse_input
+from firth.evaluate.inputs import How, Query, document_of, inputs_of, refuse_input
 from firth.evaluate.judge import Judge, open_judge
-from firth.evaluate.measuring import listed, numbers, recipe_of, signal_keys
+from firth.evaluate.measuring import numbers, recipe_of, signal_keys
 from firth.evaluate.predict import AHEAD
 from firth.recipe import Data, config_of
 from firth.task import Example, Where
@@ -22,44 +23,34 @@ SEVERAL = "firth measure MODEL LABELLED --task prompt --shots {} shows accuracy 
 
 
 def prompted(
-    model: str | Path,
-    inputs: str | Iterable[str],
+    query: Query,
     shots: str | int | None = None,
     examples: str | Path | Iterable[str | Path] | None = None,
     template: str | None = None,
     classes: Iterable[str] = (),
-    top: int | None = None,
-    text: str | None = None,
     label: str | None = None,
     config: str | Path | None = None,
-    settings: Iterable[str] | Mapping[str, Any] = (),
-    seed: int | None = None,
-    device: str | None = None,
-    document: str | None = None,
-    skip_bad: bool = False,
-    dry_run: bool = False,
 ) -> Iterator[Answered]:
     """The label of each input, in order, streamed, with its place; shares of the scores over the classes.
 
     shots: how many examples, drawn from the labelled files `examples`, stand in the prompt; None: prompt.shots.
     classes: what may be said, where there are no examples; else their labels are. template: of one example, with
-    {label}. document, skip_bad: as `predict` has them. Raises InputError at once for what cannot be, and for an input
-    whose prompt does not fit when it comes.
+    {label}. Raises InputError at once for what cannot be, and for an input whose prompt does not fit when it comes.
     """
-    given = [inputs] if isinstance(inputs, str) else list(inputs)
+    given = listed(query.inputs)
     for one in given or [""]:
         refuse_input(one)
-    recipe = recipe_of(config, settings, template, seed)
+    recipe = recipe_of(config, query.settings, template, query.seed)
     config_ = with_shots(config_of(recipe, "tasks", "prompt"), shots)
-    chosen, config_ = examples_of(config_, listed(examples), tuple(classes), text, label, recipe.seed)
+    chosen, config_ = examples_of(config_, listed(examples or ()), tuple(classes), query.text, label, recipe.seed)
     prompt.options(config_, prompt.parse(config_.template))
-    judge = open_judge(model, signal_keys(recipe), device or recipe.device)
-    how = How(text, document=document_of(model, document, judge.signal), skip_bad=skip_bad)
-    found = inputs_of(judge.signal, given, how)
-    if dry_run:
+    judge = open_judge(query.model, signal_keys(recipe), query.device or recipe.device)
+    document = document_of(query.model, query.document, judge.signal)
+    found = inputs_of(judge.signal, given, How(query.text, document=document, skip_bad=query.skip_bad))
+    if query.dry_run:
         return iter(())
     rows = (one._replace(content=example_of(one)) for one in found)
-    return answered(rows, lambda examples: answers(judge, config_, chosen, examples, top, skip_bad))
+    return answered(rows, lambda examples: answers(judge, config_, chosen, examples, query.top, query.skip_bad))
 
 
 def example_of(given: Given) -> Any:
@@ -94,11 +85,11 @@ def with_shots(config: Config, shots: str | int | None) -> Config:
 
 
 def examples_of(
-    config: Config, files: tuple[str, ...] | None, classes: tuple[str, ...], text: str | None, label: str | None,
+    config: Config, files: tuple[str, ...], classes: tuple[str, ...], text: str | None, label: str | None,
     seed: int,
 ) -> tuple[list[Example], Config]:  # fmt: skip
     """The examples of the prompt, and the settings with the classes. Raises InputError where nothing names these."""
-    if files is None:
+    if not files:
         refuse_unknown(config, classes)
         return [], config.model_copy(update={"classes": classes})
     found = open_labelled(Data(paths=files, text=text, label=label), None, seed, task=config)

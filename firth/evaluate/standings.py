@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.errors import count
 from firth.evaluate import arms as ways
 from firth.evaluate.compare import compare
 from firth.evaluate.comparison import Comparison
@@ -33,7 +34,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Standings:
-    """What a suite found. columns: name → the metric that is shown."""
+    """What a suite found. columns: name → the metric that is shown; repeats: task → what its intervals are over."""
 
     title: str
     columns: dict[str, str]
@@ -41,13 +42,23 @@ class Standings:
     seeds: int
     verdicts: dict[str, str] = field(default_factory=dict)  # run and task → its comparison's sentence
     layers: dict[str, list[float]] = field(default_factory=dict)  # run and task → share of each layer, last trial
+    repeats: dict[str, str] = field(default_factory=dict)  # "3 seeds", "6 folds"
 
     def as_dict(self) -> dict[str, Any]:
         rows = [
             {"title": row.title, "cells": {name: plain(one) for name, one in row.cells.items()}} for row in self.rows
         ]
-        return {"kind": "suite", "title": self.title, "columns": self.columns, "seeds": self.seeds, "rows": rows,
-                "verdicts": self.verdicts, "layers": self.layers}  # fmt: skip
+        return {"kind": "suite", "title": self.title, "columns": self.columns, "seeds": self.seeds,
+                "repeats": self.repeats, "rows": rows, "verdicts": self.verdicts, "layers": self.layers}  # fmt: skip
+
+    @property
+    def over(self) -> str:
+        """95 % intervals over 3 seeds (digits, phones), 6 folds (digits-unheard)"""
+        alike: dict[str, list[str]] = {}
+        for task, repeats in self.repeats.items():
+            alike.setdefault(repeats, []).append(task)
+        named = [f"{repeats} ({', '.join(tasks)})" for repeats, tasks in alike.items()]
+        return f"95 % intervals over {', '.join(named if len(named) > 1 else alike)}"
 
     def printed(self) -> tuple[list[str], list[list[str]]]:
         """Heads and rows of text."""
@@ -58,7 +69,9 @@ class Standings:
         """The same as a table in Markdown, under its title."""
         heads, rows = self.printed()
         lines = [heads, ["---"] * len(heads), *rows]
-        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        return f"## {self.title}\n\nIn %, with {self.over}.\n\n" + "".join(
+            f"| {' | '.join(line)} |\n" for line in lines
+        )
 
 
 def plain(one: Interval) -> dict[str, Any]:
@@ -118,8 +131,8 @@ def run_suite(
 def planned(plan: Suite, runs: Sequence[str | Path], seeds: int, show: Show) -> Standings:
     """What would be done, and nothing else."""
     for name, task in plan.tasks.items():
-        often = f"each {task.leave_out} left out" if task.leave_out else f"{seeds} seeds"
-        show.line("Plan", f"{name}: {task.task}, {', '.join(map(str, task.labels))} labels, {often}, "
+        repeated = f"each {task.leave_out} left out" if task.leave_out else often(task, seeds)
+        show.line("Plan", f"{name}: {task.task}, {', '.join(map(str, task.labels))} labels, {repeated}, "
                           f"{len(runs)} runs beside random weights and baselines")  # fmt: skip
     show.note("Nothing was trained or written.")
     return Standings(plan.title, {}, [], seeds)
@@ -130,7 +143,7 @@ def tell(made: Standings, place: Path, show: Show) -> None:
     heads, rows = made.printed()
     draw = getattr(show, "table", None)
     if draw is not None:
-        draw(f"{made.title} · % · {made.seeds} seeds, 95 % intervals", heads, rows)
+        draw(f"{made.title} · % · {made.over}", heads, rows)
     for name, shares in made.layers.items():
         show.line("Layers", f"{name}: {describe_layers(shares)}")
     for name, verdict in made.verdicts.items():
@@ -170,7 +183,14 @@ def tabulated(plan: Suite, found: Mapping[tuple[str, str], Comparison], seeds: i
     verdicts = {f"{run} · {name}": one.verdict for (run, name), one in found.items()}
     shares = {f"{run} · {name}": one.facts.get("layers", {}) for (run, name), one in found.items()}
     layers = {name: one[adaptation.PRETRAINED] for name, one in shares.items() if adaptation.PRETRAINED in one}
-    return Standings(plan.title, columns, [Row(title, cells) for title, cells in rows.items()], seeds, verdicts, layers)
+    repeats = {name: often(plan.tasks[name], len(one.seeds)) for (_, name), one in found.items()}
+    return Standings(plan.title, columns, [Row(title, cells) for title, cells in rows.items()], seeds, verdicts, layers,
+                     repeats)  # fmt: skip
+
+
+def often(task: Task, number: int) -> str:
+    """3 seeds; 6 folds where groups are left out in turn."""
+    return count(number, "fold" if task.leave_out else "seed")
 
 
 def turned(one: Interval, metric: str) -> Interval:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from firth.data.arrays import NONE, ArrayCorpus, ArrayRows, open_corpus
-from firth.data.config import Data
+from firth.data.config import Data, listed
 from firth.data.media import rows_of
 from firth.data.records import Record, Where
 from firth.errors import InputError, did_you_mean
@@ -89,7 +89,7 @@ def units(
     there already.
     """
     place = free_place(out, streams=True) if out else None
-    show, given = show or Silent(), [str(one) for one in ([paths] if isinstance(paths, str | Path) else paths)]
+    show, given = show or Silent(), list(listed(paths))
     source = opened(model, layer, settings, device)
     records = read(given, label, source.signal, most, seed, aligner is not None, show)
     rows = Rows(given, type(source.signal), label, speaker)

@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from firth.data.config import listed
 from firth.data.given import Given
 from firth.errors import InputError, count, did_you_mean
 from firth.evaluate.encoder import Encoder, batches, open_encoder
@@ -93,7 +94,7 @@ def embed(
     model, input or file that cannot be used.
     """
     pool, path = pooling_of(pooling), None if out is None else check_out(out)
-    given = [inputs] if isinstance(inputs, str) else list(inputs)
+    given = listed(inputs)
     if not given:
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
     whole = open_encoder(model, settings, device, words=False)

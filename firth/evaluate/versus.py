@@ -5,6 +5,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from firth.data.config import listed
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import arms as ways
 from firth.evaluate.compare import LABELS, Request, Work, check, compare, opened, plain
@@ -67,7 +68,7 @@ def versus(
     """
     checks.refuse_ranks()
     show = show or Silent()
-    given = [paths] if isinstance(paths, str | Path) else list(paths)
+    given = list(listed(paths))
     numbers = numbers_of(labels)
     refuse_control(control)
     check(numbers, seeds, jobs)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from firth.data.config import listed
 from firth.errors import FirthError, InputError, did_you_mean
 from firth.find import learnable, names
 from firth.recipe import Model, Optimizer, Recipe, Train, apply_settings, load_toml, with_options
@@ -75,7 +76,7 @@ def request(model, paths, settings, config, **given) -> Recipe:
     recipe = config or DEFAULTS
     options = {
         "verb": "adapt",
-        "data.paths": tuple(map(str, [paths] if isinstance(paths, str | Path) else paths)),
+        "data.paths": listed(paths),
         "objective": (given["task"] or "classify",) if given["task"] or recipe.verb != "adapt" else None,
         "model.source": str(model) if model else None,
         "model.start": given["start"],

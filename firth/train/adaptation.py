@@ -250,12 +250,12 @@ def fill(recipe: Recipe, signal: Signal, labelled: Labelled) -> Recipe:
     recipe = build.fill(recipe, signal)
     facts = signal.facts._replace(classes=tuple(labelled.classes))
     recipe = with_table(recipe, recipe.objective[0], labelled.task)
+    shape = build.shape_for(recipe, signal)
     for name, config in build.configs_of(recipe).items():
-        recipe = with_table(recipe, name, config.fill(facts).fit(build.shape_for(recipe, signal)))
+        recipe = with_table(recipe, name, config.fill(facts).fit(shape))
     refuse_long(recipe, signal)
-    device = build.device_of(recipe).type
-    causal = build.shape_for(recipe, signal).causal
-    choice = probe.rule(probe.recipe_context(recipe), machine.native_bf16(), machine.cores(), device, causal)
+    device, steps = build.device_of(recipe).type, probe.most_steps(shape, signal, labelled.train)
+    choice = probe.rule(steps, machine.native_bf16(), machine.cores(), device, shape.causal)
     if recipe.optimizer.lr is None:
         recipe = filled(recipe, optimizer={"lr": default_rate(recipe)})
     return probe.with_choice(recipe, choice)

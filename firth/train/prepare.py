@@ -22,6 +22,7 @@ from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Batch, Signal
 from firth.train import build, machine, plan, probe
 from firth.train.budget import Budget, Clock, refuse_reading
+from firth.train.checkpoint import Checkpoint
 from firth.train.describe import name as words
 from firth.train.former import vectors_of
 from firth.train.log import Recorded
@@ -50,6 +51,8 @@ class Work:
     held_out: Source = None  # type: ignore[assignment]
     train: Batches = None  # type: ignore[assignment]
     valid: Batches = None  # type: ignore[assignment]
+    found: Checkpoint | None = None  # what an unfinished run goes on from, until the loop takes it
+    notes: list[str] = field(default_factory=list)  # on checkpoints that were skipped for it
 
     @property
     def timed(self) -> bool:
@@ -88,14 +91,14 @@ def fresh(work: Work) -> None:
     planning(work)
 
 
-def again(work: Work, has_checkpoint: bool) -> None:
+def again(work: Work) -> None:
     """Up to the first step of a run whose recipe is complete and whose plan stands."""
     data(work)
     model(work)
     build.apply_choices(work.recipe, work.objective)
     if work.recipe.train.threads:
         torch.set_num_threads(work.recipe.train.threads)
-    if not has_checkpoint:
+    if work.found is None:
         work.objective.meet(partial(first_batch, work))
         begin_weights(work)
 
@@ -168,7 +171,7 @@ def choices(work: Work) -> float | None:
         choice, seconds = probe.choose(work.recipe, work.objective, work.train, work.device, limit, long, extent)
     else:
         native, causal = machine.native_bf16(), probe.causal(work.objective)
-        steps = work.shape.steps(work.signal.longest(work.source.lengths))
+        steps = probe.most_steps(work.shape, work.signal, work.source)
         choice = probe.rule(steps, native, machine.cores(), work.device.type, causal)
     work.recipe = probe.with_choice(work.recipe, choice)
     torch.set_num_threads(work.recipe.train.threads or choice.threads)

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from firth.data.config import listed
 from firth.data.kind import signal_of
 from firth.data.synthetic import MARK as MADE
 from firth.errors import InputError, did_you_mean
@@ -105,7 +106,7 @@ def request(paths, settings, config, **given) -> Recipe:
     base = config if isinstance(config, Recipe) else load_toml(config) if config else None
     recipe = base or Recipe()
     options = {
-        "data.paths": tuple(map(str, [paths] if isinstance(paths, str | Path) else paths)),
+        "data.paths": listed(paths),
         "objective": _names(given["objective"]),
         "model.size": given["size"],
         "train.budget": given["budget"],

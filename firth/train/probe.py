@@ -17,6 +17,7 @@ from firth.data.sampler import Batches
 from firth.data.source import ListSource, Source
 from firth.errors import RunError
 from firth.functional.random import Draw
+from firth.model.shape import AnyShape
 from firth.objective import Composed
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
@@ -41,7 +42,7 @@ class Choice(NamedTuple):
     compile: str = "off"
 
 
-def rule(context: int, native: bool, cores: int, device: str = "cpu", causal: bool = False) -> Choice:
+def rule(steps: int, native: bool, cores: int, device: str = "cpu", causal: bool = False) -> Choice:
     """The choice without measuring, for runs given in steps: it depends on the kind of machine alone, never on noise.
 
     bf16 where the processor multiplies it; attention by plain matmul in bf16 up to 512 steps, where it beats the fused
@@ -50,8 +51,13 @@ def rule(context: int, native: bool, cores: int, device: str = "cpu", causal: bo
     if device != "cpu":
         return Choice(cores, "bf16", "sdpa")
     precision = "bf16" if native else "fp32"
-    plain = context <= 512 if precision == "bf16" else context <= 128
+    plain = steps <= 512 if precision == "bf16" else steps <= 128
     return Choice(cores, precision, "plain" if plain or causal else "sdpa")
+
+
+def most_steps(shape: AnyShape, signal: Signal, source: Source | None) -> int:
+    """Steps of the longest sample: of text the context, of sound what its clips last, of a picture its patches."""
+    return shape.steps(signal.longest(source.lengths if source else None))
 
 
 def causal(objective: Composed) -> bool:

@@ -11,7 +11,7 @@ from torch import Tensor
 from firth.objective import Composed
 from firth.recipe import Recipe
 from firth.signal import Batch
-from firth.train.checkpoint import Checkpoints
+from firth.train.checkpoint import Checkpoint, Checkpoints
 
 
 class Batches(Protocol):
@@ -62,7 +62,8 @@ class Run:
     evaluate_first: also evaluate before the first update (step 0). score: of an evaluation, higher is better; with
     recipe.train.patience the loop stops when it no longer rises and ends with the best weights.
     notes: what was found on the way in, such as a damaged checkpoint. resumed: the step that the run went on from.
-    kept: at the end, the step whose weights the objective has.
+    kept: at the end, the step whose weights the objective has. found: the checkpoint to go on from, where somebody has
+    read it already; the loop takes it, so that it is not held for longer.
     """
 
     objective: Composed
@@ -77,6 +78,7 @@ class Run:
     notes: list[str] = field(default_factory=list)
     resumed: int = 0
     kept: int = 0
+    found: Checkpoint | None = None
     unit: str = "items"  # what people count of the signal: tokens, images, audio-seconds
     live: Callable[[], dict[str, Tensor]] | None = None  # set by the loop while it runs
 

@@ -94,9 +94,11 @@ def refuse_timed_ranks(budget: Budget) -> None:
 def resume(work: Work, folder: RunFolder) -> None:
     """The recipe and the plan of the folder; the data must be what it was."""
     work.recipe, facts = folder.recipe, folder.facts
-    found = Checkpoints(folder.checkpoints).newest()
+    checkpoints = Checkpoints(folder.checkpoints)
+    found = work.found = checkpoints.newest()
+    work.notes = checkpoints.notes if found else []
     work.show.note(f"{folder} is unfinished; going on from {f'step {found.step:,}' if found else 'its start'}.")
-    prepare.again(work, has_checkpoint=found is not None)
+    prepare.again(work)
     before, now = facts.get("data", {}).get("fingerprint"), work.corpus.fingerprint
     if before != now:
         raise InputError(
@@ -118,7 +120,10 @@ def trained(work: Work, folder: RunFolder) -> Result:
         device=work.device,
         evaluate_first=True,
         unit=work.signal.unit.steps,
+        found=work.found,
+        notes=work.notes,
     )
+    work.found = None
     diary = Diary(work, folder, job)
     if distributed.world() > 1 and any(part.collapses for part in work.objective.objectives):
         work.show.note("On several ranks vectors are not watched as the run goes on: a collapse raises no alarm.")

@@ -69,8 +69,7 @@ class State:
         return {f"{part}.{name}": tensor for part, tensors in parts.items() for name, tensor in tensors.items()}
 
     def _resume(self) -> None:
-        found = self.checkpoints.newest() if self.checkpoints else None
-        self.run.notes.extend(self.checkpoints.notes if self.checkpoints else [])
+        found = self._found()
         if found is None:
             return
         self._refuse_other_shapes(found)
@@ -78,6 +77,15 @@ class State:
         self.optimizer.load(found.part("optimizer."))
         self.best.load(found.facts.get("best", {}), found.part("best."))
         self.index = self.run.resumed = found.step
+
+    def _found(self) -> Checkpoint | None:
+        """What the run was handed, else the newest of its folder."""
+        handed, self.run.found = self.run.found, None
+        if handed is not None or self.checkpoints is None:
+            return handed
+        found = self.checkpoints.newest()
+        self.run.notes.extend(self.checkpoints.notes)
+        return found
 
     def _refuse_other_shapes(self, found: Checkpoint) -> None:
         ours = {name: tuple(tensor.shape) for name, tensor in self.optimizer.weights.state().items()}

@@ -14,6 +14,7 @@ from firth.options import (
     DryRun,
     Examples,
     InputDocument,
+    Inputs,
     Json,
     Label,
     MeasureTask,
@@ -79,8 +80,7 @@ def score(
                    "firth embed runs/raw-masked-tokens mails.csv --text body --out mails.parquet --skip-bad"),
 )  # fmt: skip
 def embed(
-    model: Model,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    model: Model, inputs: Inputs,
     layer: Annotated[int, typer.Option(help="The layer that is taken: 0 the embedding, -1 the last block.")] = -1,
     pooling: Annotated[str, typer.Option(help="How the vectors of its steps become one: mean, first or max.")] = "mean",
     raw: Annotated[bool, typer.Option("--raw", help="Do not scale the vectors to length 1.")] = False,
@@ -186,8 +186,7 @@ def company(
                    'firth predict runs/raw-next-token "The old ship" --tokens 50'),
 )  # fmt: skip
 def predict(
-    model: Model,
-    inputs: Annotated[list[str], typer.Argument(metavar="INPUT...", help="Texts, files, or - for a pipe.")],
+    model: Model, inputs: Inputs,
     top: Annotated[int, typer.Option(help="How many guesses to print.")] = 5,
     tokens: Annotated[int | None, typer.Option(help="Writing on: so many tokens at most.  [default: 100]")] = None,
     temperature: Annotated[
@@ -218,6 +217,7 @@ def predict(
     """
     with verb(as_json, debug) as show:
         from firth.evaluate.answer_files import check_out
+        from firth.evaluate.inputs import Query
 
         place = check_out(out) if out else None
         prompt: dict[str, Any] = {"shots": shots, "examples": examples, "template": template, "label": label}
@@ -225,22 +225,19 @@ def predict(
             "tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
             "repetition": repetition, "stop": tuple(stop or ()),
         }  # fmt: skip
-        common: dict[str, Any] = {
-            "top": top, "text": text, "settings": settings or [], "seed": seed, "device": device, "document": document,
-            "skip_bad": skip_bad, "dry_run": dry_run,
-        }  # fmt: skip
+        query = Query(model, inputs, top, text, settings or [], seed, device, document, skip_bad, dry_run)
         if task is not None:
             from firth.evaluate.prompting import prompted
 
             refuse_task(task)
             refuse_beside("--task prompt", writing)
-            found = prompted(model, inputs, **prompt, classes=choice or (), config=config, **common)
+            found = prompted(query, **prompt, classes=choice or (), config=config)
         else:
             from firth.evaluate.predict import answers_to
 
             refuse_without_task(prompt | {"config": config})
             pieces = show.live and not (as_json or out)
-            found = answers_to(model, inputs, **common, pieces=pieces, **writing, choice=tuple(choice or ()))
+            found = answers_to(query, pieces, **writing, choice=tuple(choice or ()))
         if not dry_run:
             show.predictions(found, place, skip_bad)
         elif out:
