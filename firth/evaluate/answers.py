@@ -41,10 +41,15 @@ def answered(given: Iterable[Given], answer: Callable[[Iterator[Any]], Iterator[
 
 
 def each(ask: Callable[[Sequence[T]], Sequence[Any]], asked: Sequence[T]) -> list[Any]:
-    """The answers to what is asked together; an InputError stands for each that has none."""
+    """The answers to what is asked together; an InputError stands for each that has none.
+
+    Raises InputError for an option, such as a temperature: that is wrong for all, and no fault of theirs.
+    """
     try:
         return list(ask(asked))
     except InputError as error:
+        if error.where.startswith("--"):
+            raise
         if len(asked) == 1:
             return [error]
         half = len(asked) // 2
