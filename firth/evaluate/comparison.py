@@ -21,6 +21,7 @@ from firth.evaluate.statistics import (
 )
 from firth.evaluate.verdict import against, but, finding, verdict
 from firth.task import Outcome
+from firth.train.folder import write_atomically, writing
 
 # N test items, S seeds, L classes
 
@@ -296,10 +297,11 @@ class Comparison:
         }
 
     def save(self, path) -> Path:
-        """As JSON."""
+        """As JSON, whole or not at all. Raises InputError, RunError."""
         path = Path(path)
         text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, default=str)
-        path.write_text(text + "\n", encoding="utf-8")
+        with writing(path):
+            write_atomically(path, text + "\n")
         return path
 
 
