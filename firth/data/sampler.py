@@ -65,7 +65,7 @@ class Batches:
         return self._group[1][place]
 
     def evaluation(self, samples: int, batch: int) -> Iterator[Batch]:
-        """This rank's share of each batch of the first `samples` samples of a fixed permutation, or of one a rank; masks
+        """This rank's share of each batch of the first `samples` of a fixed permutation, of one a rank at least; masks
         never change (epoch 0).
 
         Ranks have equally many batches, which together are those of one process: where samples are compared, a rank
