@@ -360,6 +360,15 @@ def test_only_runs_are_deleted_and_only_when_told(tmp_path):
     assert not (tmp_path / "a").exists() and (tmp_path / "photos").is_dir()
 
 
+def test_a_damaged_run_hides_no_other(tmp_path):
+    finished(tmp_path / "a")
+    made(tmp_path / "b").facts_path.write_text('{"status": "fin')
+    finished(tmp_path / "c")
+    show = Recorded()
+    assert [row["folder"] for row in runs.runs(root=tmp_path, show=show)] == [str(tmp_path / name) for name in "ac"]
+    assert show.lines[1] == "b        cannot be read as the facts of a run"
+
+
 def test_a_misspelt_run(tmp_path):
     finished(tmp_path / "reviews")
     assert text_of(InputError, lambda: runs.find("reviwes", tmp_path)) == (
