@@ -9,12 +9,16 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import count
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
 from firth.errors import InputError
+
+PATIENCE = timedelta(days=30)  # until the main rank has done what it does before the others
+TURNS = count(1)  # of these, on each rank alike
 
 
 def started() -> bool:
@@ -43,14 +47,21 @@ def barrier() -> None:
 
 @contextmanager
 def main_first() -> Iterator[None]:
-    """The main rank does it before the others, which then find what it has left."""
+    """The main rank does it before the others, which then find what it has left.
+
+    They wait for it as long as it takes, where a collective would give up after some minutes.
+    """
+    if world() == 1:
+        yield
+        return
+    done, store = f"firth/turn-{next(TURNS)}", dist.distributed_c10d._get_default_store()
     if not is_main():
-        barrier()
+        store.wait([done], PATIENCE)
     try:
         yield
     finally:
         if is_main():
-            barrier()
+            store.set(done, "")
 
 
 def start_from_environment(timeout: float = 600.0, on_cpu: bool = False) -> None:

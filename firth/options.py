@@ -182,8 +182,10 @@ def typed() -> str:
 def emit(as_json: bool, result: Any) -> None:
     """The result as one JSON object on stdout, where asked for."""
     if as_json:
+        from firth.evaluate.answers import strict
+
         value = result.as_dict() if hasattr(result, "as_dict") else result
-        typer.echo(json.dumps(value, ensure_ascii=False, default=str))
+        typer.echo(json.dumps(strict(value), ensure_ascii=False, default=str))
 
 
 def finish(as_json: bool, result: Any, show: Any) -> None:

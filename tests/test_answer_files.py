@@ -62,6 +62,7 @@ def test_columns_that_the_first_row_lacks_are_named():
     made = Table(io.StringIO())
     for row in ({"id": "1"}, {"id": "2", "other": "x"}, {"id": "3", "other": "y", "more": "z"}):
         made.write(Answered(guess("good"), "", row))
+    made.write(Answered(BAD, "a.csv:5"))  # a line with a cell too many
     assert list(made.left_out) == ["other", "more"]
 
 

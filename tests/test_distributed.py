@@ -18,11 +18,14 @@ CASES = contract.cases()
 def pair(tmp_path_factory):
     """The folder of results of two processes over gloo."""
     folder = tmp_path_factory.mktemp("pair")
+    torch.multiprocessing.spawn(two_processes.work, (free_port(), str(folder)), nprocs=2)
+    return folder
+
+
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    torch.multiprocessing.spawn(two_processes.work, (port, str(folder)), nprocs=2)
-    return folder
+        return free.getsockname()[1]
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +70,12 @@ def test_gradients_missing_on_some_rank_count_as_zero(said):
     assert [facts["lone"] for facts in said] == [[3.0, 4.0]] * 2
     assert all(facts["none"] for facts in said)
     assert [facts["half"] for facts in said] == [[3.0, 3.0]] * 2
+
+
+def test_the_others_wait_longer_for_the_main_rank_than_for_each_other(tmp_path):
+    """What is done once over the whole data, such as clustering it, may take hours."""
+    torch.multiprocessing.start_processes(two_processes.in_turn, (free_port(), str(tmp_path)), 2, start_method="fork")
+    assert (tmp_path / "1").read_text() == "once twice"
 
 
 def test_one_process_changes_nothing():

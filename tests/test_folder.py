@@ -64,6 +64,16 @@ def test_a_run_that_is_moved_alone_keeps_what_was_typed(project):
     assert RunFolder("alone").reached == RunFolder("alone").recipe
 
 
+def test_a_run_that_lies_elsewhere_behind_a_link_finds_its_data(project, tmp_path):
+    disk = tmp_path / "disk" / "of" / "runs"
+    disk.mkdir(parents=True)
+    (project / "runs" / "two").symlink_to(disk)
+    with pytest.MonkeyPatch.context() as there:
+        there.chdir(project)
+        made("runs/two", recipe=filled(Recipe(), data={"paths": ("raw",)}))
+    assert RunFolder("project/runs/two").reached.data.paths == (str((project / "raw").resolve()),)
+
+
 def test_what_lies_in_the_working_folder_goes_first(project, monkeypatch):
     (project.parent / "raw").mkdir()
     assert RunFolder(project / "runs" / "one").reached.data.paths[:2] == ("raw", str(project / "raw" / "*.txt"))
@@ -81,6 +91,8 @@ def test_a_folder_that_is_not_there_or_empty_is_new(tmp_path):
 
 def test_leftovers_of_a_run_killed_before_it_began_are_new(tmp_path):
     (tmp_path / "config.toml").write_text("")
+    (tmp_path / ".config.toml.4711").write_text("verb = ")
+    (tmp_path / ".run.json.4711").write_text("{")
     (tmp_path / "checkpoints").mkdir()
     assert claim(tmp_path, ASKED).status == "new"
 
@@ -228,6 +240,20 @@ def test_metrics_are_one_object_a_line_and_resume_drops_what_came_after(tmp_path
     assert (tmp_path / "train.log").read_text().endswith(" hello\n")
 
 
+def test_a_disk_that_refuses_while_a_run_goes_on_loses_no_metrics(tmp_path, monkeypatch):
+    with Log(tmp_path / "metrics.jsonl", tmp_path / "train.log") as log:
+        log.metrics(1, loss=0.5)
+    before = (tmp_path / "metrics.jsonl").read_text()
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError):
+        Log(tmp_path / "metrics.jsonl", tmp_path / "train.log", from_step=1)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
 def test_no_metrics_are_no_rows(tmp_path):
     assert read_metrics(tmp_path / "none.jsonl") == []
 
@@ -332,6 +358,15 @@ def test_only_runs_are_deleted_and_only_when_told(tmp_path):
     assert (tmp_path / "a").is_dir()
     assert runs.runs(["a"], delete=True, root=tmp_path, ask=lambda _: True)[0]["deleted"]
     assert not (tmp_path / "a").exists() and (tmp_path / "photos").is_dir()
+
+
+def test_a_damaged_run_hides_no_other(tmp_path):
+    finished(tmp_path / "a")
+    made(tmp_path / "b").facts_path.write_text('{"status": "fin')
+    finished(tmp_path / "c")
+    show = Recorded()
+    assert [row["folder"] for row in runs.runs(root=tmp_path, show=show)] == [str(tmp_path / name) for name in "ac"]
+    assert show.lines[1] == "b        cannot be read as the facts of a run"
 
 
 def test_a_misspelt_run(tmp_path):

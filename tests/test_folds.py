@@ -9,6 +9,7 @@ from firth.data.groups import Rule
 from firth.data.labelled import Labelled
 from firth.data.records import Record, Where
 from firth.errors import InputError
+from firth.evaluate import compare
 from firth.evaluate import folds as core
 from firth.evaluate.comparison import Comparison, Trial
 from firth.evaluate.folds import Folds, opened, refuse_answers, refuse_number
@@ -54,6 +55,16 @@ def test_the_difference_is_paired_by_fold():
     assert comparison.verdict.endswith(", 3 seeds).")
     fewer = found({"random": {4: 2, 5: 1}, "pretrained": WRONG["pretrained"]})
     assert fewer.difference("pretrained", "random", 8).seeds == 2
+
+
+def test_of_a_few_items_in_all_folds_nothing_is_known():
+    """A difference of a few folds with an item each is the same in all of them, and has no spread."""
+    places = {seed: np.array([number]) for number, seed in enumerate((4, 5, 6))}
+    said = {"random": 0, "pretrained": 1}
+    trials = [Trial(arm, 8, seed, np.array([one])) for arm, one in said.items() for seed in places]
+    few = Comparison(dict.fromkeys(said, ""), CLASSES, np.ones(3, int), trials, rivals=["random"], tested=places)
+    difference = few.difference("pretrained", "random", 8)
+    assert difference.mean == 1 and np.isnan([difference.low, difference.high]).all()
 
 
 def test_every_item_is_in_the_confusion_once():
@@ -112,6 +123,20 @@ def test_named_groups_alone_are_left_out(parted):
     assert folds.groups == ("c", "a") and [one.text for one in folds.whole.test] == ["t0", "t2", "t3", "t5", "t6", "t7"]
     assert [one.text for one in folds.part(7).test] == ["t2", "t5"]
     assert folds.told().startswith("Each seed is a fold that leaves one `who` out (c, a): it is tested on its share")
+
+
+def test_trials_of_another_first_seed_or_of_other_members_are_not_taken_for_these(parted, monkeypatch):
+    """Seed 8 leaves out b where the first is 7, and a where it is 8; and a column may be filled in anew."""
+    first, again = parted("who"), parted("who")
+    assert first.mark == again.mark and first.groups == again.groups
+    later = opened(RECIPE.model_copy(update={"seed": 8}), SimpleNamespace(), "who")
+    monkeypatch.setattr(core, "whole_test", lambda *given: labelled("abcabcaac"))
+    other = opened(RECIPE, SimpleNamespace(), "who")
+    assert later.groups == other.groups == first.groups and len({first.mark, later.mark, other.mark}) == 3
+    monkeypatch.setattr(compare, "mark_of_weights", str)
+    monkeypatch.setattr(compare, "model_folder", str)
+    asked, now = (compare.asked(RECIPE, (), False, folds) for folds in (first, later))
+    assert {key for key in asked if asked[key] != now[key]} == {"left out"}
 
 
 def test_one_group_and_a_crowd_are_refused():

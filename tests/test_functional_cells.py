@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from firth.functional.cells import LIST, ONE, SEPARATORS, described, label_of, labels_in, listed, separator_of
+from firth.functional.cells import LIST, ONE, SEPARATORS, described, label_of, labels_in, listed, ordered, separator_of
 
 WORDS = st.text("abcdefgh -", min_size=1, max_size=8).map(str.strip).filter(bool)
 
@@ -73,6 +73,28 @@ def test_what_is_no_list_of_labels_is_none(text):
 )
 def test_a_label_is_a_string(value, label):
     assert label_of(value) == label
+
+
+@pytest.mark.parametrize(
+    ("names", "order"),
+    [
+        (["10", "9", "-1"], ["-1", "9", "10"]),
+        (["10", "9", "many"], ["10", "9", "many"]),
+        (["²", "10", "9"], ["10", "9", "²"]),  # a digit to Unicode, and no number
+        (["--2", "1"], ["--2", "1"]),
+        (["-", "1"], ["-", "1"]),
+        (["٣", "2"], ["2", "٣"]),
+        (["9" * 5000, "1"], ["1", "9" * 5000]),
+        ([], []),
+    ],
+)
+def test_labels_stand_by_number_where_all_are_numbers(names, order):
+    assert ordered(names) == ordered(reversed(names)) == order
+
+
+@given(st.lists(st.integers(0, 99).flatmap(lambda n: st.sampled_from([str(n), f"0{n}"])), unique=True))
+def test_labels_stand_in_one_order_however_they_come(names):
+    assert ordered(names) == ordered(set(names)) and list(map(int, ordered(names))) == sorted(map(int, names))
 
 
 def test_people_are_told_how_labels_stand():

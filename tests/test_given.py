@@ -16,6 +16,7 @@ from firth.evaluate.answers import Answered, answered, each
 from firth.evaluate.inputs import How, Query, texts_of
 from firth.evaluate.judge import Judge
 from firth.functional.choices import Likelihood
+from firth.objectives._writing import asked
 from firth.signals.image import Config, Image
 from firth.task import Where
 from tests.picture_files import made, written
@@ -187,11 +188,24 @@ def test_what_is_refused_is_found_among_what_is_asked_together(bad):
     ]
 
 
+def test_an_option_that_is_wrong_is_no_fault_of_each_input():
+    """--skip-bad is about inputs: `--temperature -1` ended in a file of errors, and in exit code 0."""
+    times: list = []
+
+    def ask(some):
+        times.append(some)
+        asked({"temperature": -1.0})
+
+    with pytest.raises(InputError, match=r"--temperature -1\.0: must be 0 or more"):
+        each(ask, range(10))
+    assert len(times) == 1
+
+
 def test_only_what_could_be_read_is_answered():
-    asked: list = []
+    seen: list = []
     given = [Given(InputError("a", "is bad", "Leave it.")), Given("x")]
-    found = list(answered(given, lambda texts: (asked.append(text) or {"text": text} for text in texts)))
-    assert asked == ["x"] and [one.failed for one in found] == [True, False] and isinstance(found[1], Answered)
+    found = list(answered(given, lambda texts: (seen.append(text) or {"text": text} for text in texts)))
+    assert seen == ["x"] and [one.failed for one in found] == [True, False] and isinstance(found[1], Answered)
 
 
 @pytest.mark.parametrize("given", ["a text", Path("a text"), ["a text"], (Path("a text"),), iter(["a text"])])
@@ -226,11 +240,11 @@ def test_prompts_have_the_rows_and_the_places_of_their_inputs(there, monkeypatch
     monkeypatch.setattr(prompting, "open_judge", lambda *given: judge)
     (there / "a.csv").write_text("id,text\n1,a funny film\n2,\n3,a film of very many words it is\n4,a stale film\n")
     query = Query("x", ["a.csv"], text="text", skip_bad=True)
-    asked = {"template": "{id} {text} {label}", "classes": ("good", "bad")}
-    found = [one.as_dict() for one in prompting.prompted(query, **asked)]
+    told = {"template": "{id} {text} {label}", "classes": ("good", "bad")}
+    found = [one.as_dict() for one in prompting.prompted(query, **told)]
     assert [one.get("label") for one in found] == ["good", None, None, "good"]
     assert [one["where"] for one in found] == ["a.csv:2", "a.csv:3", "a.csv:4", "a.csv:5"]
     assert found[1]["error"] == "`text` is empty" and "the context of the model 8" in found[2]["error"]
-    assert list(prompting.prompted(replace(query, dry_run=True), **asked)) == []
+    assert list(prompting.prompted(replace(query, dry_run=True), **told)) == []
     with pytest.raises(InputError, match=r"a\.csv:3:1: `text` is empty"):
-        list(prompting.prompted(replace(query, skip_bad=False), **asked))
+        list(prompting.prompted(replace(query, skip_bad=False), **told))

@@ -327,6 +327,9 @@ def test_a_new_budget_on_a_complete_config_is_planned_anew(tmp_path):
     (tmp_path / "c.toml").write_text('[data]\npaths = ["t"]\n[train]\nsteps = 9\nevaluate_every = 3\n')
     assert asked(config=tmp_path / "c.toml", paths=()).train.steps == 9
     assert asked(config=tmp_path / "c.toml", paths=(), budget="5steps").train.steps is None
+    found = asked("train.budget=5steps", "train.evaluate_every=2", config=tmp_path / "c.toml", paths=()).train
+    assert (found.steps, found.budget, found.evaluate_every) == (None, "5steps", 2)
+    assert asked("train.budget=5steps", "train.steps=7", config=tmp_path / "c.toml", paths=()).train.steps == 7
 
 
 @pytest.mark.parametrize(

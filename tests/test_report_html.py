@@ -116,6 +116,26 @@ def test_a_comparison_is_whole_and_asks_nothing(tmp_path):
     assert "http://" not in text and "https://" not in text
 
 
+@pytest.fixture
+def small_disk():
+    """No file may have more than a thousand bytes."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_what_was_there_stays_where_the_disk_takes_no_more(tmp_path, small_disk):
+    found = comparison()
+    for name, write in (("report.html", write_comparison), ("comparison.json", type(found).save)):
+        (tmp_path / name).write_text("whole")
+        with pytest.raises(OSError):
+            write(found, tmp_path / name)
+        assert (tmp_path / name).read_text() == "whole"
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 def test_every_chart_has_a_title_a_description_and_its_numbers(tmp_path):
     text = page(tmp_path, comparison(facts=FACTS))
     charts = re.findall(r'<svg class="plot".*?</svg>', text, re.S)

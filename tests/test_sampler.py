@@ -142,6 +142,18 @@ def test_evaluation_is_shared_by_the_ranks():
     assert sorted(token for part in parts for token in part) == whole == list(range(37))
 
 
+@pytest.mark.parametrize("samples", [3, 6, 7, 8, 12, 13, 37])
+def test_batches_of_an_evaluation_are_shared_by_the_ranks(samples):
+    """Ranks that compare samples wait for each other in every batch: one batch more on one of them never ended."""
+    alone = [sorted(tokens([part])) for part in batches().evaluation(samples, 6)]
+    ranks = [[tokens([part]) for part in batches(rank=rank, world=3).evaluation(samples, 6)] for rank in range(3)]
+    assert len({len(parts) for parts in ranks}) == 1 and all(part for parts in ranks for part in parts)
+    together = [sorted(token for part in parts for token in part) for parts in zip(*ranks, strict=True)]
+    if samples % 6 in (1, 2) and samples > 6:  # too few for all ranks: they join the batch before
+        alone[-2:] = [sorted(alone[-2] + alone[-1])]
+    assert together == alone
+
+
 FEW = "3 ranks cannot share fewer samples than ranks. Set train.batch = 3 or more."
 
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 import firth
 from firth.cli import app
 from firth.errors import InputError
-from firth.serving.server import listening, serve
+from firth.serving.server import diary, listening, serve
 from tests import runs, served
 from tests.house import ROOT
 
@@ -116,6 +116,12 @@ def test_a_folder_without_a_model_leaves_the_port_free(tmp_path):
     for _ in range(2):
         with pytest.raises(InputError, match=r"holds no config\.json"):
             serve(tmp_path, port=port)
+
+
+def test_a_path_cannot_write_on_the_terminal():
+    told = runs.Told()
+    diary(told, None)({"method": "GET", "path": "/\x1b[2J\nfoo", "status": 404, "seconds": 0.0})
+    assert told.notes == ["GET /\\x1b[2J\\nfoo · 404 · 0.00 s"]
 
 
 def test_a_diary_that_cannot_be_written(tmp_path):

@@ -122,6 +122,22 @@ def test_a_file_that_has_changed_is_named(folder):
     )
 
 
+def test_files_of_one_name_are_refused_and_not_taken_for_each_other(tmp_path):
+    """Arrays that are kept know no names; these would be decoded by them, and found to be other files, for ever."""
+    for side, place in enumerate(("a", "b")):
+        (tmp_path / place).mkdir()
+        for number in range(5):
+            (tmp_path / place / f"{number}.png").write_bytes(written(made(8 + number, 8 + side)))
+        (tmp_path / place / "list.csv").write_text("file\n" + "".join(f"{number}.png\n" for number in range(5)))
+    tables = tmp_path / "a" / "list.csv", tmp_path / "b" / "list.csv"
+    with pytest.raises(InputError) as caught:
+        corpus(*tables, cache="off")
+    assert str(caught.value) == (
+        f"{tables[1]}: names `0.png`, as a table in {tmp_path / 'a'} does for another file. "
+        "Give one table, in a folder above both, with paths from there."
+    )
+
+
 def test_pictures_in_the_cells_of_a_table_are_kept_or_refused(folder, monkeypatch):
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     held = [path.read_bytes() for path in sorted(folder.rglob("*.png"))]

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from firth.data.media_inputs import Input
 from firth.errors import InputError
 from firth.evaluate.statistics import bootstrap_variance
 from firth.find import find
@@ -169,6 +170,22 @@ def test_a_pair_is_scored_by_the_cosine_whatever_its_company(learnt):
     assert same.text == "abc@ann#90 | de@ann#91"
     [alone] = verify.predict(learnt, tones.SIGNAL, ["abc@ann#90 | de@bob#92"])
     assert alone.score == pytest.approx(different.score, abs=1e-5)
+
+
+def test_clips_of_one_name_are_two_where_they_are_not_the_same(monkeypatch):
+    """Tables in two folders may name a.wav each; and long arrays look alike where only their ends are written out."""
+    heard: list[int] = []
+
+    def vectors_of(part, signal, clips):
+        heard.append(len(clips))
+        return np.stack([np.asarray(getattr(clip, "array", clip))[1000:1002] for clip in clips]).astype(float)
+
+    monkeypatch.setattr(verify, "vectors_of", vectors_of)
+    one, other = np.zeros((2, 2000), np.int16)
+    one[1000], other[1001] = 1, 1
+    pairs = [(Input("a.wav", one), Input("b.wav", one)), (Input("a.wav", other), Input("b.wav", one)), (one, other)]
+    scores = [said.score for said in verify.predict(made(), None, pairs)]
+    assert scores == [1.0, 0.0, 0.0] and heard == [2]
 
 
 def test_validation_chooses_the_threshold(learnt):

@@ -9,6 +9,8 @@ from types import SimpleNamespace
 import pytest
 
 from firth.errors import InputError
+from firth.evaluate.statistics import Interval
+from firth.options import emit
 from firth.report import plot, terminal
 from firth.report.terminal import Terminal, plain, progress_line
 from tests.comparisons import comparison, step
@@ -200,6 +202,17 @@ def test_figures_are_shares_numbers_and_counts(piped):
             "mean absolute error  0.125", "missing              2, counted as wrong", "LOC f1               50.00 %",
             "LOC support          3", "no answer exact      25.00 %",
     ]  # fmt: skip
+
+
+def test_what_is_not_known_is_null_as_json_has_no_other_word_for_it(tmp_path, piped, capsys):
+    """One text has no interval, and a perplexity may be beyond all numbers."""
+    found = {"bits": Interval(2.0, float("nan"), float("nan"), 1)._asdict(), "each": [float("inf"), 1, "NaN"], 5: None}
+    piped.keep(found, tmp_path / "found.json")
+    emit(True, found)
+    for kept in ((tmp_path / "found.json").read_text(encoding="utf-8"), capsys.readouterr().out):
+        assert json.loads(kept, parse_constant=pytest.fail) == {
+            "bits": {"mean": 2.0, "low": None, "high": None, "seeds": 1}, "each": [None, 1, "NaN"], "5": None,
+        }  # fmt: skip
 
 
 def test_a_result_is_kept_as_json(tmp_path, piped):

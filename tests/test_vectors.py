@@ -17,6 +17,7 @@ from firth.evaluate import vectors as module
 from firth.evaluate.encoder import Span, batches, locate, open_encoder, untrained
 from firth.evaluate.vector_files import File
 from firth.evaluate.vectors import Embedded, embed, embed_texts, windows
+from firth.signal import Features
 from tests import runs
 
 TEXTS = ["The wide ship meets the tide.", "A dreadful film.", "", "The old clock passes the busy market. " * 6, "ship"]
@@ -150,6 +151,15 @@ def test_reading_never_runs_far_ahead(opened, monkeypatch):
         ahead.append(len(taken) - 8 * (done - 1))
         assert len(texts) <= 8
     assert max(ahead) <= 8
+
+
+def test_the_greatest_is_over_what_is_there_and_nothing_of_padding_alone():
+    """A clip that is shorter than a step is a step of padding: no infinite numbers come of it."""
+    values = torch.tensor([[[1.0, -3.0], [-2.0, 5.0]]]).repeat(3, 1, 1)
+    padding = torch.tensor([[False, False], [False, True], [True, True]])
+    found = module.POOLINGS["max"](Features(values, padding))
+    assert found.tolist() == [[1.0, 5.0], [1.0, -3.0], [0.0, 0.0]]
+    assert module.POOLINGS["max"](Features(values)).tolist() == [[1.0, 5.0]] * 3
 
 
 # ------------------------------------------------------------------ words in their texts

@@ -13,7 +13,7 @@ from firth.errors import InputError
 from firth.evaluate import compare as core
 from firth.evaluate.comparison import Comparison, Point, Trial
 from firth.evaluate.kept import Kept
-from firth.evaluate.versus import combinations, differing, name_of, numbers_of, versus
+from firth.evaluate.versus import combinations, differing, merged, name_of, numbers_of, versus
 from firth.find import find
 from firth.recipe import Data
 from firth.report.html import write_comparison
@@ -101,6 +101,20 @@ def test_all_labels_are_as_many_as_there_are(place):
     assert (place / "all" / "trials" / "pretrained-96-0.json").exists()
     assert numbers_of("all,50, 20") == [20, 50, None] and numbers_of("all") == [None]
     assert numbers_of(40) == [40] and numbers_of([40, "all", 20]) == [20, 40, None] and numbers_of(None) is None
+
+
+def test_no_labels_are_not_all_labels():
+    assert numbers_of(0) == [0] and numbers_of([0, None]) == [0, None]  # 0 is refused where labels are drawn
+    assert numbers_of([None, 5]) == [5, None]
+
+
+def test_a_budget_that_is_set_wins_over_the_steps_of_a_config(tmp_path):
+    (tmp_path / "c.toml").write_text('verb = "adapt"\n[train]\nsteps = 500\nevaluate_every = 25\nbatch = 8\n')
+    kept = merged(tmp_path / "c.toml", {"optimizer.lr": 1e-4})
+    assert (kept["train.steps"], kept["train.batch"], kept["optimizer.lr"]) == (500, 8, 1e-4)
+    anew = merged(tmp_path / "c.toml", {"train.budget": "5epochs"})
+    assert anew["train.budget"] == "5epochs" and anew["train.batch"] == 8
+    assert not {"train.steps", "train.evaluate_every"} & set(anew)
 
 
 def test_another_model_is_an_arm_with_its_own_tokenizer(place):

@@ -2,9 +2,12 @@
 
 import json
 import os
+import time
+from datetime import timedelta
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 from safetensors.torch import save_file
 
 from firth import distributed
@@ -13,10 +16,31 @@ from tests import contract
 SPLIT = {0: slice(0, 2), 1: slice(2, 7)}  # which samples each rank has: uneven numbers of uneven lengths
 
 
-def work(rank: int, port: int, folder: str) -> None:
+def begin(rank: int, port: int, timeout: float) -> None:
     torch.set_num_threads(1)
     os.environ |= {"RANK": str(rank), "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
-    distributed.start_from_environment(timeout=60)
+    distributed.start_from_environment(timeout, on_cpu=True)
+
+
+def in_turn(rank: int, port: int, folder: str) -> None:
+    """Twice the main rank takes longer than a collective waits, and leaves something that the other finds."""
+    begin(rank, port, timeout=60)
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=1))
+    found = []
+    for turn in ("once", "twice"):
+        with distributed.main_first():
+            if distributed.is_main():
+                time.sleep(1.5)
+                Path(folder, turn).touch()
+            found += [turn] * Path(folder, turn).exists()
+    Path(folder, str(rank)).write_text(" ".join(found))
+    dist.distributed_c10d._set_pg_timeout(timedelta(seconds=60))
+    distributed.barrier()
+    distributed.finish()
+
+
+def work(rank: int, port: int, folder: str) -> None:
+    begin(rank, port, timeout=60)
     facts = {"rank": distributed.rank(), "world": distributed.world(), "main": distributed.is_main()}
     facts["total"] = distributed.total({"b": rank, "a": 10 * rank + 1})
     for case in contract.cases():

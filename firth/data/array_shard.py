@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from firth.data.shards import map_array
+from firth.functional.cells import ordered
 
 ARRAYS = {"offsets": np.int64, "hashes": np.uint64, "pieces": np.int32, "labels": np.int32, "name_offsets": np.int64}
 
@@ -98,7 +99,6 @@ class ArrayShard:
 
 def _sorted(classes: tuple[str, ...], labels: np.ndarray) -> tuple[tuple[str, ...], np.ndarray]:
     """Classes by name, by number where all are numbers; and the labels in that numbering."""
-    numbers = all(name.lstrip("-").isdigit() for name in classes)
-    order = sorted(classes, key=int) if numbers else sorted(classes)
+    order = ordered(classes)
     places = np.array([*(order.index(name) for name in classes), -1], np.int32)
     return tuple(order), places[labels]

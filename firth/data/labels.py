@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from firth.data.records import Problems, Record, Where
 from firth.data.row import label_place
 from firth.errors import InputError, did_you_mean
+from firth.functional.cells import ordered
 from firth.task import own_class
 
 ClassesOf = Callable[[Record], tuple[str, ...]]
@@ -42,9 +43,7 @@ def need_two_classes(records: list[Record], where: str, classes_of: ClassesOf = 
 
 def class_names(records: list[Record], classes_of: ClassesOf = own_class) -> tuple[str, ...]:
     """The labels in order: by number where all are numbers, else by name."""
-    names = {label for record in records for label in classes_of(record)}
-    numbers = all(name.lstrip("-").isdigit() for name in names)
-    return tuple(sorted(names, key=int) if numbers else sorted(names))
+    return tuple(ordered({label for record in records for label in classes_of(record)}))
 
 
 def _unknown(places: dict[str, list[Where]], classes: tuple[str, ...]) -> dict[str, tuple[str, str]]:

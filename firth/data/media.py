@@ -111,13 +111,19 @@ class Reading:
         return all(file.format in (MEDIUM, *NAMING) for file in self.files)
 
     def sources(self) -> dict[str, File]:
-        """The file of each sample by its name. Raises InputError where they are not `of_files`."""
+        """The file of each sample by its name. Raises InputError where they are not `of_files`, and where tables in two
+        folders call two files alike."""
         found: dict[str, File] = {}
+        folders: dict[str, Path] = {}
         for file in self.files:
             if file.format not in (MEDIUM, *NAMING):
                 raise InputError(file.name, "holds samples in its cells, which are not read one by one", CELLS)
-            named = [file] if file.format == MEDIUM else self._files_in(file)
-            found |= {one.name: one for one in named}
+            if file.format == MEDIUM:
+                found[file.name] = file
+                continue
+            for one in self._files_in(file):
+                refuse_twice(one.name, file, folders.setdefault(one.name, folder_of(file)))
+                found[one.name] = one
         return found
 
     def _files_in(self, listing: File) -> Iterator[File]:

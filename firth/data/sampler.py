@@ -65,14 +65,18 @@ class Batches:
         return self._group[1][place]
 
     def evaluation(self, samples: int, batch: int) -> Iterator[Batch]:
-        """This rank's share of the first `samples` samples of a fixed permutation, of one a rank at least; masks never
-        change (epoch 0)."""
+        """This rank's share of each batch of the first `samples` of a fixed permutation, of one a rank at least; masks
+        never change (epoch 0).
+
+        Ranks have equally many batches, which together are those of one process: where samples are compared, a rank
+        waits in each for the others.
+        """
         size = len(self.source)
         chosen = np.sort(permute(np.arange(min(max(samples, self.world), size)), size, self.seed, 0))
         if self.group_lengths:
             chosen = chosen[np.argsort(self.source.lengths[chosen], kind="stable")]
-        for part in _cut(chosen[self.rank :: self.world], batch):
-            yield self._collate(part, Draw(self.seed, 0))
+        for part in _shared(chosen, batch, self.world):
+            yield self._collate(part[self.rank :: self.world], Draw(self.seed, 0))
 
     def _collate(self, indices: np.ndarray, draw: Draw) -> Batch:
         return collate(self.source.get(indices, draw), self.configs, self.signal, draw)
@@ -95,6 +99,14 @@ class Batches:
 
 def _cut(indices: np.ndarray, size: int) -> list[np.ndarray]:
     return [indices[first : first + size] for first in range(0, len(indices), size)]
+
+
+def _shared(indices: np.ndarray, size: int, world: int) -> list[np.ndarray]:
+    """Batches of which every rank has something; a last one that is too small joins the one before."""
+    parts = _cut(indices, max(size, world))
+    if len(parts) > 1 and len(parts[-1]) < world:
+        parts[-2:] = [np.concatenate(parts[-2:])]
+    return parts
 
 
 def _check(source: Source, batch: int, micro_batch: int | None, world: int) -> None:

@@ -81,7 +81,8 @@ class Table:
 
     def _row(self, one: Answered) -> None:
         inputs, said = inputs_in(one), answer_in(one)
-        self.left_out |= dict.fromkeys(name for name in inputs if name not in self.columns)
+        own = one.row if one.failed else inputs  # of a line that is no row there are no columns to be left out
+        self.left_out |= dict.fromkeys(name for name in own if name not in self.columns)
         self.writer.writerow([inputs.get(name, "") for name in self.columns] + [said.get(key, "") for key in self.keys])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import tee
+from math import isfinite
 from typing import Any, TypeVar
 
 from firth.data.given import Given
@@ -41,10 +42,15 @@ def answered(given: Iterable[Given], answer: Callable[[Iterator[Any]], Iterator[
 
 
 def each(ask: Callable[[Sequence[T]], Sequence[Any]], asked: Sequence[T]) -> list[Any]:
-    """The answers to what is asked together; an InputError stands for each that has none."""
+    """The answers to what is asked together; an InputError stands for each that has none.
+
+    Raises InputError for an option, such as a temperature: that is wrong for all, and no fault of theirs.
+    """
     try:
         return list(ask(asked))
     except InputError as error:
+        if error.where.startswith("--"):
+            raise
         if len(asked) == 1:
             return [error]
         half = len(asked) // 2
@@ -60,6 +66,15 @@ def plain(one: Any) -> Mapping[str, Any]:
     if isinstance(one, Mapping):
         return one
     raise InputError(type(one).__name__, "is nothing that can be printed", "Give a prediction or a mapping.")
+
+
+def strict(value: Any) -> Any:
+    """As JSON has it, which knows no NaN and no infinity: null stands for what is not known."""
+    if isinstance(value, float):
+        return value if isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: strict(one) for key, one in value.items()}
+    return [strict(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 def _plain_list(values: list[Any]) -> list[Any]:

@@ -202,7 +202,7 @@ def asked(
         "tables": recipe.tables,
         "control": control,
         "encoder": encoder_of(recipe) or None,
-        "left out": [folds.rule.by, *folds.groups] if folds else None,
+        "left out": [folds.rule.by, *folds.groups, folds.mark] if folds else None,
     }
 
 

@@ -10,9 +10,18 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from firth.evaluate.mistakes import in_common, shortened
-from firth.evaluate.statistics import Interval, accuracy, area_under, lower_throughout, mean_interval, paired_difference
+from firth.evaluate.statistics import (
+    Interval,
+    accuracy,
+    area_under,
+    lower_throughout,
+    mean_interval,
+    of_few,
+    paired_difference,
+)
 from firth.evaluate.verdict import against, but, finding, verdict
 from firth.task import Outcome
+from firth.train.folder import write_atomically, writing
 
 # N test items, S seeds, L classes
 
@@ -133,7 +142,7 @@ class Comparison:
         both = {t.seed for t in self.of(arm, labels)} & {t.seed for t in self.of(rival, labels)}
         if self.tested is not None:
             own, other = ([self.score(t) for t in self.of(name, labels) if t.seed in both] for name in (arm, rival))
-            return mean_interval((np.array(own) - np.array(other)).tolist())
+            return of_few(mean_interval((np.array(own) - np.array(other)).tolist()), len(self.gold))
         rights = [np.stack([self.items(t) for t in self.of(name, labels) if t.seed in both]) for name in (arm, rival)]
         return paired_difference(*rights)
 
@@ -288,10 +297,11 @@ class Comparison:
         }
 
     def save(self, path) -> Path:
-        """As JSON."""
+        """As JSON, whole or not at all. Raises InputError, RunError."""
         path = Path(path)
         text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, default=str)
-        path.write_text(text + "\n", encoding="utf-8")
+        with writing(path):
+            write_atomically(path, text + "\n")
         return path
 
 

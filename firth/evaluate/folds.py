@@ -14,6 +14,7 @@ from firth.data.groups import Rule, groups_of, names
 from firth.data.labelled import Labelled, named, whole_test
 from firth.errors import InputError
 from firth.evaluate.arms import Drawn
+from firth.functional.random import hash_bytes
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
 from firth.train import adaptation
@@ -48,6 +49,12 @@ class Folds:
     def recipe(self, recipe: Recipe, seed: int) -> Recipe:
         """The same, with the group of the seed left out."""
         return filled(recipe, data={"leave_out": self.rule.only(self.groups[seed - self.first])})
+
+    @property
+    def mark(self) -> str:
+        """A hash of which items each seed is tested on: trials are kept by seed, which says nothing of the group."""
+        tested = [[seed, *places.tolist()] for seed, places in sorted(self.places.items())]
+        return f"{hash_bytes(repr(tested).encode()):016x}"
 
     def told(self) -> str:
         """For the report."""

@@ -30,7 +30,7 @@ from firth.evaluate.prediction_files import (
 )
 from firth.evaluate.scoring_sound import score_transcripts, score_trials
 from firth.functional import answers, metrics, spans
-from firth.functional.cells import ONE, SEPARATORS, label_of, labels_in, separator_of
+from firth.functional.cells import ONE, SEPARATORS, label_of, labels_in, ordered, separator_of
 from firth.recipe import Recipe, apply_settings
 from firth.tasks import _labels, _one_label, prompt
 from firth.tasks.tag import TAGS, WORDS
@@ -152,12 +152,6 @@ def class_figures(gold: Sequence[str], predicted: Sequence[str]) -> dict[str, An
     """Figures of two lists of labels, and the confusion matrix (rows: gold)."""
     names = ordered({*gold, *predicted})
     return _one_label.score(_one_label.indices(gold, names), _one_label.indices(predicted, names), names)
-
-
-def ordered(names: Iterable[str]) -> list[str]:
-    """By number where all are whole numbers, else by name."""
-    names = sorted(names)
-    return sorted(names, key=int) if all(name.lstrip("-").isdecimal() for name in names) else names
 
 
 def refuse_strangers(predicted: Sequence[str], rows: Sequence[Row], gold: Iterable[str], name: str,

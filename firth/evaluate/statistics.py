@@ -81,9 +81,12 @@ def paired_difference(first: np.ndarray, second: np.ndarray) -> Interval:
             "Give both the same seeds and test items."
         )
     difference = first - second  # (S, N)
-    if difference.shape[1] < FEWEST_ITEMS:
-        return Interval(float(difference.mean()), float("nan"), float("nan"), len(difference))
-    return mean_interval(difference.mean(1), bootstrap_variance(difference.mean(0)))
+    return of_few(mean_interval(difference.mean(1), bootstrap_variance(difference.mean(0))), difference.shape[1])
+
+
+def of_few(found: Interval, items: int) -> Interval:
+    """The interval as it is, or NaN where there are fewer items than FEWEST_ITEMS in all."""
+    return found if items >= FEWEST_ITEMS else found._replace(low=float("nan"), high=float("nan"))
 
 
 def bootstrap_variance(values: np.ndarray) -> float:

@@ -33,11 +33,12 @@ NAMED = 20  # inputs that cannot be read and are named; the others are counted
 
 
 def greatest(features: Features) -> Tensor:
-    """(B, D): the greatest value of each dimension over the steps that are no padding."""
-    values = features.values
-    if features.padding is not None:
-        values = values.masked_fill(features.padding[..., None], -torch.inf)
-    return values.amax(1)
+    """(B, D): the greatest value of each dimension over the steps that are no padding; 0 where all are, as of the mean:
+    a clip may be shorter than a step."""
+    if features.padding is None:
+        return features.values.amax(1)
+    found = features.values.masked_fill(features.padding[..., None], -torch.inf).amax(1)
+    return found.masked_fill(features.padding.all(1, keepdim=True), 0)
 
 
 POOLINGS: dict[str, Callable[[Features], Tensor]] = {

@@ -14,7 +14,7 @@ from firth.evaluate.kept import refuse_place
 from firth.recipe import Recipe, after, load_toml, with_options
 from firth.train import adaptation, checks
 from firth.train.log import Show, Silent
-from firth.train.pretrain import pretrain
+from firth.train.pretrain import planned_anew, pretrain
 
 CONTROLS = ("shuffled-labels",)
 SHUFFLED = "A control: labels are dealt out anew, so that there is nothing to learn, and nothing may be shown."
@@ -111,7 +111,8 @@ def numbers_of(labels: Labels) -> list[int | None] | None:
     if labels is None:
         return None
     typed = labels.split(",") if isinstance(labels, str) else [labels] if isinstance(labels, int) else labels
-    parts = [part.strip().replace("_", "") if isinstance(part, str) else part or ALL for part in typed]
+    named = (ALL if part is None else part for part in typed)
+    parts = [part.strip().replace("_", "") if isinstance(part, str) else part for part in named]
     try:
         found: list[int | None] = [*sorted({int(part) for part in parts if part != ALL})]
     except ValueError:
@@ -152,7 +153,7 @@ def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any
     """Settings on top of what a recipe file says of training, optimizer and how the encoder is fine-tuned."""
     if config is None:
         return settings
-    recipe: Recipe = load_toml(config)
+    recipe: Recipe = planned_anew(load_toml(config), None, settings)
     own = {f"{table}.{key}": value for table in ("train", "optimizer", "model")
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
            if value is not None and (table != "model" or key in ENCODER)}  # fmt: skip

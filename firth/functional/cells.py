@@ -9,6 +9,7 @@ ONE = "none"  # each cell is one label
 LIST = "list"  # cells are lists, of JSON or parquet or written out as ["a", "b"], or one label
 SEPARATORS = ("|", ";", ",")  # that are found by content
 LONGEST = 40  # characters of a label
+WHOLE = re.compile(r"-?\d{1,100}")
 DECIMAL = re.compile(r"[-+]?\d+(,\d+)?")  # 3,5: a number, not two labels
 
 
@@ -65,6 +66,12 @@ def label_of(value: object) -> str:
     if isinstance(value, list | tuple):
         return json.dumps(list(value), ensure_ascii=False)
     return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Labels by number where all are whole numbers, else by name; equal numbers, such as 1 and 01, by name."""
+    found = sorted(names)
+    return sorted(found, key=int) if all(map(WHOLE.fullmatch, found)) else found
 
 
 def described(separator: str) -> str:

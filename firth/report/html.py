@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from firth import __version__
 from firth.report import comparison_page, measure_page, run_page
+from firth.train.folder import whole_file
 
 
 def write_comparison(comparison, path) -> Path:
@@ -46,6 +47,7 @@ def _asset(name: str) -> Markup:
 
 
 def _write(path, text: str) -> Path:
-    path = Path(path)
-    path.write_text(text, encoding="utf-8")
-    return path
+    """Whole, or not at all: a page that was there stays until the new one is done. Raises InputError, RunError."""
+    with whole_file(path) as file:
+        file.write(text)
+    return Path(path)

@@ -11,6 +11,7 @@ from typing import Any
 
 import uvicorn
 
+from firth.data.records import printable
 from firth.errors import InputError
 from firth.serving.app import make_app
 from firth.serving.guard import is_loopback
@@ -143,7 +144,9 @@ def diary(show: Show, out: str | Path | None) -> Callable[[dict[str, Any]], None
 
     def told(entry: dict[str, Any]) -> None:
         if entry["path"] != "/health":
-            show.note("{method} {path} · {status} · {seconds:.2f} s".format(**entry))
+            show.note(
+                "{method} {path} · {status} · {seconds:.2f} s".format(**entry | {"path": printable(entry["path"])})
+            )
         add(json.dumps(entry) + "\n")
 
     def add(line: str) -> None:

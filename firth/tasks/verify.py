@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, linear, normalize, one_hot
 
 from firth.errors import InputError
-from firth.functional.random import Draw, permute
+from firth.functional.random import Draw, hash_bytes, permute
 from firth.functional.verification import balanced, cosines, equal_error
 from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Features, Sample, Signal, answered
@@ -151,10 +151,10 @@ def predict(
 ) -> list[Prediction]:
     """One Prediction per pair of clips. Raises InputError for an input that is no pair."""
     part, pairs = part_of(objective), [pair_of(text, number) for number, text in enumerate(texts, 1)]
-    clips = {str(clip): clip for pair in pairs for clip in pair}  # each is heard once
-    places = {name: place for place, name in enumerate(clips)}
+    clips = {mark_of(clip): clip for pair in pairs for clip in pair}  # each is heard once
+    places = {mark: place for place, mark in enumerate(clips)}
     vectors = vectors_of(part, signal, list(clips.values()))
-    first, second = (np.array([places[str(pair[side])] for pair in pairs], np.int64) for side in (0, 1))
+    first, second = (np.array([places[mark_of(pair[side])] for pair in pairs], np.int64) for side in (0, 1))
     scores, threshold = cosines(vectors, first, second), part.threshold
     return [
         Prediction(" | ".join(map(str, pair)), score, None if threshold is None else score >= threshold)
@@ -170,6 +170,12 @@ def pair_of(given: Any, number: int) -> tuple[Any, Any]:
         shown = " | ".join(map(str, clips)) if isinstance(clips, tuple | list) else str(given)
         raise InputError(f"input {number}, `{shown}`", "is no pair of clips", do)
     return clips[0], clips[1]
+
+
+def mark_of(clip: Any) -> int | str:
+    """By which a clip is known again: what is in it, or its path; tables in two folders may call two clips alike."""
+    found = getattr(clip, "array", clip)
+    return hash_bytes(found.tobytes()) if isinstance(found, np.ndarray) else str(clip)
 
 
 def vectors_of(part: Verify, signal, clips: Sequence[Any]) -> np.ndarray:

@@ -86,7 +86,7 @@ def request(model, paths, settings, config, **given) -> Recipe:
         "device": given["device"],
     }
     recipe = apply_settings(recipe, {k: v for k, v in options.items() if v not in (None, ())}, "options")
-    recipe = apply_settings(planned_anew(recipe, given.get("budget")), settings or ())
+    recipe = apply_settings(planned_anew(recipe, given.get("budget"), settings), settings or ())
     if recipe.model.source and "signal" not in keys(settings) and config is None:
         recipe = apply_settings(recipe, {"signal": checks.signal_of_source(recipe)})
     refuse_unteachable(recipe.objective[0])

@@ -90,9 +90,10 @@ class RunFolder:
         recipe, made_in = self.recipe, self.facts.get("made_in")
         if made_in is None:
             return recipe
-        data = {name: tuple(_reached(path, self.path / made_in) for path in getattr(recipe.data, name))
+        place = _unlinked(self.path) / made_in
+        data = {name: tuple(_reached(path, place) for path in getattr(recipe.data, name))
                 for name in ("paths", "valid", "test")}  # fmt: skip
-        source = recipe.model.source and _reached(recipe.model.source, self.path / made_in)
+        source = recipe.model.source and _reached(recipe.model.source, place)
         return filled(recipe, data=data, model={"source": source})
 
     def update(self, **facts: Any) -> None:
@@ -113,6 +114,12 @@ def _reached(path: str, made_in: Path) -> str:
     """The path, or the same below `made_in` where something is there and nothing here."""
     there = os.path.normpath(made_in / path)
     return there if _something_at(there) and not _something_at(path) else path
+
+
+def _unlinked(path: Path) -> Path:
+    """The path; where a link is on the way, what it leads to: that is where `..` leads up from."""
+    real = path.resolve()
+    return path if real == Path(os.path.abspath(path)) else real
 
 
 def _something_at(path: str) -> bool:
@@ -148,7 +155,8 @@ def claim(path, asked: dict[str, Any], recipe: Recipe | None = None) -> RunFolde
 
 def foreign(path: Path) -> bool:
     """Whether something lies there that no run would have left."""
-    return any(entry.name not in OWN and not entry.name.startswith(".run.json") for entry in path.iterdir())
+    partial = tuple(f".{name}." for name in OWN)  # as write_atomically names what a kill may leave
+    return any(entry.name not in OWN and not entry.name.startswith(partial) for entry in path.iterdir())
 
 
 def free_name(path: Path) -> Path:

@@ -5,6 +5,8 @@ import time
 from pathlib import Path
 from typing import Any, Protocol
 
+from firth.train.folder import write_atomically
+
 
 class Show(Protocol):
     """Where a verb says what it does; report/terminal.py draws it, tests record it, the default is silent."""
@@ -111,7 +113,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
 
 
 def keep_until(path: Path, step: int) -> None:
-    """Drop the metrics after `step`."""
+    """Drop the metrics after `step`; a kill meanwhile loses none of those before."""
     rows = [row for row in read_metrics(path) if row.get("step", 0) <= step]
     if Path(path).exists():
-        Path(path).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+        write_atomically(Path(path), "".join(json.dumps(row) + "\n" for row in rows))

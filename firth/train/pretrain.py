@@ -117,7 +117,7 @@ def request(paths, settings, config, **given) -> Recipe:
     recipe = apply_settings(
         recipe, {key: value for key, value in options.items() if value not in (None, ())}, "options"
     )
-    recipe = apply_settings(planned_anew(recipe, given["budget"]), settings or ())
+    recipe = apply_settings(planned_anew(recipe, given["budget"], settings), settings or ())
     if not recipe.data.paths:
         raise InputError("DATA", "is not given", "Name files or folders: firth pretrain texts/ --budget 20m.")
     recipe = with_signal(recipe, {*options_given(options), *keys(settings)}, base)
@@ -129,9 +129,9 @@ def request(paths, settings, config, **given) -> Recipe:
     return suit(recipe, keys(settings) | options_given(options) | (set() if config is None else {"model.start"}), base)
 
 
-def planned_anew(recipe: Recipe, budget: str | None) -> Recipe:
-    """The recipe without the steps of an old config, where a new budget was given."""
-    if not budget or not recipe.train.steps:
+def planned_anew(recipe: Recipe, budget: str | None, settings=()) -> Recipe:
+    """The recipe without the steps of an old config, where a new budget was given, be it among the settings."""
+    if not (budget or "train.budget" in keys(settings)) or not recipe.train.steps:
         return recipe
     return filled(recipe, train=dict.fromkeys(("steps", "evaluate_every", "checkpoint_every")))
 

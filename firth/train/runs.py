@@ -80,11 +80,15 @@ def summary(folder: RunFolder) -> dict[str, Any]:
 
 
 def listed(root: Path, show: Show) -> list[dict[str, Any]]:
-    """One line per run."""
-    found = [summary(folder) for folder in below(root)]
-    for row in found:
-        show.line(Path(row["folder"]).name, describe(row))
-    if not found:
+    """One line per run; of one whose facts are damaged what is wrong with them."""
+    folders, found = below(root), []
+    for folder in folders:
+        try:
+            found.append(summary(folder))
+            show.line(folder.path.name, describe(found[-1]))
+        except InputError as error:
+            show.line(folder.path.name, error.what)
+    if not folders:
         show.note(f"There is no run in {root}.")
     return found
 
