@@ -52,6 +52,8 @@ FORMS = {
     "table.csv": "label\n" + "\n".join(drawn(200)[1]) + "\n",
     "bare.tsv": "\n".join(drawn(200)[1]) + "\n",
     "named.tsv": "label\tprediction\n" + "".join(f"neutral\t{label}\n" for label in drawn(200)[1]),
+    "twice.csv": "label,prediction,prediction_label\n"  # the answer of a model beside that of one before it
+    + "".join(f"neutral,neutral,{label}\n" for label in drawn(200)[1]),
     "rows.jsonl": [{"text": f"film {i}", "label": label, "probability": 0.9} for i, label in enumerate(drawn(200)[1])],
     "rows.json": [{"text": f"Film  {i}", "label": label} for i, label in enumerate(drawn(200)[1])],
 }

@@ -32,7 +32,7 @@ from firth.errors import FirthError, InputError, count
 from firth.functional.random import Draw, combine
 from firth.signal import Finding, Look, Media, Sample, SignalConfig, Unreadable
 
-VERSION = 1  # of the layout on disk; raised when it or the decoding changes
+VERSION = 2  # of the layout on disk; raised when it, the reading or the decoding changes
 LOOKED = 500  # files whose heads decide what nobody set
 SETTLED = 2000  # arrays by which means are found
 SPARE = 20  # files or pieces that are held out at least, up to a fifth, where no share was asked for

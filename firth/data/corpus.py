@@ -17,7 +17,7 @@ from firth.data.windows import DocumentRows, PackedRows, StreamRows
 from firth.errors import InputError
 from firth.signal import Finding, Signal, SignalConfig
 
-VERSION = 2  # of the layout on disk; raised when it or the arithmetic changes
+VERSION = 3  # of the layout on disk; raised when it, the reading or the arithmetic changes
 FOLDERS = "Put the texts of each class into a folder with its name, or give a table with a column of labels."
 DEFAULT_SHARE = Data().held_out
 

@@ -36,8 +36,9 @@ from firth.tasks import _labels, _one_label, prompt
 from firth.tasks.tag import TAGS, WORDS
 
 LABELS = ("label", "labels", "class", "gold", "category", "sentiment", "target")
-PREDICTED = ("prediction", "predicted", "predictions", "label", "labels", "number")
-ANSWER = ("prediction", "answer", "prediction_text", "text", "label")
+LATEST = ("prediction_label", "prediction_labels", "prediction_number")  # beside a `prediction` that was there before
+PREDICTED = (*LATEST, "prediction", "predicted", "predictions", "label", "labels", "number")
+ANSWER = ("prediction_answer", "prediction", "answer", "prediction_text", "text", "label")
 UPOS = ("ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ",
         "SYM", "VERB", "X")  # fmt: skip
 
