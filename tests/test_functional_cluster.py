@@ -5,7 +5,9 @@ import pytest
 from sklearn.cluster import KMeans, MiniBatchKMeans, kmeans_plusplus
 from sklearn.datasets import make_blobs
 
+from firth.functional import cluster
 from firth.functional.cluster import assign, kmeans, plus_plus
+from firth.functional.random import permute
 
 MANY = make_blobs(3000, 7, centers=12, cluster_std=2.0, random_state=3)[0].astype(np.float32)
 FAR = make_blobs(600, 5, centers=8, cluster_std=0.3, center_box=(-20, 20), random_state=1)
@@ -55,6 +57,14 @@ def test_small_batches_come_near_to_all_rows():
     theirs = MiniBatchKMeans(12, batch_size=256, n_init=1, random_state=0).fit(MANY).inertia_
     assert small.inertia < 1.15 * whole and small.inertia < 1.15 * theirs
     assert small.inertia == pytest.approx(inertia(MANY, small.centres), rel=1e-4)
+
+
+def test_small_batches_are_of_different_rows_of_the_data(monkeypatch):
+    """16 rows fill the domain of the permutation: places beyond them were sought without end."""
+    asked = []
+    monkeypatch.setattr(cluster, "permute", lambda index, *given: asked.append(index) or permute(index, *given))
+    kmeans(MANY[:16], 2, rounds=5, batch=10)
+    assert len(asked) == 5 and all(len(set(one.tolist())) == 10 and one.max() < 16 for one in asked)
 
 
 @pytest.mark.parametrize("batch", [None, 100])

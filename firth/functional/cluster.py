@@ -55,7 +55,7 @@ def _small_batches(values: np.ndarray, centres: np.ndarray, seed: int, rounds: i
     """Each centre is the mean of all rows that it ever was nearest to."""
     seen = np.zeros(len(centres))
     for number in range(rounds):
-        rows = values[permute(np.arange(batch) + number * batch % len(values), len(values), seed, number)]
+        rows = values[permute((np.arange(batch) + number * batch) % len(values), len(values), seed, number)]
         nearest, _ = assign(rows, centres)
         sums, counts = _sums(rows, nearest, len(centres))
         seen += counts
