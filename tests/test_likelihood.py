@@ -94,6 +94,16 @@ def test_batches_and_chunks_change_nothing(score, monkeypatch):
     assert [one[1:] for one in together] == [one[1:] for one in alone]
 
 
+def test_a_token_across_the_end_of_a_prompt_counts_in_every_option(loaded, score):
+    """`shi` are more tokens than `ship`: what was read of the prompt alone is no beginning of the whole."""
+    said, whole, other = (len(loaded.signal.encode([text])[0].ids) for text in ("The shi", "The ship", "The shim"))
+    assert whole < said <= other
+    (found,), (expected,) = score(["The shi"], [["p", "m"]]), score(["The"], [[" ship", " shim"]])
+    assert [one.tokens for one in found] == [one.tokens for one in expected] == [whole - 1, other - 1]
+    assert [one.nats for one in found] == pytest.approx([one.nats for one in expected], abs=1e-4)
+    assert max(one.nats for one in found) < 0
+
+
 def test_a_model_finds_greedy_what_it_writes(loaded, score):
     (one,) = loaded.predict(["The ship"], tokens=6, temperature=0)
     (found,) = score(["The ship"], [[one.written, one.written + " x"]])
