@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from firth.errors import InputError
 from firth.functional import augment
 from firth.functional.random import Draw
 from firth.model.sizes import shape_of
@@ -157,6 +158,17 @@ def test_maes_loss_is_the_papers(normalise):
     loss = objective(batch).terms["mae"]
     assert loss.sum.item() == pytest.approx(expected, rel=EXACT)
     assert loss.count == 3 * 12
+
+
+def test_mae_does_not_normalise_patches_of_one_number():
+    shape = shape_of("vit", "1x32", image=11, channels=1)  # 11 divides by 1 alone; such a patch has no variance
+    assert mae.Config(normalise=False).fit(shape).patch == 1
+    with pytest.raises(InputError) as caught:
+        mae.Config().fit(shape)
+    assert str(caught.value) == (
+        "mae.normalise = true: a patch is one number here, which has no variance. "
+        "Set mae.normalise=false, or image.size to an even number."
+    )
 
 
 @pytest.fixture(scope="module")

@@ -55,6 +55,9 @@ class Config(ViewsConfig):
         if not shape.patch:
             what = f"hides patches, and the shape {shape.name} has none"
             raise InputError("objective `mae`", what, "Leave model.shape out, or set model.shape=vit.")
+        if self.normalise and shape.patch**2 * getattr(shape, "channels", 0) == 1:
+            what = "a patch is one number here, which has no variance"
+            raise InputError("mae.normalise = true", what, "Set mae.normalise=false, or image.size to an even number.")
         return self.model_copy(update={"patch": shape.patch, "image": shape.image})
 
     @property
@@ -122,8 +125,10 @@ class MAE(Objective):
 
     def wanted(self, patches: Tensor) -> Tensor:
         """(B, N, p·p·C) -> the same, as it is to be drawn."""
+        if not self.config.normalise:
+            return patches
         mean, deviation = moments(patches)
-        return (patches - mean) / deviation if self.config.normalise else patches
+        return (patches - mean) / deviation
 
     def watched(self, features: Features) -> Tensor:
         """The mean over the patches: the loss asks the class token for nothing."""
@@ -164,8 +169,9 @@ def reconstructed(part: MAE, batch: Batch) -> list[Tensor]:
     """
     pictures, drawn = part.drawn(batch)
     patches = patches_of(pictures, part.config.patch)
-    mean, deviation = moments(patches)
-    drawn = drawn * deviation + mean if part.config.normalise else drawn
+    if part.config.normalise:
+        mean, deviation = moments(patches)
+        drawn = drawn * deviation + mean
     there = torch.zeros(patches.shape[:2], dtype=torch.bool, device=patches.device)
     there = there.scatter(1, batch["visible"], True)[..., None]  # (B, N, 1)
     shown = [torch.where(there, patches, HOLE), torch.where(there, patches, drawn)]
