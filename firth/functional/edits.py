@@ -2,7 +2,8 @@
 
 A rate is the substitutions, deletions and insertions of the cheapest alignments over all pairs, divided by the units of
 all gold sequences (Levenshtein 1966); above 1 where much is inserted. Words and characters are cut as `jiwer` cuts them
-by default: several blanks count as one, those at the edges for nothing, case and punctuation count.
+by default: blanks at the edges count for nothing, several between two words as one, but each as a character; case and
+punctuation count.
 """
 
 import re

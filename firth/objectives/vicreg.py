@@ -2,8 +2,9 @@
 repeat each other.
 
 Loss: Bardes, Ponce & LeCun 2021, arXiv 2105.04906, section 4.1, equations 1 to 6, over the N pictures of a batch with
-vectors z, z' of d numbers: λ · mean square distance + μ · (v(z) + v(z')) + ν · (c(z) + c(z')), where v is the mean over
-the numbers of max(0, 1 - √(variance + 0.0001)), and c the sum of the squared covariances of different numbers, by d.
+vectors z, z' of d numbers: λ · s(z, z') + μ · (v(z) + v(z')) + ν · (c(z) + c(z')), where s is the mean square
+difference of their N d numbers (equation 5 sums over d; the paper's code divides by it, as here), v the mean over the
+numbers of max(0, 1 - √(variance + 0.0001)), and c the sum of the squared covariances of different numbers, by d.
 """
 
 from typing import ClassVar
