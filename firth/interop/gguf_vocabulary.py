@@ -66,6 +66,9 @@ def vocabulary_of(folder: Path, rows: int) -> Vocabulary:
     if tokenizer.get_vocab_size() > rows:
         what = f"has {tokenizer.get_vocab_size():,} tokens, and the model {rows:,} rows for them"
         raise InputError(where, what, "Take tokenizer and weights from the same model.")
+    if (last := max(tokenizer.get_vocab().values(), default=0)) >= rows:
+        what = f"has a token of number {last:,}, and the model {rows:,} rows for them"
+        raise InputError(where, what, "Take tokenizer and weights from the same model.")
     characters = tree["pre_tokenizer"] is None
     special = special_of(tokenizer, folder)
     begins, ends = framed(tokenizer, special, where)
