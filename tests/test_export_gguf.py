@@ -361,7 +361,17 @@ def test_more_tokens_than_rows(copied):
     assert refused(copied) == f"{what}. Take tokenizer and weights from the same model."
 
 
-def test_a_key_is_missing(copied):
+def test_a_token_beyond_the_rows(copied):
+    tree = json.loads((copied / "tokenizer.json").read_text())
+    tree["model"]["vocab"]["a"] = 5000
+    (copied / "tokenizer.json").write_text(json.dumps(tree))
+    what = "M/tokenizer.json: has a token of number 5,000, and the model 400 rows for them"
+    assert refused(copied) == f"{what}. Take tokenizer and weights from the same model."
+
+
+def test_a_key_is_missing_or_means_nothing(copied):
+    edit(copied, "config.json", num_hidden_layers=10**9)
+    assert refused(copied).startswith("M/config.json: describes no model: layers: Input should be less")
     tree = json.loads((copied / "config.json").read_text())
     del tree["intermediate_size"]
     (copied / "config.json").write_text(json.dumps(tree))

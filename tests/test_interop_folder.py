@@ -1,6 +1,7 @@
 """Model folders: round trips, what is kept beside the transformers form, and everything that is refused."""
 
 import json
+from pathlib import Path
 from unittest.mock import Mock
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from firth.errors import InputError, RunError
-from firth.interop.folder import TYPES, open_folder, save_folder
+from firth.interop.folder import TYPES, open_folder, save_folder, shape_from
 from firth.interop.tensors import write_file, write_json
 from tests.models import SHAPES, Whole
 
@@ -100,7 +101,7 @@ def test_no_config(tmp_path):
     assert refused(tmp_path) == f"M: holds no config.json. {GIVE}"
 
 
-@pytest.mark.parametrize("kind", ["t5", None])
+@pytest.mark.parametrize("kind", ["t5", None, ["bert"]])
 def test_unsupported_type(saved, kind):
     edit(saved, model_type=kind)
     assert refused(saved) == (
@@ -147,7 +148,56 @@ def test_an_impossible_shape(saved):
     assert refused(saved).endswith(f"width 32 does not divide into 5 heads of even length. {AGAIN}")
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", "\x00"])
+def test_more_layers_than_a_model_has(saved):
+    """Else they were made, one after the other, until the memory is full."""
+    edit(saved, num_hidden_layers=10**9)
+    what = "layers: Input should be less than or equal to 9999"
+    assert refused(saved) == f"M/config.json: describes no model: {what}. {AGAIN}"
+
+
+STRANGE = [
+    {"hidden_size": 10**30}, {"hidden_size": 0}, {"num_attention_heads": 0}, {"vocab_size": -1}, {"vocab_size": [60]},
+    {"num_hidden_layers": None}, {"hidden_act": ["gelu"]}, {"layer_norm_eps": float("nan")}, {"architectures": 3},
+    {"architectures": ["BertForTokenClassification"], "id2label": {"a": "b"}},
+    {"architectures": ["BertForTokenClassification"], "id2label": 3}, {"firth": [1]}, {"firth": {"classes": 3}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", STRANGE, ids=str)
+def test_settings_that_no_model_has(saved, changes):
+    edit(saved, **changes)
+    told = refused(saved)
+    assert told.startswith("M/config.json: describes no model: ") and told.endswith(AGAIN)
+
+
+SIZES = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "vocab_size": 9}
+SIZES |= {"max_position_embeddings": 8, "image_size": 8, "patch_size": 2, "num_channels": 3}
+SIZES |= {"hidden_sizes": [8, 8], "depths": [1, 1], "shape": {"sound": {"bands": 4}}}
+STRANGE_OF_KIND = [
+    ("vit", {"patch_size": 0}), ("vit", {"patch_size": 16}), ("vit", {"image_size": "8"}),
+    ("llama", {"num_attention_heads": 0}), ("llama", {"rope_theta": float("inf")}),
+    ("llama", {"rope_scaling": "linear"}), ("llama", {"num_key_value_heads": 3}), ("llama", {"head_dim": 10**12}),
+    ("modernbert", {"layer_types": 3}), ("modernbert", {"global_attn_every_n_layers": 0}),
+    ("modernbert", {"local_attention": -2}), ("modernbert", {"rope_parameters": [1]}),
+    ("resnet", {"depths": 3}), ("resnet", {"depths": [1]}), ("resnet", {"depths": [1, 0]}),
+    ("resnet", {"hidden_sizes": [8, 6]}), ("resnet", {"hidden_sizes": [8, 10**9]}), ("resnet", {"num_channels": 0}),
+    ("wav2vec2", {"conv_stride": [0] * 7}), ("wav2vec2", {"conv_dim": 512}), ("wav2vec2", {"conv_dim": [512] * 6}),
+    ("wav2vec2", {"num_conv_pos_embedding_groups": 5}), ("wav2vec2", {"num_conv_pos_embeddings": 10**9}),
+    ("frames", {"shape": [1]}), ("frames", {"shape": {"sound": {"bands": -1}}}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind, changes", STRANGE_OF_KIND, ids=str)
+def test_settings_that_no_model_of_a_kind_has(kind, changes):
+    assert shape_from(SIZES | {"model_type": kind}, Path("M")).layers in (1, 2)
+    with pytest.raises(InputError, match=r"is not supported|M: describes no model: .* Copy it again"):
+        shape_from(SIZES | {"model_type": kind} | changes, Path("M"))
+
+
+DEEP = pytest.param("[" * 10**5, id="deep")
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", "\x00", DEEP])
 def test_damaged_config(saved, text):
     (saved / "config.json").write_text(text)
     assert refused(saved) == f"M/config.json: is no JSON object. {AGAIN}"
@@ -178,6 +228,15 @@ def test_sizes_that_differ(saved):
     assert refused(saved) == (
         f"M: `backbone.embed.word.weight` is 60 x 32 in the weights and 99 x 32 by config.json. {SAME}"
     )
+
+
+def test_quantised_weights(saved):
+    """Whole numbers mean nothing without their scales, which would be left over."""
+    state = load_file(saved / "model.safetensors")
+    name = "bert.embeddings.word_embeddings.weight"
+    save_file(state | {name: state[name].mul(100).to(torch.int8)}, saved / "model.safetensors")
+    told = "M: `backbone.embed.word.weight` is quantised (int8). Take the model in half or full precision."
+    assert refused(saved) == told
 
 
 def test_missing_tensors(saved):

@@ -1,6 +1,7 @@
 """A model folder in the layout of transformers: config.json, model.safetensors, and firth.safetensors for the rest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -33,6 +34,7 @@ TYPES: dict[str, ModuleType] = {
     resnet.OURS: resnet,
 }
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
+REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what weights are themselves, without a scale
 SEVERAL = "multi_label_classification"
 CLASSES = {"ForSequenceClassification": "classify", "ForImageClassification": "classify", 
            "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}  # fmt: skip
@@ -160,16 +162,17 @@ def open_folder(folder) -> Opened:
     folder = model_folder(folder)
     config = read_json(folder / "config.json")
     shape = shape_from(config, folder / "config.json")
-    told = dict(config.get("firth") or {})
-    task = task_in(config, told)
+    with describing(folder / "config.json"):
+        told = dict(config.get("firth") or {})
+        task = task_in(config, told)
+        named = task in ("classify", "pairs", "tag")
+        classes = class_names(config) if named else tuple(told.get("classes") or ())
+        facts = (head_facts(config) if named else {}) | told
+        implied = {"next-token"} if shape.tied and ends_with(config, CAUSAL) else set()
     state, unused = to_ours(read_weights(folder), shape, task, folder, config.get("tie_word_embeddings", True))
     state |= read_file(folder / OWN) if (folder / OWN).is_file() else {}
     fill_up(state, shape)
     check_sizes(state, shape, folder)
-    named = task in ("classify", "pairs", "tag")
-    classes = class_names(config) if named else tuple(told.get("classes") or ())
-    facts = (head_facts(config) if named else {}) | told
-    implied = {"next-token"} if shape.tied and ends_with(config, CAUSAL) else set()
     return Opened(shape, state, sorted(unused), classes, facts, frozenset(implied))
 
 
@@ -202,7 +205,8 @@ def open_signal_name(folder) -> str:
     """The signal of a model folder or run folder, without reading weights. Raises InputError as open_folder does."""
     config = read_json(model_folder(folder) / "config.json")
     shape = shape_from(config, model_folder(folder) / "config.json")
-    return (config.get("firth") or {}).get("signal") or signal_of(shape.name)
+    with describing(model_folder(folder) / "config.json"):
+        return dict(config.get("firth") or {}).get("signal") or signal_of(shape.name)
 
 
 def opens_elsewhere(folder) -> bool:
@@ -248,7 +252,7 @@ def class_names(config: Mapping[str, Any]) -> tuple[str, ...]:
 def shape_from(config: Mapping[str, Any], where: Path) -> AnyShape:
     """The shape that a config.json describes. Raises InputError."""
     kind = config.get("model_type")
-    if kind not in TYPES:
+    if not isinstance(kind, str) or kind not in TYPES:
         *most, last = TYPES
         raise InputError(
             where, f"model_type `{kind}` is not supported", f"firth opens {', '.join(most)} and {last} models."
@@ -257,17 +261,32 @@ def shape_from(config: Mapping[str, Any], where: Path) -> AnyShape:
     missing = [key for key in form.NAMES if key not in config]
     if missing:
         raise InputError(where, f"has no `{missing[0]}`", "Copy it again from where the model came from.")
-    if unsupported := form.unsupported(config):
-        raise InputError(where, f"{', '.join(unsupported)} is not supported", "Use a model without it.")
-    try:
+    with describing(where):
+        if unsupported := form.unsupported(config):
+            raise InputError(where, f"{', '.join(unsupported)} is not supported", "Use a model without it.")
         if hasattr(form, "shape_of"):
             return form.shape_of(config)
         given = {ours: config[theirs] for theirs, ours in form.NAMES.items()}
         return Shape(**{"name": kind, **given, **form.fields_of(config)})
-    except (ValidationError, KeyError) as error:
-        found = error.errors()[0]["msg"] if isinstance(error, ValidationError) else f"no {error}"
-        what = f"describes no model: {found}"
+
+
+@contextmanager
+def describing(where: Path) -> Iterator[None]:
+    """What reads a config.json goes in here. Raises InputError for settings that no model has, of whatever kind."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        what = f"describes no model: {wrong_with(error)}"
         raise InputError(where, what, "Copy it again from where the model came from.") from None
+
+
+def wrong_with(error: Exception) -> str:
+    """What an error says of a config.json, in words."""
+    if isinstance(error, ValidationError):
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        return f"{place}: {first['msg']}" if place else first["msg"]
+    return f"no {error}" if isinstance(error, KeyError) else f"a setting is of another kind ({error})"
 
 
 def to_theirs(
@@ -338,7 +357,7 @@ def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tenso
 
 
 def check_sizes(state: Mapping[str, Tensor], shape: AnyShape, folder: Path) -> None:
-    """Raises InputError where a tensor of the encoder is missing or is of another size than the shape makes it."""
+    """Raises InputError where a tensor of the encoder is missing, quantised, or of another size than the shape's."""
     with torch.device("meta"):
         wanted = backbone_of(shape).state_dict(prefix="backbone.")
     do = "Take config.json and the weights from the same model."
@@ -349,3 +368,6 @@ def check_sizes(state: Mapping[str, Tensor], shape: AnyShape, folder: Path) -> N
             sizes = (" x ".join(map(str, one.shape)) for one in (state[name], tensor))
             found, expected = sizes
             raise InputError(folder, f"`{name}` is {found} in the weights and {expected} by config.json", do)
+        if state[name].dtype not in REAL:
+            what = f"`{name}` is quantised ({str(state[name].dtype).removeprefix('torch.')})"
+            raise InputError(folder, what, "Take the model in half or full precision.")

@@ -13,9 +13,11 @@ import torch
 from torch import Tensor
 
 from firth.errors import InputError, did_you_mean
+from firth.interop.folder import describing, shape_from
 from firth.interop.gguf_read import Read
 from firth.interop.gguf_vocabulary import Vocabulary
 from firth.interop.tensors import read_json, read_weights
+from firth.model.shape import Shape
 
 # H heads, C values of a head, D width
 
@@ -50,28 +52,29 @@ def sizes_of(folder: Path) -> Sizes:
     if kind != SHAPE:
         do = f"Say --to {'hf' if kind == 'gpt2' else 'onnx'}; it opens in other tools."
         raise InputError(where, f"is a model of the shape `{kind}`, and GGUF is written of `{SHAPE}` only", do)
-    if found := unsupported(config):
-        raise InputError(where, f"{', '.join(found)}: llama.cpp's `{SHAPE}` has no such thing", "Say --to hf.")
-    try:
-        return read_sizes(config)
-    except KeyError as error:
-        raise InputError(where, f"has no `{error.args[0]}`", "Copy it again from where the model came from.") from None
+    with describing(where):
+        if found := unsupported(config):
+            raise InputError(where, f"{', '.join(found)}: llama.cpp's `{SHAPE}` has no such thing", "Say --to hf.")
+    if "intermediate_size" not in config:
+        raise InputError(where, "has no `intermediate_size`", "Copy it again from where the model came from.")
+    shape = shape_from(config, where)
+    assert isinstance(shape, Shape)
+    return sizes_in(shape)
 
 
-def read_sizes(config: Mapping[str, Any]) -> Sizes:
-    width, heads = config["hidden_size"], config["num_attention_heads"]
+def sizes_in(shape: Shape) -> Sizes:
     return Sizes(
-        layers=config["num_hidden_layers"],
-        width=width,
-        intermediate=config["intermediate_size"],
-        heads=heads,
-        key_heads=config.get("num_key_value_heads") or heads,
-        head_width=config.get("head_dim") or width // heads,
-        vocabulary=config["vocab_size"],
-        context=config["max_position_embeddings"],
-        rope=rope_of(config).get("rope_theta") or config.get("rope_theta") or 10_000.0,
-        epsilon=config.get("rms_norm_eps", 1e-6),
-        tied=config.get("tie_word_embeddings", False),
+        layers=shape.layers,
+        width=shape.width,
+        intermediate=shape.intermediate,
+        heads=shape.heads,
+        key_heads=shape.groups,
+        head_width=shape.head_width,
+        vocabulary=shape.vocabulary,
+        context=shape.positions,
+        rope=shape.rope_global,
+        epsilon=shape.norm_epsilon,
+        tied=shape.tied,
     )
 
 

@@ -84,7 +84,7 @@ def read_json(path: Path) -> dict:
         tree = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(path, f"cannot be read ({reason(error)})", "Check the file and its permissions.") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         tree = None
     if not isinstance(tree, dict):
         raise InputError(path, "is no JSON object", "Copy it again from where the model came from.")

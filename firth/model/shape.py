@@ -1,12 +1,16 @@
 """The switches of an encoder: every field that decides which weights there are and what is computed with them."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from firth.functional.steps import field_and_stride, steps_of
 
 Activation = Literal["gelu", "gelu_tanh", "relu", "silu"]
+LAYERS, WIDTH, MANY = 9_999, 999_999, 2**31 - 1  # at most; those of size LAYERSxWIDTH. A config.json may say anything
+SIDE = 2**16  # at most: channels, kernels, strides, pixels of a side
+Positive = Annotated[int, Field(gt=0, le=SIDE)]
+Base = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
 class SoundShape(BaseModel):
@@ -15,16 +19,16 @@ class SoundShape(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    bands: int = Field(0, ge=0, description="numbers of a log-mel frame; 0: samples are read")
-    join: int = Field(2, ge=1, description="frames that become one step")
-    widths: tuple[int, ...] = Field((), description="channels after each convolution over samples")
-    kernels: tuple[int, ...] = (10, 3, 3, 3, 3, 2, 2)
-    strides: tuple[int, ...] = (5, 2, 2, 2, 2, 2, 2)
+    bands: int = Field(0, ge=0, le=SIDE, description="numbers of a log-mel frame; 0: samples are read")
+    join: int = Field(2, ge=1, le=SIDE, description="frames that become one step")
+    widths: tuple[Positive, ...] = Field((), description="channels after each convolution over samples")
+    kernels: tuple[Positive, ...] = (10, 3, 3, 3, 3, 2, 2)
+    strides: tuple[Positive, ...] = (5, 2, 2, 2, 2, 2, 2)
     norm: Literal["group", "layer"] = "group"  # of each channel after the first convolution, or of all after each
     bias: bool = False  # of the convolutions over samples
     activation: Activation = "gelu"  # after each convolution
     map_norm: bool = True  # normalise before the map to the width
-    position_kernel: int = Field(128, ge=1, description="steps that the convolution over positions spans")
+    position_kernel: int = Field(128, ge=1, le=SIDE, description="steps that the convolution over positions spans")
     position_groups: int = Field(16, ge=1, description="groups of channels it keeps apart")
 
     @model_validator(mode="after")
@@ -70,29 +74,31 @@ class Shape(BaseModel):
     can_drop: ClassVar[bool] = True  # there is dropout in it
 
     name: Literal["bert", "modernbert", "llama", "gpt2", "vit", "frames", "causal-frames", "wav2vec2", "hubert"]
-    layers: int = Field(gt=0)
-    width: int = Field(gt=0, description="length of every step's vector")
-    heads: int = Field(gt=0)
+    layers: int = Field(gt=0, le=LAYERS)
+    width: int = Field(gt=0, le=WIDTH, description="length of every step's vector")
+    heads: int = Field(gt=0, le=WIDTH)
     key_heads: int = Field(
         0, ge=0, description="heads of keys and values, shared by the queries; 0: one for each query"
     )
-    head_size: int = Field(0, ge=0, description="values of a head; 0: width / heads")
-    intermediate: int = Field(gt=0, description="length of the vector inside the MLP, after gating")
-    vocabulary: int = Field(0, ge=0, description="number of token ids; 0 where no tokens are read")
-    positions: int = Field(0, ge=0, description="longest sample, in steps; a limit where positions are learned")
-    segments: int = Field(0, ge=0, description="number of segment embeddings; 0: none")
+    head_size: int = Field(0, ge=0, le=SIDE, description="values of a head; 0: width / heads")
+    intermediate: int = Field(gt=0, le=MANY, description="length of the vector inside the MLP, after gating")
+    vocabulary: int = Field(0, ge=0, le=MANY, description="number of token ids; 0 where no tokens are read")
+    positions: int = Field(
+        0, ge=0, le=MANY, description="longest sample, in steps; a limit where positions are learned"
+    )
+    segments: int = Field(0, ge=0, le=SIDE, description="number of segment embeddings; 0: none")
     dropout: float = Field(0.0, ge=0, lt=1, description="share of embedded, attended and MLP values set to zero")
     pad_id: int = 0
-    image: int = Field(0, ge=0, description="side of a picture, in pixels; 0 where no pixels are read")
-    patch: int = Field(0, ge=0, description="side of a patch, in pixels")
-    channels: int = Field(0, ge=0, description="numbers of a pixel")
+    image: int = Field(0, ge=0, le=SIDE, description="side of a picture, in pixels; 0 where no pixels are read")
+    patch: int = Field(0, ge=0, le=2**12, description="side of a patch, in pixels")
+    channels: int = Field(0, ge=0, le=SIDE, description="numbers of a pixel")
 
     causal: bool = False  # a step attends to itself and to earlier ones only
     tied: bool = True  # the output map over the vocabulary is the token embedding (arXiv 1608.05859)
     norm_kind: Literal["layer", "rms"] = "layer"  # rms: arXiv 1910.07467
     norm_placement: Literal["pre", "post"] = "pre"  # before each part, or after its residual sum
     norm_bias: bool = False
-    norm_epsilon: float = 1e-5
+    norm_epsilon: float = Field(1e-5, ge=0, allow_inf_nan=False)
     embed_norm: bool = True  # normalise the embedding
     first_norm: bool = False  # pre: normalise before the first attention too, though the embedding may be normalised
     bias: bool = False  # of the linear maps in attention and MLP
@@ -100,9 +106,9 @@ class Shape(BaseModel):
     activation: Activation = "gelu"
     gated: bool = True  # MLP: activation(a) * b (GeGLU, arXiv 2002.05202) or activation(a)
     position_kind: Literal["rotary", "learned", "convolved"] = "rotary"
-    rope_global: float = 160_000.0  # base of the rotary wavelengths in layers that attend to every step
-    rope_local: float = 10_000.0  # ... in layers that attend to a window
-    window: int = 128  # steps; a local layer sees window // 2 steps to each side
+    rope_global: Base = 160_000.0  # base of the rotary wavelengths in layers that attend to every step
+    rope_local: Base = 10_000.0  # ... in layers that attend to a window
+    window: int = Field(128, ge=0)  # steps; a local layer sees window // 2 steps to each side
     global_every: int = Field(1, gt=0, description="every n-th layer, the first included, is global; 1: all are")
     sound: SoundShape | None = None
 
@@ -125,6 +131,14 @@ class Shape(BaseModel):
     def queries_divide_into_key_heads(self) -> Self:
         if self.heads % self.groups:
             raise ValueError(f"{self.heads} heads do not divide into {self.groups} heads of keys")
+        return self
+
+    @model_validator(mode="after")
+    def inputs_fit(self) -> Self:
+        if self.patch > self.image:
+            raise ValueError(f"patches of {self.patch} pixels do not fit into pictures of {self.image}")
+        if self.sound is not None and not self.sound.bands and self.width % self.sound.position_groups:
+            raise ValueError(f"width {self.width} does not divide into {self.sound.position_groups} groups")
         return self
 
     @property
@@ -178,12 +192,12 @@ class ConvShape(BaseModel):
     name: Literal["resnet"] = "resnet"
     size: str = Field(description="a name of model/sizes.py, or blocks x width such as 3x64")
     kind: Literal["basic", "bottleneck"] = "basic"
-    depths: tuple[int, ...] = Field(min_length=1, description="blocks of each stage")
-    widths: tuple[int, ...] = Field(min_length=1, description="channels of each stage")
-    first: int = Field(gt=0, description="channels of the stem")
+    depths: tuple[Annotated[int, Field(gt=0, le=LAYERS)], ...] = Field(min_length=1, description="blocks of each stage")
+    widths: tuple[Positive, ...] = Field(min_length=1, description="channels of each stage")
+    first: Positive = Field(description="channels of the stem")
     stem: Literal["plain", "strided", "pooled"] = Field(description="3x3; 3x3 with stride 2; 7x7 with stride 2, pooled")
-    channels: int = Field(3, gt=0, description="numbers of a pixel")
-    image: int = Field(gt=0, description="side of a picture, in pixels; others may be given, too")
+    channels: Positive = Field(3, description="numbers of a pixel")
+    image: Positive = Field(description="side of a picture, in pixels; others may be given, too")
 
     can_drop: ClassVar[bool] = False
     tied: ClassVar[bool] = True
@@ -191,6 +205,14 @@ class ConvShape(BaseModel):
     vocabulary: ClassVar[int] = 0
     patch: ClassVar[int] = 0
     dropout: ClassVar[float] = 0.0
+
+    @model_validator(mode="after")
+    def stages_agree(self) -> Self:
+        if len(self.depths) != len(self.widths):
+            raise ValueError(f"{len(self.depths)} stages have blocks, and {len(self.widths)} channels")
+        if self.kind == "bottleneck" and any(width % 4 for width in self.widths):
+            raise ValueError("the channels of a bottleneck are no multiple of 4")
+        return self
 
     @property
     def width(self) -> int:
