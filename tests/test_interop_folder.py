@@ -254,6 +254,16 @@ def test_a_missing_part_of_a_fused_tensor(saved):
     )
 
 
+def test_parts_of_a_fused_tensor_that_do_not_fit_together(saved):
+    state = load_file(saved / "model.safetensors")
+    name = "bert.encoder.layer.1.attention.self.key.weight"
+    save_file(state | {name: state[name][:, :8].clone()}, saved / "model.safetensors")
+    assert refused(saved) == (
+        "M: has parts of `backbone.encoder.blocks.1.attention.qkv.weight` that do not fit together. "
+        "Copy the weights again from where the model came from."
+    )
+
+
 @pytest.mark.parametrize("name", ["../elsewhere.safetensors", "/etc/x.safetensors", "weights.bin"])
 def test_an_index_that_leads_elsewhere(saved, name):
     (saved / "model.safetensors").unlink()

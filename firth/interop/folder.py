@@ -350,9 +350,13 @@ def fill_up(state: dict[str, Tensor], shape: AnyShape) -> None:
 
 
 def join(name: str, parts: dict[int, Tensor], count: int, folder: Path) -> Tensor:
-    """Row blocks as one tensor. Raises InputError where one is missing."""
+    """Row blocks as one tensor. Raises InputError where one is missing, or its rows are of another length."""
+    do = "Copy the weights again from where the model came from."
     if len(parts) < count:
-        raise InputError(folder, f"lacks a part of `{name}`", "Copy the weights again from where the model came from.")
+        raise InputError(folder, f"lacks a part of `{name}`", do)
+    kinds = {(part.dim(), part.shape[1:]) for part in parts.values()}
+    if len(parts) > 1 and (len(kinds) > 1 or (0, ()) in kinds):
+        raise InputError(folder, f"has parts of `{name}` that do not fit together", do)
     return joined(parts)
 
 
