@@ -172,7 +172,7 @@ def test_settings_that_no_model_has(saved, changes):
 
 SIZES = {"num_hidden_layers": 1, "hidden_size": 32, "num_attention_heads": 2, "vocab_size": 9}
 SIZES |= {"max_position_embeddings": 8, "image_size": 8, "patch_size": 2, "num_channels": 3}
-SIZES |= {"hidden_sizes": [8, 8], "depths": [1, 1], "shape": {"sound": {"bands": 4}}}
+SIZES |= {"hidden_sizes": [8, 8], "depths": [1, 1], "shape": {"intermediate": 8, "sound": {"bands": 4}}}
 STRANGE_OF_KIND = [
     ("vit", {"patch_size": 0}), ("vit", {"patch_size": 16}), ("vit", {"image_size": "8"}),
     ("llama", {"num_attention_heads": 0}), ("llama", {"rope_theta": float("inf")}),
@@ -183,7 +183,7 @@ STRANGE_OF_KIND = [
     ("resnet", {"hidden_sizes": [8, 6]}), ("resnet", {"hidden_sizes": [8, 10**9]}), ("resnet", {"num_channels": 0}),
     ("wav2vec2", {"conv_stride": [0] * 7}), ("wav2vec2", {"conv_dim": 512}), ("wav2vec2", {"conv_dim": [512] * 6}),
     ("wav2vec2", {"num_conv_pos_embedding_groups": 5}), ("wav2vec2", {"num_conv_pos_embeddings": 10**9}),
-    ("frames", {"shape": [1]}), ("frames", {"shape": {"sound": {"bands": -1}}}),
+    ("frames", {"shape": [1]}), ("frames", {"shape": {"intermediate": 8, "sound": {"bands": -1}}}),
 ]  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 import io
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,7 +13,10 @@ from firth.evaluate import inputs as given
 from firth.evaluate import predict as module
 from firth.evaluate.inputs import How, texts_of
 from firth.evaluate.predict import Loaded, load, predict
+from firth.interop.folder import Opened
+from firth.tasks import classify
 from tests import runs
+from tests.models import SHAPES
 
 TEXTS = ["A wonderful film about the tide and the tram.", "A dreadful film.", "", "A stale film about the storm " * 9]
 
@@ -269,3 +273,15 @@ def test_a_file_of_rows_and_one_of_lines_are_read_by_their_kind(tmp_path):
 @pytest.mark.parametrize(("given", "size"), [("abc", 3), (("ab", "cde"), 5), ([], 0), (["🙂"], 1)])
 def test_the_length_of_an_input_is_that_of_all_its_texts(given, size):
     assert module.length(given) == size
+
+
+def test_what_a_folder_says_of_a_method_and_cannot_be(tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    opened = Opened(SHAPES["bert"], {}, [], facts={"threshold": 0.3, "best": 4})
+    assert module.told(opened, classify, tmp_path) == {"threshold": 0.3}
+    with pytest.raises(InputError) as caught:
+        module.told(replace(opened, facts={"threshold": 7}), classify, tmp_path)
+    assert str(caught.value).replace(str(tmp_path), "M") == (
+        "M/config.json: describes no model: threshold: Input should be less than 1. "
+        "Copy it again from where the model came from."
+    )

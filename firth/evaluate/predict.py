@@ -19,7 +19,7 @@ from firth.data.records import Record
 from firth.errors import InputError
 from firth.evaluate.answers import Answered, answered, each
 from firth.evaluate.inputs import How, Query, document_of, inputs_of, refuse_input
-from firth.interop.folder import Opened, open_folder
+from firth.interop.folder import Opened, describing, model_folder, open_folder
 from firth.model.backbones import backbone_of
 from firth.model.layer_sum import LayerSum
 from firth.objective import Composed, Objective
@@ -124,7 +124,8 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     recipe = apply_settings(recipe, settings)
     signal, module = open_signal(recipe), find.find(kind, name)
     signal = signal.of_texts() if kind == "tasks" else signal
-    objective = compose(opened, name, module, signal, recipe.tables.get(name.replace("-", "_"), {}))
+    known = {**told(opened, module, folder), **recipe.tables.get(name.replace("-", "_"), {})}
+    objective = compose(opened, name, module, signal, known)
     fill(objective, opened, folder)
     objective.eval().to(build.device_of(recipe))
     return Loaded(name, objective, signal, opened.classes, module.predict, getattr(module, "stream", None))
@@ -141,11 +142,18 @@ def head_of(opened: Opened, folder) -> tuple[str, str]:
     )
 
 
-def compose(opened: Opened, name: str, module, signal: Signal, table: Mapping[str, Any]) -> Composed:
-    """The encoder of the folder with the one part; its Config from what the folder says of it, and then the table."""
-    backbone = backbone_of(opened.shape, signal.embed(opened.shape))
+def told(opened: Opened, module, folder) -> dict[str, Any]:
+    """What the folder says of a method. Raises InputError where its Config cannot be so."""
     known = {key: value for key, value in opened.facts.items() if key in module.Config.model_fields}
-    config = module.Config(**known | dict(table)).fill(signal.facts._replace(classes=tuple(opened.classes)))
+    with describing(model_folder(folder) / "config.json"):
+        module.Config(**known)
+    return known
+
+
+def compose(opened: Opened, name: str, module, signal: Signal, known: Mapping[str, Any]) -> Composed:
+    """The encoder of the folder with the one part; known: fields of its Config."""
+    backbone = backbone_of(opened.shape, signal.embed(opened.shape))
+    config = module.Config(**known).fill(signal.facts._replace(classes=tuple(opened.classes)))
     part = find.main_class(module, Objective)(config, backbone)
     weights = opened.state.get(f"parts.{name}.layer_sum.weights")
     part.layer_sum = None if weights is None else LayerSum(len(weights))
