@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from firth.errors import InputError
-from firth.functional.choices import Likelihood, asked, best, scores, softmax
+from firth.functional.choices import Likelihood, asked, begins_of, best, scores, softmax
 
 FOUND = [Likelihood(-6.0, 2), Likelihood(-4.0, 1), Likelihood(-9.0, 6)]
 OPTIONS = [" good", " né", " wonderful"]
@@ -73,3 +73,10 @@ def test_a_scorer_that_leaves_something_out_is_told(said):
         f"scorer: gave {count} likelihoods of {given} prompts; 3 of 2 were asked for. "
         "Return one likelihood per option, a list for each prompt."
     )
+
+
+def test_options_begin_where_prompt_and_texts_part():
+    """A token may hold the end of a prompt and the beginning of an option: [1, 2] and "c" may be [1, 9]."""
+    rows = [np.array(row) for row in ([1, 2, 3], [1, 2, 4, 5], [1, 9], [1, 2, 3], [7], [7])]
+    read = [np.array(row) for row in ([1, 2], [1, 2], [7], [])]
+    assert begins_of(read, rows, [["a", "b"], ["c", "a"], [""], ["d"]]) == [2, 2, 1, 1, 1, 0]

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from firth.errors import InputError
-from firth.functional.choices import Likelihood, Scorer
+from firth.functional.choices import Likelihood, Scorer, begins_of
 from firth.functional.lengths import batches
 from firth.objective import Composed, quiet
 from firth.objectives.masked_tokens import MaskedTokens
@@ -42,20 +42,13 @@ def scorer(objective: Composed, signal: Signal) -> Scorer:
         raise InputError(f"objective `{','.join(objective.parts)}`", "does not fill in hidden tokens", hint)
 
     def score(prompts: Sequence[str], options: Sequence[Sequence[str]]) -> list[list[Likelihood]]:
-        texts = [(prompt, prompt + one) for prompt, some in zip(prompts, options, strict=True) for one in some]
-        found = iter(likelihoods(part, signal, texts))
+        texts = [prompt + one for prompt, some in zip(prompts, options, strict=True) for one in some]
+        read, ids = ([one.ids for one in signal.encode(some)] for some in (list(prompts), texts))  # type: ignore[attr-defined]
+        refuse_long(ids, texts, signal.config.context)  # type: ignore[attr-defined]
+        found = iter(of_rows(part, signal, ids, begins_of(read, ids, options)))
         return [[next(found) for _ in some] for some in options]
 
     return score
-
-
-def likelihoods(part: MaskedTokens, signal: Signal, texts: Sequence[tuple[str, str]]) -> list[Likelihood]:
-    """(beginning, text) → the likelihood of what comes after the beginning."""
-    encode = signal.encode  # type: ignore[attr-defined]
-    begins = [len(one.ids) for one in encode([beginning for beginning, _ in texts])]
-    ids = [one.ids for one in encode([text for _, text in texts])]
-    refuse_long(ids, texts, signal.config.context)  # type: ignore[attr-defined]
-    return of_rows(part, signal, ids, begins)
 
 
 def of_rows(part: MaskedTokens, signal: Signal, ids: Sequence[np.ndarray], begins: Sequence[int]) -> list[Likelihood]:
@@ -72,9 +65,9 @@ def of_rows(part: MaskedTokens, signal: Signal, ids: Sequence[np.ndarray], begin
     return [Likelihood(*one) for one in zip(nats.tolist(), counts.tolist(), right.tolist(), strict=True)]
 
 
-def refuse_long(ids: Sequence[np.ndarray], texts: Sequence[tuple[str, str]], context: int) -> None:
+def refuse_long(ids: Sequence[np.ndarray], texts: Sequence[str], context: int) -> None:
     """Raises InputError for a text that would be cut."""
-    for row, (_, text) in zip(ids, texts, strict=True):
+    for row, text in zip(ids, texts, strict=True):
         if len(row) + 2 > context:
             what = f"has {len(row) + 2:,} tokens, the context {context:,}"
             shown = text if len(text) <= 40 else text[:39] + "…"

@@ -37,6 +37,25 @@ def asked(score: Scorer, prompts: Sequence[str], options: Sequence[Sequence[str]
     return found
 
 
+def begins_of(read: Sequence[np.ndarray], whole: Sequence[np.ndarray], options: Sequence[Sequence[str]]) -> list[int]:
+    """Token ids of each prompt, of each prompt with each of its options -> the places from which these are options.
+
+    So many tokens as prompt and texts begin with alike. Where one token holds the end of a prompt and the beginning of
+    an option, it counts, and in the other options what is there.
+    """
+    rows, found = iter(whole), list[int]()
+    for prompt, some in zip(read, options, strict=True):
+        found += [_alike([prompt, *(next(rows) for _ in some)])] * len(some)
+    return found
+
+
+def _alike(rows: Sequence[np.ndarray]) -> int:
+    """How many tokens all rows begin with."""
+    shortest = min(map(len, rows))
+    same = (np.stack([row[:shortest] for row in rows]) == rows[0][:shortest]).all(0)
+    return shortest if same.all() else int(same.argmin())
+
+
 def scores(found: Sequence[Likelihood], options: Sequence[str], normalise: Normalise = "raw",
            empty: Sequence[Likelihood] | None = None) -> np.ndarray:  # fmt: skip
     """(K,) float, the higher the better.

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from firth.errors import InputError
-from firth.functional.choices import Likelihood, Scorer
+from firth.functional.choices import Likelihood, Scorer, begins_of
 from firth.functional.lengths import batches
 from firth.model.cache import Cache
 from firth.objective import quiet
@@ -27,8 +27,7 @@ ALIKE = 24  # steps: a beginning that is shorter is not worth keeping
 def scorer(part: Any, signal: Any) -> Scorer:
     """part: a NextToken; signal: of its texts. Each text begins as the tokenizer has it, at least with an end token.
 
-    What counts begins with the blanks that a prompt ends with: most tokenizers write them with what follows. Where one
-    token holds the end of a prompt and the beginning of an option, it counts, and in the other options what is there.
+    What counts begins with the blanks that a prompt ends with: most tokenizers write them with what follows.
 
     Raises InputError, when it is called, for texts beyond the context.
     """
@@ -41,21 +40,12 @@ def scorer(part: Any, signal: Any) -> Scorer:
         texts = [prompt + one for prompt, some in zip(prompts, options, strict=True) for one in some]
         read, ids = rows([prompt.rstrip() for prompt in prompts]), rows(texts)
         refuse_long(ids, texts, signal.config.context)
-        own = iter(ids)
-        kept = [(one, [next(own) for _ in some]) for one, some in zip(read, options, strict=True)]
-        sizes = [size for one, several in kept for size in [begun_alike([one, *several])] * len(several)]
+        sizes = begins_of(read, ids, options)
         begun = [one if size else np.append(signal.sep_id, one) for one, size in zip(ids, sizes, strict=True)]
         found = iter(likelihoods(part, begun, [max(1, size) for size in sizes]))
         return [[next(found) for _ in some] for some in options]
 
     return score
-
-
-def begun_alike(rows: Sequence[np.ndarray]) -> int:
-    """How many tokens all rows begin with."""
-    shortest = min(map(len, rows))
-    same = (np.stack([row[:shortest] for row in rows]) == rows[0][:shortest]).all(0)
-    return shortest if same.all() else int(same.argmin())
 
 
 def refuse_long(ids: Sequence[np.ndarray], texts: Sequence[str], context: int) -> None:
