@@ -81,6 +81,20 @@ def test_a_large_validation_part_chooses_alone_and_a_small_one_in_turn_with_all(
     assert linear.splits(np.array([0, 0, 0, 1]), 3) == [(slice(3), slice(3, None))]  # a class that is there once
 
 
+def test_one_label_of_each_class_is_learnt_from_with_the_strongest_penalty():
+    """The validation part is the training part then: it would find any penalty right, and is not asked."""
+    tried = []
+
+    def learn(part):
+        return lambda strength: tried.append(strength) or ridge(part)(strength)
+
+    few = Part(drawn(60).vectors[:3], np.arange(3))
+    said = classified(few, few, drawn(40, 1).vectors, learn)
+    assert tried == [linear.UNCHOSEN] == [max(STRENGTHS)]
+    x, y = standardised(few, few.vectors, drawn(40, 1).vectors)
+    np.testing.assert_array_equal(said, RidgeClassifier(alpha=3 * linear.UNCHOSEN).fit(x, few.labels).predict(y))
+
+
 @pytest.mark.parametrize("learn", [logistic, ridge])
 def test_one_class_and_vectors_that_say_nothing_still_give_an_answer(learn):
     one = Part(np.ones((6, 3), np.float32), np.full(6, 2))

@@ -253,6 +253,21 @@ def test_options_on_writing_are_refused_by_what_does_not_write():
     assert list(predict(runs.folder() / "pretrained", ["The [MASK]"], seed=3))
 
 
+def test_a_number_of_guesses_is_refused_by_what_writes():
+    with pytest.raises(InputError) as raised:
+        predict(run(), ["The ship"], top=3)
+    assert str(raised.value) == (
+        "--top 3: is how many guesses are named; this model writes on, and what it writes is one. Leave it out."
+    )
+
+
+def test_five_guesses_are_named_where_nobody_says_how_many():
+    blank = ["predict", str(runs.folder() / "pretrained"), "The [MASK] meets the storm."]
+    for more, count in (([], 5), (["--top", "2"], 2)):
+        (guesses,) = json.loads(CliRunner().invoke(app, [*blank, *more]).stdout)["guesses"]
+        assert len(guesses) == count
+
+
 CANNOT = [
     ({"temperature": -1.0}, "--temperature -1.0: must be 0 or more; 0 always writes the likeliest. "
      "Leave it out for the usual value."),

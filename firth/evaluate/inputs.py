@@ -35,6 +35,12 @@ class Query:
     document: str | None = None
     skip_bad: bool = False
     dry_run: bool = False
+    guesses: int | None = None  # how many are named where `top` does not say; None: the method's own choice
+
+    @property
+    def named(self) -> int | None:
+        """How many guesses are named, by a model that guesses."""
+        return self.guesses if self.top is None else self.top
 
 
 class How(NamedTuple):

@@ -78,9 +78,12 @@ class Loaded:
             yield from self.pieces(self.objective, self.signal, [text], numbers=[number], **options)
 
     def options(self, top: int | None, writing: Mapping[str, Any]) -> dict[str, Any]:
-        """What the method is asked for. Raises InputError for an option that cannot be, and for writing where it
-        answers otherwise."""
+        """What the method is asked for. Raises InputError for an option that cannot be, for writing where it answers
+        otherwise, and for `top` where it writes."""
         given = {name: value for name, value in writing.items() if value not in (None, ())}
+        if self.pieces is not None and top is not None:
+            what = "is how many guesses are named; this model writes on, and what it writes is one"
+            raise InputError(f"--top {top}", what, "Leave it out.")
         if self.pieces is not None:
             list(self.pieces(self.objective, self.signal, [], **given))  # of no text: says what cannot be
             return given
@@ -208,13 +211,13 @@ def answers_to(query: Query, pieces: bool = False, **writing) -> Iterator[Any]:
     loaded = load(query.model, query.settings, query.device or "auto")
     writes, document = loaded.pieces is not None, document_of(query.model, query.document, loaded.signal)
     found = inputs_of(loaded.signal, given, How(query.text, loaded.reads, writes, document, query.skip_bad))
-    options = writing | {"seed": query.seed}
-    loaded.options(query.top, options)
+    options, top = writing | {"seed": query.seed}, query.top if writes else query.named
+    loaded.options(top, options)
     if query.dry_run:
         return iter(())
     if pieces and writes:
         return streamed(loaded, found, options)
-    return answered(found, lambda texts: loaded.predict(texts, query.top, query.skip_bad, **options))
+    return answered(found, lambda texts: loaded.predict(texts, top, query.skip_bad, **options))
 
 
 def streamed(loaded: Loaded, given: Iterable[Given], options: Mapping[str, Any]) -> Iterator[Any]:

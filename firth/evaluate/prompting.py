@@ -50,7 +50,7 @@ def prompted(
     if query.dry_run:
         return iter(())
     rows = (one._replace(content=example_of(one)) for one in found)
-    return answered(rows, lambda examples: answers(judge, config_, chosen, examples, query.top, query.skip_bad))
+    return answered(rows, lambda examples: answers(judge, config_, chosen, examples, query.named, query.skip_bad))
 
 
 def example_of(given: Given) -> Any:

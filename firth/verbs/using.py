@@ -187,7 +187,9 @@ def company(
 )  # fmt: skip
 def predict(
     model: Model, inputs: Inputs,
-    top: Annotated[int, typer.Option(help="How many guesses to print.")] = 5,
+    top: Annotated[
+        int | None, typer.Option(help="Guesses that are printed; not of a model that writes on.  [default: 5]")
+    ] = None,
     tokens: Annotated[int | None, typer.Option(help="Writing on: so many tokens at most.  [default: 100]")] = None,
     temperature: Annotated[
         float | None, typer.Option(help="Writing on: 0 is always the likeliest.  [default: 0.8]")
@@ -225,7 +227,7 @@ def predict(
             "tokens": tokens, "temperature": temperature, "top_k": top_k, "top_p": top_p, "min_p": min_p,
             "repetition": repetition, "stop": tuple(stop or ()),
         }  # fmt: skip
-        query = Query(model, inputs, top, text, settings or [], seed, device, document, skip_bad, dry_run)
+        query = Query(model, inputs, top, text, settings or [], seed, device, document, skip_bad, dry_run, guesses=5)
         if task is not None:
             from firth.evaluate.prompting import prompted
 
