@@ -110,6 +110,42 @@ def test_cells(value, cell):
     assert cell_of(value) == cell
 
 
+RUN = ["=1+1", "@SUM(1)", "+cmd|' /C calc'!A0", "-2+3", "\t=1", "＝1+1", '="a"']
+
+
+@pytest.mark.parametrize("cell", RUN)
+def test_text_that_a_spreadsheet_would_run_begins_with_a_quote(cell):
+    said = {"text": "ignored", "answer": cell}
+    header, row = table(Answered(said, "", {"text": cell, cell: "x"}))
+    assert header == ["text", f"'{cell}", "answer"] and row == [f"'{cell}", "x", f"'{cell}"]
+
+
+@pytest.mark.parametrize(
+    "cell", ["-3.5", "+1e-5", "-12", "-3,5", "-5 %", "a=b", "", "-", "+", "@", "it's", "'tis", "😀"]
+)
+def test_numbers_signs_alone_and_other_text_stay_as_they_are(cell):
+    assert table(Answered(guess("good"), "", {"text": cell}))[1][0] == cell
+    assert table({"text": cell, "score": -0.5})[1] == [cell, "-0.5"]
+
+
+@pytest.mark.parametrize("label", ["-", "+", "-1", "+positive", "=good", "@home"])
+def test_labels_come_back_as_they_were(tmp_path, label):
+    """The model's own, and those of the table that was read: as training reads them, and as score does."""
+    from firth.data.readers import read
+    from firth.evaluate.scoring import score
+
+    gold = tmp_path / "gold.jsonl"
+    rows = [{"text": f"=a film {number}", "label": one} for number, one in enumerate([label, "other"])]
+    gold.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    with kept(tmp_path / "said.csv") as sink:
+        for row in rows:
+            sink.write(Answered(guess(row["label"]), "", row))
+    assert [one.label for one in read([tmp_path / "said.csv"], text="text", label="prediction")] == [label, "other"]
+    assert [one.label for one in read([tmp_path / "said.csv"], text="text", label="label")] == [label, "other"]
+    assert score(gold, tmp_path / "said.csv", "classify", predicted="prediction")["accuracy"] == 1
+    assert score(tmp_path / "said.csv", gold, "classify", label="label", predicted="label")["accuracy"] == 1
+
+
 def test_a_csv_is_one_that_excel_knows_as_utf_8_and_firth_reads_again(tmp_path):
     from firth.data.readers import read
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from firth.data.groups import Rule
-from firth.data.labelled import Labelled
-from firth.data.records import Record, Where
+from firth.data.labelled import Labelled, Rows
+from firth.data.records import Problems, Record, Where
 from firth.errors import InputError
 from firth.evaluate import compare
 from firth.evaluate import folds as core
@@ -15,6 +15,7 @@ from firth.evaluate.comparison import Comparison, Trial
 from firth.evaluate.folds import Folds, opened, refuse_answers, refuse_number
 from firth.evaluate.statistics import mean_interval
 from firth.recipe import Recipe, filled
+from firth.task import TaskConfig
 
 ITEMS, CLASSES = 10, ("no", "yes")
 SHARES = {4: [0, 1, 2, 3], 5: [4, 5, 6], 6: [7, 8, 9]}  # seed → items
@@ -137,6 +138,22 @@ def test_trials_of_another_first_seed_or_of_other_members_are_not_taken_for_thes
     monkeypatch.setattr(compare, "model_folder", str)
     asked, now = (compare.asked(RECIPE, (), False, folds) for folds in (first, later))
     assert {key for key in asked if asked[key] != now[key]} == {"left out"}
+
+
+def test_trials_that_learnt_from_other_groups_are_not_taken_for_these(parted, monkeypatch):
+    """With test files, what a fold learns from hangs on the groups of the training rows, too."""
+    monkeypatch.setattr(compare, "mark_of_weights", str)
+    monkeypatch.setattr(compare, "model_folder", str)
+    tested = labelled("abcabcaab").records["test"]
+
+    def asked(speakers: str) -> dict:
+        parts = {"train": labelled(speakers).records["test"], "valid": [], "test": tested}
+        rows = Rows(parts, CLASSES, TaskConfig(), None, Problems())
+        return compare.asked(RECIPE, (), False, parted("who"), rows)
+
+    first, again, other = asked("abc"), asked("abc"), asked("abd")
+    assert first == again and first["content"] == other["content"]  # the texts and labels are the same
+    assert {key for key in first if first[key] != other[key]} == {"left out"}
 
 
 def test_one_group_and_a_crowd_are_refused():

@@ -2,15 +2,19 @@
 
 import json
 import zipfile
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from firth.data.arrays import inputs
 from firth.data.config import Data
+from firth.data.given import Failures
 from firth.data.labelled import open_labelled
-from firth.data.media import Reading, rows_of
+from firth.data.media import NO_COLUMN, Reading, rows_of
 from firth.data.records import Problems
 from firth.errors import InputError
+from firth.evaluate.model import Model
 from firth.find import find
 from firth.signals.speech import Config, Speech
 from tests.recordings import tone, write
@@ -65,6 +69,43 @@ def test_two_files_stand_in_one_string(desk):
     assert [str(one) for one in pair] == names
 
 
+def odd_pair(desk) -> list[str]:
+    """Two files of which one has a | in its name."""
+    (desk / "voices" / "0.wav").rename(desk / "voices" / "a | b.wav")
+    return [str(desk / "voices" / name) for name in ("a | b.wav", "5.wav")]
+
+
+def test_files_that_are_read_together_may_have_any_name(desk):
+    names = odd_pair(desk)
+    [pair] = (one.content for one in inputs(names, SIGNAL, reads))
+    assert [str(one) for one in pair] == names
+    (desk / "trials.tsv").write_text("first\tsecond\nvoices/a | b.wav\tvoices/5.wav\n")
+    [pair] = (one.content for one in inputs(str(desk / "trials.tsv"), SIGNAL, reads))
+    assert [len(one.array) for one in pair] == [3200, 3200]
+
+
+def test_from_python_a_pair_of_paths_is_one_input(desk, monkeypatch):
+    names = odd_pair(desk)
+    model = Model(desk)
+    loaded = SimpleNamespace(signal=SIGNAL, reads=reads, predict=lambda given, top: list(given))
+    monkeypatch.setitem(vars(model), "loaded", loaded)
+    pairs = model.predict([tuple(map(Path, names)), " | ".join(names[1:] * 2)])
+    assert [[str(one) for one in pair] for pair in pairs] == [names, names[1:] * 2]
+
+
+def test_a_string_that_is_a_file_is_that_file(desk):
+    (desk / "a | b").mkdir()
+    (desk / "trials.tsv").rename(desk / "a | b" / "trials.tsv")
+    (desk / "voices").rename(desk / "a | b" / "voices")
+    assert len(list(inputs(str(desk / "a | b" / "trials.tsv"), SIGNAL, reads))) == 2
+
+
+def test_several_files_where_each_is_read_alone_are_refused():
+    with pytest.raises(InputError) as caught:
+        list(inputs(("a.wav", "b.wav"), SIGNAL))
+    assert str(caught.value) == ("a.wav | b.wav: are several files, and each is read alone. Give them one by one.")
+
+
 def test_files_of_trials_may_lie_in_an_archive_beside_the_table(desk):
     with zipfile.ZipFile(desk / "trials.zip", "w") as archive:
         for path in sorted((desk / "voices").glob("*.wav")):
@@ -90,6 +131,27 @@ def test_a_row_without_two_files_is_named(desk):
     )
 
 
+def test_a_table_that_names_no_files_is_skipped_where_what_is_bad_is(desk):
+    (desk / "a.csv").write_text("who,when\nann,1\nbob,2\n")
+    told = f"{desk / 'a.csv'}: has no column with bytes or with paths of files. {NO_COLUMN}"
+    with pytest.raises(InputError) as caught:
+        list(Reading.of([str(desk)], Speech, None, Problems()))
+    assert str(caught.value) == told
+    problems = Problems(skip=True)
+    with Reading.of([str(desk / "a.csv"), str(desk / "clips.jsonl")], Speech, None, problems) as reading:
+        for _ in range(2):  # as often as it is read, the table is named once
+            assert [one.name for one in reading] == [f"voices/{number}.wav" for number in range(6)]
+        assert len(reading.sources()) == 6 == reading.items
+    assert [f"{one.where}: {one.what}. {one.do}" for one in problems.all()] == [told]
+
+
+def test_predict_names_it_among_the_inputs(desk):
+    (desk / "a.csv").write_text("who,when\nann,1\nbob,2\n")
+    found = [one.content for one in inputs(str(desk), SIGNAL, failures=Failures(skip=True))]
+    bad = [one for one in found if isinstance(one, InputError)]
+    assert [one.what for one in bad] == ["has no column with bytes or with paths of files"] and len(found) > 6
+
+
 def test_one_name_for_two_files_is_refused_where_rows_are_taken_by_name(tmp_path):
     for owner in ("ann", "bob"):
         write(tmp_path / owner / "1.wav", tone(300, 0.2))
@@ -102,3 +164,15 @@ def test_one_name_for_two_files_is_refused_where_rows_are_taken_by_name(tmp_path
         f"{tmp_path}/bob/list.csv: names `1.wav`, as a table in {tmp_path}/ann does for another file. "
         "Give one table, in a folder above both, with paths from there."
     )
+
+
+@pytest.mark.parametrize("name", ["../0.wav", "/0.wav"], ids=["same", "absolute"])
+def test_one_name_for_one_file_in_two_tables_is_not(tmp_path, name):
+    name = str(tmp_path / "0.wav") if name == "/0.wav" else name
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        write(tmp_path / part / name, tone(300, 0.2))
+        (tmp_path / part / "list.csv").write_text(f"path,speaker\n{name},ann\n")
+    paths = [str(tmp_path / part / "list.csv") for part in ("train", "test")]
+    assert dict(rows_of(paths, Speech)) == {name: {"path": name, "speaker": "ann"}}
+    assert list(Reading.of(paths, Speech, None, Problems()).sources()) == [name]

@@ -285,3 +285,41 @@ def test_what_a_folder_says_of_a_method_and_cannot_be(tmp_path):
         "M/config.json: describes no model: threshold: Input should be less than 1. "
         "Copy it again from where the model came from."
     )
+
+
+# ------------------------------------------------------------------ the column of the run
+
+
+@pytest.fixture
+def noted(tmp_path):
+    """A table whose longest texts are not what the model is asked about."""
+    rows = "".join(
+        f"A good film {number}.,{number} notes by the clerk on where this came from\n" for number in range(3)
+    )
+    (tmp_path / "mails.csv").write_text(f"said,notes\n{rows}")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("how", "begin"),
+    [(How(), "0 notes"), (How(learnt="said"), "A good"), (How(learnt="other"), "0 notes"),
+     (How("notes", learnt="said"), "0 notes")],
+)  # fmt: skip
+def test_a_column_that_is_named_comes_before_that_of_the_run_and_this_before_content(noted, how, begin):
+    assert next(texts_of([str(noted / "mails.csv")], how)).content.startswith(begin)
+
+
+def test_tables_are_read_by_the_column_that_the_run_learnt_from(noted):
+    run = noted / "run"
+    shutil.copytree(runs.adapted(), run)
+    recipe = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(recipe.replace("[data]\n", '[data]\ntext = "said"\n', 1))
+    asked = [str(noted / "mails.csv"), "A text."]
+    assert [one.text for one in predict(run, asked)] == [
+        "A good film 0.",
+        "A good film 1.",
+        "A good film 2.",
+        "A text.",
+    ]
+    assert next(predict(run, asked, text="notes")).text.startswith("0 notes")
+    assert next(predict(runs.adapted(), asked)).text.startswith("0 notes")

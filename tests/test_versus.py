@@ -13,9 +13,9 @@ from firth.errors import InputError
 from firth.evaluate import compare as core
 from firth.evaluate.comparison import Comparison, Point, Trial
 from firth.evaluate.kept import Kept
-from firth.evaluate.versus import combinations, differing, merged, name_of, numbers_of, versus
+from firth.evaluate.versus import combinations, differing, merged, name_of, numbers_of, untaken, versus
 from firth.find import find
-from firth.recipe import Data
+from firth.recipe import Data, load_toml
 from firth.report.html import write_comparison
 from firth.signals.text import Text
 from firth.train.folder import RunFolder
@@ -115,6 +115,36 @@ def test_a_budget_that_is_set_wins_over_the_steps_of_a_config(tmp_path):
     anew = merged(tmp_path / "c.toml", {"train.budget": "5epochs"})
     assert anew["train.budget"] == "5epochs" and anew["train.batch"] == 8
     assert not {"train.steps", "train.evaluate_every"} & set(anew)
+
+
+CONFIG = """verb = "adapt"
+objective = ["tag"]
+[data]
+paths = ["a.tsv"]
+label = "kind"
+test = ["b.tsv"]
+[train]
+steps = 5
+[classify]
+class_weights = "balanced"
+"""
+
+
+def test_what_a_config_says_that_is_not_taken_is_told(tmp_path):
+    (tmp_path / "c.toml").write_text(CONFIG)
+    show = runs.Told()
+    with pytest.raises(InputError, match="no such file"):  # the note comes before the data is read
+        versus(runs.folder() / "pretrained", tmp_path / "none.tsv", config=tmp_path / "c.toml", test="c.tsv",
+               out=tmp_path / "out", dry_run=True, show=show)  # fmt: skip
+    assert show.notes == [
+        f"Of {tmp_path / 'c.toml'}, compare takes how is trained and fine-tuned (`train`, `optimizer`, `model`), and "
+        "not data.label, the table `classify`, objective: say them as options or with --set."
+    ]
+
+
+def test_nothing_is_told_of_a_config_that_is_taken_whole(tmp_path):
+    (tmp_path / "c.toml").write_text('verb = "adapt"\n[train]\nsteps = 5\n[model]\nfrozen = true\n')
+    assert untaken(load_toml(tmp_path / "c.toml"), "classify", ()) == []
 
 
 def test_another_model_is_an_arm_with_its_own_tokenizer(place):

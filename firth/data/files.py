@@ -4,7 +4,7 @@ import glob
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -226,3 +226,10 @@ def suffix(name: str) -> str:
     """ ".txt" of Notes.TXT.gz; a number such as in 2004.1 is none."""
     stem, _, kind = name.lower().removesuffix(".gz").rpartition("/")[2].rpartition(".")
     return f".{kind}" if stem and kind and not kind.isdigit() else ""
+
+
+def same(one: Path, other: Path) -> bool:
+    """Whether both lead to one file; of what is not there by the path."""
+    with suppress(OSError):
+        return os.path.samefile(one, other)
+    return one == other

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
 from firth.functional.cells import label_of
+from firth.functional.random import hash_bytes
 
 Parts = dict[str, list[Record]]
 
@@ -82,6 +83,12 @@ def apart(parts: Parts, text: str, where: str) -> Parts:
         what = f"is all of {rule.by} = {', '.join(chosen)}, and nothing else is left to learn from"
         raise InputError(where, what, "Give examples of other groups, too.")
     return {**left, "test": [one for one, group in pool if group in chosen]}
+
+
+def mark_of(parts: Parts, rule: Rule) -> str:
+    """A hash of the group of each record, part by part."""
+    found = {part: groups_of(records, rule) for part, records in parts.items()}
+    return f"{hash_bytes(repr(found).encode('utf-8', 'backslashreplace')):016x}"
 
 
 def with_rows(records: list[Record], rows: Mapping[str, Mapping]) -> list[Record]:

@@ -18,7 +18,7 @@ from typing import IO, Any, NamedTuple, NoReturn, Self
 
 from firth.data import archives
 from firth.data.columns import SAMPLE, find_columns
-from firth.data.files import RIGHTS, File, Kinds, expand
+from firth.data.files import RIGHTS, File, Kinds, expand, same
 from firth.data.readers import table
 from firth.data.records import Problems, Record, Where
 from firth.errors import InputError
@@ -64,6 +64,7 @@ class Reading:
         self.files, self.problems, self.label = files, problems, label
         self.suffixes, self.readable = signal.suffixes, signal.readable
         self.archives = Archives()
+        self.found: dict[File, tuple[str, str | None] | None] = {}  # the columns of each table
 
     @classmethod
     def of(cls, paths: Iterable[str], signal: type[Media], label: str | None, problems: Problems) -> Self:
@@ -128,10 +129,10 @@ class Reading:
 
     def _files_in(self, listing: File) -> Iterator[File]:
         """The files that a table names."""
-        column: str | None = None
         for _, row in table(listing, Problems(skip=True), media=True):
-            column = column or self._columns(listing)[0]
-            if name := cell_name(row.get(column)):
+            if (columns := self._columns(listing)) is None:
+                return
+            if name := cell_name(row.get(columns[0])):
                 yield self._named(listing, name)
 
     @cached_property
@@ -166,17 +167,27 @@ class Reading:
     def _rows(self, file: File, problems: Problems | None = None) -> Iterator[Raw]:
         """The rows of a table: cells of bytes, or paths as seen from where the table lies."""
         problems = self.problems if problems is None else problems
-        columns: tuple[str, str | None] | None = None
         for where, row in table(file, problems, media=True):
-            columns = columns or self._columns(file)
+            if (columns := self._columns(file)) is None:
+                return
             cell, label = row.get(columns[0]), row.get(columns[1]) if columns[1] else file.label
             name = cell_name(cell) or f"{where}"
             yield self._cell(file, cell)._replace(
                 name=name, where=where, label=None if label is None else label_of(label), fields=row
             )
 
-    def _columns(self, file: File) -> tuple[str, str | None]:
-        """The column of the samples and that of the labels, by the first rows. Raises InputError."""
+    def _columns(self, file: File) -> tuple[str, str | None] | None:
+        """The column of the samples and that of the labels; None of a table that has none, which is bad, once."""
+        if file not in self.found:
+            try:
+                self.found[file] = self._looked_for(file)
+            except InputError as error:
+                self.problems.bad(error.where, error.what, error.do)
+                self.found[file] = None
+        return self.found[file]
+
+    def _looked_for(self, file: File) -> tuple[str, str | None]:
+        """The same by the first rows. Raises InputError where there are none."""
         cells = (pair for row in self._first(file) for pair in row.items())
         held = next((name for name, cell in cells if bytes_of(cell) or self._is_path(cell)), None)
         if held is None:
@@ -376,6 +387,8 @@ def folder_of(file: File) -> Path:
 
 
 def refuse_twice(name: str, file: File, first: Path) -> None:
-    if folder_of(file) != first and not Path(name).is_absolute():
+    """Raises InputError where the name leads from the two folders to two files, be they copies: each has its row."""
+    folder = folder_of(file)
+    if folder != first and not same(folder / name, first / name):
         what = f"names `{name}`, as a table in {first} does for another file"
         raise InputError(file.name, what, "Give one table, in a folder above both, with paths from there.")

@@ -1,5 +1,6 @@
 """Files that are samples themselves, as `predict` and `embed` are given them: decoded one by one, in order."""
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain, islice
@@ -8,36 +9,47 @@ from typing import Any
 import numpy as np
 
 from firth.data import media
+from firth.data.config import listed
 from firth.data.decoding import NOTHING, decode, joined
 from firth.data.files import expand
 from firth.data.given import Failures, Given, place_of
 from firth.data.media import Raw, Reading, kinds_of
 from firth.data.records import Record
+from firth.errors import InputError
 from firth.signal import Media, Unreadable
 
 
 def inputs(
-    given: str,
+    given: str | Sequence[str],
     signal: Media,
     reads: Callable[[Record], Sequence[str]] | None = None,
     failures: Failures | None = None,
 ) -> Iterator[Given]:
     """What `predict` and `embed` are given by a path: each of its files, or each piece of one that is long.
 
-    reads: for a task that reads several files together, the names of them in a row of a table; they may also stand in
-    `given` itself, with a | between. Raises InputError for one that is broken, unless `failures` skips such.
+    reads: for a task that reads several files together, the names of them in a row of a table; `given` may also be
+    these names, or one string with a | between them. Raises InputError for one that is broken, unless `failures` skips
+    such, and for several files where each is read alone.
     """
-    failures = failures or Failures()
-    names = [name.strip() for name in given.split("|")] if reads else [given]
-    if len(names) > 1:
+    failures, names = failures or Failures(), names_in(given)
+    if reads is None and not isinstance(given, str):
+        raise InputError(" | ".join(names), "are several files, and each is read alone", "Give them one by one.")
+    if reads and len(names) > 1:
         yield from failures.among(failures.until(side_by_side(names, signal)))
         return
-    with Reading.of([given], type(signal), None, failures) as reading:
+    with Reading.of(listed(given), type(signal), None, failures) as reading:
         if not reading.files and not failures.met:
-            expand([given], None, kinds_of(type(signal)))  # says what else is there
+            expand(listed(given), None, kinds_of(type(signal)))  # says what else is there
         yield from failures.among(
             samples_in(reading, signal, failures) if reads is None else rows_in(reading, signal, reads, failures)
         )
+
+
+def names_in(given: str | Sequence[str]) -> list[str]:
+    """The files that are read together; of one string what stands around each |, unless a file has that very name."""
+    if not isinstance(given, str):
+        return list(listed(given))
+    return [given] if os.path.exists(given) else [name.strip() for name in given.split("|")]
 
 
 def samples_in(reading: Reading, signal: Media, failures: Failures) -> Iterator[Given]:

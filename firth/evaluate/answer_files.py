@@ -2,6 +2,7 @@
 
 A table is for a spreadsheet: .csv begins with a byte order mark, by which Excel knows UTF-8. Its columns are those of
 the first row, then the answer. A column of the input keeps its name; an answer of the same name becomes `prediction`.
+Text that a spreadsheet would run as a formula begins with a quote; numbers and the model's own labels stay as they are.
 """
 
 import csv
@@ -13,9 +14,11 @@ from typing import IO, Any, Protocol
 
 from firth.errors import InputError, did_you_mean
 from firth.evaluate.answers import Answered, plain
+from firth.functional.cells import as_text
 from firth.train.folder import free_place, is_stream, whole_file
 
 MAIN = ("label", "labels", "number", "tags", "answer", "transcript", "score", "filled", "written")  # the answer itself
+LABELS = ("label", "labels", "tags")  # the model's own, from the table that it learnt from
 BESIDE = ("same", "probability")
 JOINTS = {"tags": " ", "labels": "|"}  # between the items of a list in a cell
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
@@ -75,7 +78,7 @@ class Table:
     def _begin(self, first: Answered, rows: Iterable[Answered]) -> None:
         self.columns = list(inputs_in(first))
         self.keys = [*answer_in(first), *(["error"] if self.errors and not first.failed else [])]
-        self.writer.writerow([*self.columns, *(name_of(key, self.columns) for key in self.keys)])
+        self.writer.writerow([*map(as_text, self.columns), *(name_of(key, self.columns) for key in self.keys)])
         for one in rows:
             self._row(one)
 
@@ -83,7 +86,8 @@ class Table:
         inputs, said = inputs_in(one), answer_in(one)
         own = one.row if one.failed else inputs  # of a line that is no row there are no columns to be left out
         self.left_out |= dict.fromkeys(name for name in own if name not in self.columns)
-        self.writer.writerow([inputs.get(name, "") for name in self.columns] + [said.get(key, "") for key in self.keys])
+        cells = [as_text(inputs.get(name, "")) for name in self.columns]
+        self.writer.writerow(cells + [safe(key, said.get(key, "")) for key in self.keys])
 
 
 def inputs_in(one: Answered) -> dict[str, str]:
@@ -100,6 +104,11 @@ def answer_in(one: Answered) -> dict[str, str]:
         return {"error": one.said.what}
     said = plain(one.said)
     return {key: cell_of(said[key], JOINTS.get(key)) for key in (*MAIN, *BESIDE) if key in said}
+
+
+def safe(key: str, cell: str) -> str:
+    """The cell of an answer: what may hold words of the input, as text."""
+    return cell if key in LABELS else as_text(cell)
 
 
 def name_of(key: str, columns: Iterable[str]) -> str:

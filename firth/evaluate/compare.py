@@ -13,6 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
+from firth.data import groups
 from firth.data.config import listed
 from firth.data.labelled import Labelled, Rows, draw_labelled, read_labelled, shuffled
 from firth.errors import InputError, Interrupted
@@ -83,7 +84,7 @@ def compare(
         request = request._replace(whole=work.whole)
     numbers = list(dict.fromkeys(work.whole or 0 if one is None else one for one in labels))
     folds = work.folds
-    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control, folds, work.read().mark))
+    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control, folds, work.read()))
     draws = [(number, one) for one in (folds.seeds if folds else range(seed, seed + seeds)) for number in numbers]
     with prepare.own_threads(), telling_what_is_kept(kept, len(draws) * len(work.arms)):
         if jobs == 1:
@@ -185,24 +186,25 @@ def plain(settings: Iterable[str] | Mapping[str, Any] | None) -> Any:
 
 
 def asked(
-    recipe: Recipe, models: Sequence[str | Path], control: bool, folds: Folds | None = None, content: str = ""
+    recipe: Recipe, models: Sequence[str | Path], control: bool, folds: Folds | None = None, rows: Rows | None = None
 ) -> dict[str, Any]:
-    """What must be the same for trials to belong together; numbers of labels and seeds may grow. content: a mark of the
-    labelled data: columns and files may change under the same name, as weights may."""
+    """What must be the same for trials to belong together; numbers of labels and seeds may grow. rows: the labelled
+    data, of which marks are kept: columns and files may change under the same name, as weights may."""
     data = recipe.data
+    grouped = [groups.mark_of(rows.records, folds.rule)] if folds and rows else []
     return {
         "model": recipe.model.source,
         "models": [str(model) for model in models],
         "task": recipe.objective[0],
         "weights": [mark_of_weights(model_folder(model)) for model in (recipe.model.source, *models)],
         "data": [*data.paths, *data.valid, *data.test],
-        "content": content,
+        "content": rows.mark if rows else "",
         "reading": data.model_dump(mode="json", include={"duplicates", "skip_bad"}),
         "settings": {name: getattr(recipe, name).model_dump(mode="json") for name in ("optimizer", "train")},
         "tables": recipe.tables,
         "control": control,
         "encoder": encoder_of(recipe) or None,
-        "left out": [folds.rule.by, *folds.groups, folds.mark] if folds else None,
+        "left out": [folds.rule.by, *folds.groups, folds.mark, *grouped] if folds else None,
     }
 
 

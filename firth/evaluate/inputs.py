@@ -9,8 +9,8 @@ from typing import IO, Any, NamedTuple
 
 from firth.data.files import FORMATS, File, expand
 from firth.data.given import Failures, Given, place_of
-from firth.data.readers import Reading, read, unit_of
-from firth.data.records import Record
+from firth.data.readers import Reading, read, table, unit_of
+from firth.data.records import Problems, Record
 from firth.errors import InputError, did_you_mean
 from firth.signal import Signal
 from firth.train import build
@@ -51,6 +51,7 @@ class How(NamedTuple):
     empty: bool = False  # an empty text is one, too
     document: str = "auto"  # what one input from plain text is
     skip_bad: bool = False  # what cannot be read stands among the inputs as an InputError, instead of ending them
+    learnt: str | None = None  # the column of the run, for tables that have it where `column` names none
 
 
 def document_of(model: str | Path, wanted: str | None, signal: Signal) -> str:
@@ -67,8 +68,15 @@ def document_of(model: str | Path, wanted: str | None, signal: Signal) -> str:
     return wanted
 
 
-def inputs_of(signal: Signal, given: Sequence[str], how: How) -> Iterator[Given]:
-    """What a person gave, one input after the other. Raises InputError at once for what is none."""
+def column_of(model: str | Path) -> str | None:
+    """The text column that a run was told to learn from; None where it was found by content, and of a bare model."""
+    run = RunFolder(model)
+    return run.recipe.data.text if run.config.is_file() else None
+
+
+def inputs_of(signal: Signal, given: Sequence[Any], how: How) -> Iterator[Given]:
+    """What a person gave, one input after the other; files that are read together may be a tuple. Raises InputError at
+    once for what is none."""
     store = build.store_of(type(signal))
     if hasattr(store, "inputs"):
         return chain.from_iterable([store.inputs(one, signal, how.reads, Failures(how.skip_bad)) for one in given])
@@ -118,13 +126,19 @@ class Source:
 
     def read(self, files: list[File], rows: bool, unit: str) -> Iterator[Given]:
         """The inputs in some files; rows: by `how.reads`."""
-        column = None if rows else self.how.column
+        column = None if rows else self.how.column or self.learnt(files)
         try:
             reading = read(files, text=column, rows=rows, unit=unit, problems=self.failures)
         except InputError as error:
             self.failures.bad(error.where, error.what, error.do)  # raises it again, unless such are skipped
             return iter(())
         return self.taken(reading, rows)
+
+    def learnt(self, files: list[File]) -> str | None:
+        """The column of the run, where the first table has it."""
+        tables = (file for file in files if self.how.learnt and file.format != "text")
+        first = next((row for file in tables for _, row in table(file, Problems(skip=True))), {})
+        return self.how.learnt if self.how.learnt in first else None
 
     def taken(self, reading: Reading, rows: bool) -> Iterator[Given]:
         for record in reading.records() if self.how.skip_bad else reading:

@@ -1,5 +1,6 @@
 """`firth.load`: a trained model that is asked from Python for what it says of inputs, and for vectors of them."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ import numpy as np
 from firth.data.config import listed
 from firth.evaluate import predict, vectors
 from firth.evaluate.encoder import Encoder, open_encoder
-from firth.evaluate.inputs import How, document_of, inputs_of
+from firth.evaluate.inputs import How, column_of, document_of, inputs_of
 from firth.evaluate.predict import Loaded
 from firth.interop.folder import model_folder
 from firth.train import build
@@ -60,7 +61,8 @@ class Model:
 
         inputs: texts, files or folders, one or several. text: name of the text column in tables.
         """
-        how = How(text, document=document_of(self.folder, None, self.encoder.signal))
+        document = document_of(self.folder, None, self.encoder.signal)
+        how = How(text, document=document, learnt=column_of(self.folder))
         read = inputs_of(self.encoder.signal, listed(inputs, side_by_side), how)
         return vectors.embed_texts(self.encoder.cut(layer), read, pooling, normalise)
 
@@ -69,7 +71,7 @@ class Model:
         signal, reads = self.loaded.signal, self.loaded.reads
         if not hasattr(build.store_of(type(signal)), "inputs"):
             return inputs
-        return (one.content for one in inputs_of(signal, listed(inputs, side_by_side), How(reads=reads)))
+        return (one.content for one in inputs_of(signal, listed(inputs, paths), How(reads=reads)))
 
 
 def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), device: str = "auto") -> Model:
@@ -83,6 +85,11 @@ def load(folder: str | Path, settings: Iterable[str] | Mapping[str, Any] = (), d
     return Model(Path(folder), dict(settings) if isinstance(settings, Mapping) else list(settings), device)
 
 
+def paths(one: Any) -> Any:
+    """A path, or those that are read together."""
+    return os.fspath(one) if isinstance(one, str | os.PathLike) else listed(one)
+
+
 def side_by_side(one: Any) -> str:
-    """A path or text; those that are read together with a | between."""
+    """A path or text; texts that are read together with a | between."""
     return str(one) if isinstance(one, str | Path) else " | ".join(map(str, one))

@@ -18,7 +18,7 @@ from firth.data.given import Given
 from firth.data.records import Record
 from firth.errors import InputError
 from firth.evaluate.answers import Answered, answered, each
-from firth.evaluate.inputs import How, Query, document_of, inputs_of, refuse_input
+from firth.evaluate.inputs import How, Query, column_of, document_of, inputs_of, refuse_input
 from firth.interop.folder import Opened, describing, model_folder, open_folder
 from firth.model.backbones import backbone_of
 from firth.model.layer_sum import LayerSum
@@ -81,10 +81,10 @@ class Loaded:
         """What the method is asked for. Raises InputError for an option that cannot be, for writing where it answers
         otherwise, and for `top` where it writes."""
         given = {name: value for name, value in writing.items() if value not in (None, ())}
-        if self.pieces is not None and top is not None:
-            what = "is how many guesses are named; this model writes on, and what it writes is one"
-            raise InputError(f"--top {top}", what, "Leave it out.")
         if self.pieces is not None:
+            if top is not None:
+                what = "is how many guesses are named; this model writes on, and what it writes is one"
+                raise InputError(f"--top {top}", what, "Leave it out.")
             list(self.pieces(self.objective, self.signal, [], **given))  # of no text: says what cannot be
             return given
         if odd := next((name for name in given if name != "seed"), None):
@@ -188,11 +188,12 @@ def predict(
 ) -> Iterator[Any]:
     """Predictions for texts, for the texts in files, and for the lines of a pipe (`-`), streamed in their order.
 
-    text: name of the text column in tables; tasks that read several have their own. seed: only what is written depends
-    on it. document: what one input from plain text is, file, block or line; None: as the run learnt, else as training
-    would take it, but a single file by lines. skip_bad: an InputError stands for what cannot be read or answered.
-    dry_run: only the model and the inputs are checked. writing: tokens, temperature, top_k, top_p, min_p, repetition,
-    stop, choice. Raises InputError at once for a model or file that cannot be read.
+    text: name of the text column in tables; None: that of the run, else by content; tasks that read several have their
+    own. seed: only what is written depends on it. document: what one input from plain text is, file, block or line;
+    None: as the run learnt, else as training would take it, but a single file by lines. skip_bad: an InputError stands
+    for what cannot be read or answered. dry_run: only the model and the inputs are checked. writing: tokens,
+    temperature, top_k, top_p, min_p, repetition, stop, choice. Raises InputError at once for a model or file that
+    cannot be read.
     """
     query = Query(model, inputs, top, text, settings, seed, device, document, skip_bad, dry_run)
     return (one.said for one in answers_to(query, **writing))
@@ -210,7 +211,8 @@ def answers_to(query: Query, pieces: bool = False, **writing) -> Iterator[Any]:
         refuse_input(one, empty=True)
     loaded = load(query.model, query.settings, query.device or "auto")
     writes, document = loaded.pieces is not None, document_of(query.model, query.document, loaded.signal)
-    found = inputs_of(loaded.signal, given, How(query.text, loaded.reads, writes, document, query.skip_bad))
+    how = How(query.text, loaded.reads, writes, document, query.skip_bad, column_of(query.model))
+    found = inputs_of(loaded.signal, given, how)
     options, top = writing | {"seed": query.seed}, query.top if writes else query.named
     loaded.options(top, options)
     if query.dry_run:

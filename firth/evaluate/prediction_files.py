@@ -13,7 +13,7 @@ from firth.data.files import File, expand
 from firth.data.readers import read, table
 from firth.data.records import Problems, Where
 from firth.errors import InputError, count, did_you_mean
-from firth.functional.cells import label_of
+from firth.functional.cells import label_of, unmarked
 
 SHOWN = 20  # names listed in a message
 ANSWERS = 'Write {"ID": "ANSWER", …}, or one object a line: {"id": "ID", "answer": "ANSWER"}.'
@@ -60,7 +60,12 @@ def rows_of(file: File) -> list[Row]:
         return [Row(record.where, {"label": record.text}) for record in read([file], document="line")]
     if not file.size:
         raise InputError(file.name, "is empty", "Give a file with one answer a row.")
-    return [Row(where, row) for where, row in table(file, Problems())]
+    return [Row(where, {name: said(cell) for name, cell in row.items()}) for where, row in table(file, Problems())]
+
+
+def said(cell: Any) -> Any:
+    """A cell as it was before it was kept from being run by a spreadsheet."""
+    return unmarked(cell) if isinstance(cell, str) else cell
 
 
 def open_answers(path: str | Path) -> Given:

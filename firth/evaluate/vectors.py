@@ -20,7 +20,7 @@ from firth.data.config import listed
 from firth.data.given import Given
 from firth.errors import InputError, count, did_you_mean
 from firth.evaluate.encoder import Encoder, batches, open_encoder
-from firth.evaluate.inputs import How, document_of, inputs_of
+from firth.evaluate.inputs import How, column_of, document_of, inputs_of
 from firth.evaluate.vector_files import File, check_out
 from firth.signal import Features
 from firth.train.log import Show, Silent
@@ -99,7 +99,8 @@ def embed(
     if not given:
         raise InputError("INPUT", "is not given", "Give a text in quotes, a file, or - for a pipe.")
     whole = open_encoder(model, settings, device, words=False)
-    how = How(text, document=document_of(model, document, whole.signal), skip_bad=skip_bad)
+    how = How(text, document=document_of(model, document, whole.signal), skip_bad=skip_bad,
+              learnt=column_of(model))  # fmt: skip
     found = inputs_of(whole.signal, given, how)
     encoder, show = whole.cut(layer), show or Silent()
     show.line("Model", f"{whole.shape.name}, layer {encoder.layers} of {whole.layers} × {whole.shape.width}, {pooling}")

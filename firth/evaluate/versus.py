@@ -14,7 +14,7 @@ from firth.evaluate.kept import refuse_place
 from firth.recipe import Recipe, after, load_toml, with_options
 from firth.train import adaptation, checks
 from firth.train.log import Show, Silent
-from firth.train.pretrain import planned_anew, pretrain
+from firth.train.pretrain import keys, planned_anew, pretrain
 
 CONTROLS = ("shuffled-labels",)
 SHUFFLED = "A control: labels are dealt out anew, so that there is nothing to learn, and nothing may be shown."
@@ -23,6 +23,10 @@ ALL = "all"  # labels
 USUAL = f"{LABELS}, or {ALL} where there are fewer"
 Labels = str | int | Sequence[int | str | None] | None
 ENCODER = ("frozen", "reinitialise", "lora", "layer_sum")  # keys of the table `model` on how it is fine-tuned
+LOST = (
+    "Of {}, compare takes how is trained and fine-tuned (`train`, `optimizer`, `model`), and not {}: "
+    "say them as options or with --set."
+)
 CHOICES = "Write --vary masked_tokens.mask_rate=0.15,0.3."
 
 
@@ -75,8 +79,11 @@ def versus(
     chosen = names_of(arms)
     refuse_arms(chosen, against, vary)
     place = Path(out) if out else default_place(given, task, vary)
-    own = merged(config, with_options(settings, frozen=frozen, text=text, label=label, test=test, document=document,
-                                      skip_bad=skip_bad))  # fmt: skip
+    said = with_options(settings, frozen=frozen, text=text, label=label, test=test, document=document,
+                        skip_bad=skip_bad)  # fmt: skip
+    own = merged(config, said)
+    if config and (lost := untaken(load_toml(config), task, said)):
+        show.note(LOST.format(config, ", ".join(lost)))
     choices = combinations(vary)
     names = [name_of(differing(choice, choices)) for choice in choices]
     if vary and not budget:
@@ -158,6 +165,14 @@ def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
            if value is not None and (table != "model" or key in ENCODER)}  # fmt: skip
     return after(own, settings)
+
+
+def untaken(recipe: Recipe, task: str, settings: Iterable[str] | Mapping[str, Any]) -> list[str]:
+    """What a recipe says, beyond what is usual, that is not taken of it, and that no setting says."""
+    found = [f"data.{key}" for key in recipe.data.model_dump(exclude_defaults=True, exclude={"paths"})]
+    found += [f"the table `{name}`" for name in recipe.tables]
+    found += ["objective"] * (recipe.objective not in ((task,), Recipe().objective))
+    return [name for name in found if name not in keys(settings)]
 
 
 # ------------------------------------------------------------------ pre-training choices

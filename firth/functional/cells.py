@@ -1,4 +1,4 @@
-"""Cells of a table that hold several labels: a list, or labels with a separator between them, found by content."""
+"""Cells of a table: several labels in one, found by content as a list or by a separator; text that is no formula."""
 
 import ast
 import json
@@ -10,6 +10,9 @@ LIST = "list"  # cells are lists, of JSON or parquet or written out as ["a", "b"
 SEPARATORS = ("|", ";", ",")  # that are found by content
 LONGEST = 40  # characters of a label
 WHOLE = re.compile(r"-?\d{1,100}")
+FORMULA = re.compile(r"[=+\-@＝＋－＠\t\r\n](?!\s*$)")  # the beginning of what a spreadsheet may run; no sign alone
+MARKED = re.compile(rf"'+(?={FORMULA.pattern})")
+NUMBER = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?\s?%?", re.IGNORECASE)
 DECIMAL = re.compile(r"[-+]?\d+(,\d+)?")  # 3,5: a number, not two labels
 
 
@@ -62,10 +65,22 @@ def listed(cell: str) -> list[str] | None:
 
 
 def label_of(value: object) -> str:
-    """A label as a string: 1.0 is "1", blanks at the edges are dropped; a list is written out."""
+    """A label as a string: 1.0 is "1", blanks at the edges are dropped, and the mark of `as_text`; a list is written
+    out."""
     if isinstance(value, list | tuple):
         return json.dumps(list(value), ensure_ascii=False)
-    return str(int(value) if isinstance(value, float) and value.is_integer() else value).strip()
+    return unmarked(str(int(value) if isinstance(value, float) and value.is_integer() else value).strip())
+
+
+def as_text(cell: str) -> str:
+    """A cell that no spreadsheet runs: what begins as a formula, and is no number, with a quote before it, as OWASP
+    advises against CSV injection."""
+    return f"'{cell}" if FORMULA.match(cell) and not NUMBER.fullmatch(cell) else cell
+
+
+def unmarked(cell: str) -> str:
+    """The cell without that quote."""
+    return MARKED.sub("", cell, count=1) if cell.startswith("'") else cell
 
 
 def ordered(names: Iterable[str]) -> list[str]:
