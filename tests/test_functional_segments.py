@@ -48,6 +48,14 @@ def test_silence_is_cut_as_late_as_may_be():
     assert sum(found) == 10 * RATE and len(found) == 3
 
 
+def test_the_end_of_what_may_be_taken_is_no_calmer_for_ending():
+    """Half of what lies around the last place is beyond the window: it was counted as silence."""
+    wave = tone(400, 10.0)
+    wave[int(7.5 * RATE) : 8 * RATE] *= 0.8  # 64 % of the energy
+    place = segments.quietest(wave, RATE) / RATE
+    assert 7.5 < place < 8.0
+
+
 def test_silence_at_the_edges_is_taken_off_up_to_a_margin():
     wave = np.concatenate([np.zeros(RATE), tone(400, 0.5), np.zeros(RATE)]).astype(np.float32)
     found = segments.trimmed(wave, RATE)

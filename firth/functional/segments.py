@@ -35,7 +35,8 @@ def quietest(wave: np.ndarray, rate: int) -> int:
     step = max(1, round(STEP * rate))
     energy = _energy(wave, step)
     width = min(round(CALM / STEP), len(energy))
-    calm = np.convolve(energy, np.ones(width), "same")[len(energy) // 2 :]
+    sums, counts = (np.convolve(one, np.ones(width), "same") for one in (energy, np.ones_like(energy)))
+    calm = (sums / counts)[len(energy) // 2 :]  # at the end there is less around a place
     last = len(calm) - 1 - int(calm[::-1].argmin())
     return min(max(1, (len(energy) // 2 + last) * step + step // 2), len(wave))
 
