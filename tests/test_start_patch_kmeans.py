@@ -10,6 +10,7 @@ from firth.data.source import ListSource
 from firth.errors import InputError
 from firth.functional import patches
 from firth.functional.random import Draw
+from firth.model.pixels import Normalise
 from firth.signal import Sample
 from firth.starts import patch_kmeans
 
@@ -24,9 +25,10 @@ def source(count=200, channels=1, side=8):
 class Toy(nn.Module):
     """As much of a Composed as a start touches."""
 
-    def __init__(self, channels=1, filters=16, side=3, **other):
+    def __init__(self, channels=1, filters=16, side=3, std=(), **other):
         super().__init__()
-        self.backbone = nn.Sequential(nn.Conv2d(channels, filters, side, bias=False, **other), nn.Conv2d(filters, 4, 3))
+        first = nn.Conv2d(channels, filters, side, bias=False, **other)
+        self.backbone = nn.Sequential(first, nn.Conv2d(filters, 4, 3), Normalise(channels, std=std))
 
     @property
     def weight(self):
@@ -55,6 +57,16 @@ def test_a_filter_answers_to_a_patch_as_its_centroid_does_to_the_whitened_one():
     white = (x - x.mean(1, keepdim=True) - learnt.mean) @ learnt.whiten
     gap = white @ learnt.centroids.T - x @ patch_kmeans.filters(learnt).T
     torch.testing.assert_close(gap, gap[:1].expand_as(gap), rtol=1e-3, atol=1e-2)
+
+
+def test_filters_are_for_pixels_as_the_convolution_sees_them():
+    """Divided by each channel's deviation, a pixel answers as the raw one does, but for the filter's length."""
+    toy, raw = begun(channels=3, std=(0.1, 0.2, 0.4)), begun(channels=3)
+    for one in (toy, raw):
+        patch_kmeans.start(one, source(channels=3), Draw(0))
+    seen = toy.weight / torch.tensor([0.1, 0.2, 0.4]).view(1, 3, 1, 1)
+    rows = [nn.functional.normalize(one.flatten(1), dim=1) for one in (seen, raw.weight)]
+    torch.testing.assert_close(*rows)
 
 
 def test_filters_see_no_brightness():

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from firth.errors import InputError
 from firth.functional import patches
 from firth.functional.random import Draw
+from firth.model.pixels import Normalise
 
 # N images, C channels, S side of a patch, K filters
 
@@ -35,7 +36,7 @@ def start(objective, source, draw: Draw, special: tuple[int, ...] = ()) -> dict:
     images = read(source, draw, IMAGES)
     refuse_small(images, size)
     learnt = patches.learn(images, len(weight), size, min(PATCHES, 100 * len(images)), draw.seed)
-    write(weight, filters(learnt))
+    write(weight, filters(learnt).unflatten(1, (weight.shape[1], -1)).mul(spread(objective.backbone)).flatten(1))
     return {
         "images": len(images),
         "patches": min(PATCHES, 100 * len(images)),
@@ -51,6 +52,11 @@ def first_convolution(backbone: nn.Module) -> nn.Conv2d:
         what = "the shape begins with no convolution over square patches of all channels"
         raise InputError("model.start = patch-kmeans", what, "Choose --set model.start=random.")
     return found
+
+
+def spread(backbone: nn.Module) -> Tensor:
+    """(C, 1): by what the pixels are divided before the convolution, which the filters make good."""
+    return next(module for module in backbone.modules() if isinstance(module, Normalise)).std.view(-1, 1)
 
 
 def refuse_small(images: Tensor, size: int) -> None:
