@@ -158,6 +158,8 @@ def test_defaults_build_at_size_tiny(name, shape):
 def test_the_loss_of_a_composition_is_the_sum_of_its_parts(names):
     objective = contract.build(names)
     batch = contract.batch_of(objective, contract.samples(6, of=names))
+    for own in batch.keys() & {"spans", "bands"}:  # what a task hides where it alone is heard
+        del batch[own]
     together = contract.sums(objective, batch)
     for name in names:
         alone = objective.parts[name](batch)

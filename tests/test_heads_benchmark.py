@@ -55,7 +55,7 @@ def both(place, task: str, context: int, stride: int = 6):
     config = Data(paths=(str(place / task / names(task)[0]),))
     found = open_labelled(config, signal, 0, task=find("tasks", task).Config(**own))
     tokenizer = transformers.AutoTokenizer.from_pretrained(place / "model")
-    plan = their_heads.Plan(task, found.classes, context, stride, [], 0, 0, 0, 0, 0, "cpu")
+    plan = their_heads.Plan(task, found.classes, context, stride, [], 0, 0, 0, 0, 0, "cpu", None)
     return found.train.samples, signal, their_heads.encoded(plan, tokenizer, found.records["train"])
 
 

@@ -233,7 +233,11 @@ def test_a_suite_puts_runs_and_baselines_side_by_side(desk, tmp_path):
     assert {name: len(shares) for name, shares in found.layers.items()} == {"voices · words": 2, "voices · letters": 2}
     again = run_suite([desk / "runs" / "voices"], str(desk / "mine.toml"), seeds=1, out=tmp_path / "suite")
     assert again.as_dict() | {"layers": {}} == found.as_dict() | {"layers": {}}  # nothing was trained again
-    assert (tmp_path / "suite" / "suite.md").read_text().startswith("## Tones\n\n|  | words accuracy | letters PER |")
+    assert (
+        (tmp_path / "suite" / "suite.md")
+        .read_text()
+        .startswith("## Tones\n\nIn %, with 95 % intervals over 1 seed.\n\n|  | words accuracy | letters PER |")
+    )
 
 
 def test_each_speaker_is_left_out_in_turn(desk, tmp_path):

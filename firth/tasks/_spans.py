@@ -2,7 +2,7 @@
 
 Spans of time as wav2vec 2.0 has them when it is fine-tuned (arXiv 2006.11477, section 4.3): runs of steps where the
 encoder sees its mask vector instead; encoders without one (causal) hear all. Spans of bands, of log-mel frames, become
-their mean. A frozen encoder, and one that is asked, hears all.
+their mean. A frozen encoder, and one that is asked, hears all; one that other objectives share, what these leave.
 """
 
 from typing import ClassVar
