@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from firth.cli import app
 from firth.errors import InputError
 from firth.interop.folder import open_folder
-from firth.recipe import Recipe, apply_settings, filled
+from firth.recipe import Recipe, apply_settings, filled, load_toml
 from firth.train import adaptation, checks
 from firth.train.adapt import default_place
 from firth.train.folder import RunFolder
@@ -325,6 +325,6 @@ def test_a_recipe_file_of_a_comparison_may_freeze(tmp_path):
     from firth.evaluate.versus import merged
 
     (tmp_path / "frozen.toml").write_text('[model]\nfrozen = true\nsize = "4x256"\n')
-    settings = merged(tmp_path / "frozen.toml", ["model.reinitialise=1"])
+    settings = merged(load_toml(tmp_path / "frozen.toml"), ["model.reinitialise=1"])
     assert "model.frozen=true" in settings and settings[-1] == "model.reinitialise=1"
     assert not any(one.startswith("model.size") for one in settings)

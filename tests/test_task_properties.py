@@ -16,6 +16,7 @@ from firth.evaluate.comparison import Point, Trial
 from firth.evaluate.kept import Kept
 from firth.evaluate.versus import combinations, merged, name_of, numbers_of
 from firth.find import find
+from firth.recipe import load_toml
 from firth.report.company_page import page_of
 from firth.task import Example, Where
 
@@ -254,7 +255,7 @@ def test_the_page_of_a_word_has_a_name_that_files_can_have(word):
 
 def test_settings_come_after_the_config(tmp_path):
     (tmp_path / "few.toml").write_text("[train]\nsteps = 3\n")
-    listed = merged(tmp_path / "few.toml", ["train.steps=5"])
+    listed = merged(load_toml(tmp_path / "few.toml"), ["train.steps=5"])
     assert listed.index("train.steps=3") < listed.index("train.steps=5")
-    assert merged(tmp_path / "few.toml", {"train.steps": 5})["train.steps"] == 5
+    assert merged(load_toml(tmp_path / "few.toml"), {"train.steps": 5})["train.steps"] == 5
     assert merged(None, ["a=b"]) == ["a=b"]

@@ -110,9 +110,9 @@ def test_no_labels_are_not_all_labels():
 
 def test_a_budget_that_is_set_wins_over_the_steps_of_a_config(tmp_path):
     (tmp_path / "c.toml").write_text('verb = "adapt"\n[train]\nsteps = 500\nevaluate_every = 25\nbatch = 8\n')
-    kept = merged(tmp_path / "c.toml", {"optimizer.lr": 1e-4})
+    kept = merged(load_toml(tmp_path / "c.toml"), {"optimizer.lr": 1e-4})
     assert (kept["train.steps"], kept["train.batch"], kept["optimizer.lr"]) == (500, 8, 1e-4)
-    anew = merged(tmp_path / "c.toml", {"train.budget": "5epochs"})
+    anew = merged(load_toml(tmp_path / "c.toml"), {"train.budget": "5epochs"})
     assert anew["train.budget"] == "5epochs" and anew["train.batch"] == 8
     assert not {"train.steps", "train.evaluate_every"} & set(anew)
 

@@ -7,6 +7,7 @@ from itertools import chain
 from pathlib import Path
 from typing import IO, Any, NamedTuple
 
+from firth.data.config import Data
 from firth.data.files import FORMATS, File, expand
 from firth.data.given import Failures, Given, place_of
 from firth.data.readers import Reading, read, table, unit_of
@@ -58,8 +59,7 @@ def document_of(model: str | Path, wanted: str | None, signal: Signal) -> str:
     """What one document is: as wanted, else as the run learnt, else auto. Raises InputError for an unknown word, and
     where there are no documents."""
     if wanted is None:
-        run = RunFolder(model)
-        return run.recipe.data.document if run.config.is_file() else "auto"
+        return learnt_from(model).document
     if wanted not in DOCUMENTS:
         hint = did_you_mean(wanted, DOCUMENTS)
         raise InputError(f"--document {wanted}", "is nothing a document can be", f"{hint}Say file, block or line.")
@@ -70,8 +70,13 @@ def document_of(model: str | Path, wanted: str | None, signal: Signal) -> str:
 
 def column_of(model: str | Path) -> str | None:
     """The text column that a run was told to learn from; None where it was found by content, and of a bare model."""
+    return learnt_from(model).text
+
+
+def learnt_from(model: str | Path) -> Data:
+    """The table `data` of a run; the defaults of a bare model."""
     run = RunFolder(model)
-    return run.recipe.data.text if run.config.is_file() else None
+    return run.recipe.data if run.config.is_file() else Data()
 
 
 def inputs_of(signal: Signal, given: Sequence[Any], how: How) -> Iterator[Given]:

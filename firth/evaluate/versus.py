@@ -81,8 +81,9 @@ def versus(
     place = Path(out) if out else default_place(given, task, vary)
     said = with_options(settings, frozen=frozen, text=text, label=label, test=test, document=document,
                         skip_bad=skip_bad)  # fmt: skip
-    own = merged(config, said)
-    if config and (lost := untaken(load_toml(config), task, said)):
+    recipe = load_toml(config) if config else None
+    own = merged(recipe, said)
+    if recipe and (lost := untaken(recipe, task, said)):
         show.note(LOST.format(config, ", ".join(lost)))
     choices = combinations(vary)
     names = [name_of(differing(choice, choices)) for choice in choices]
@@ -156,11 +157,11 @@ def default_place(paths: Sequence[str | Path], task: str, vary: Sequence[str]) -
     return Path("runs") / f"{first}-{task}-{'vary' if vary else 'compare'}"
 
 
-def merged(config: str | Path | None, settings: Iterable[str] | Mapping[str, Any]) -> Any:
-    """Settings on top of what a recipe file says of training, optimizer and how the encoder is fine-tuned."""
+def merged(config: Recipe | None, settings: Iterable[str] | Mapping[str, Any]) -> Any:
+    """Settings on top of what a recipe says of training, optimizer and how the encoder is fine-tuned."""
     if config is None:
         return settings
-    recipe: Recipe = planned_anew(load_toml(config), None, settings)
+    recipe: Recipe = planned_anew(config, None, settings)
     own = {f"{table}.{key}": value for table in ("train", "optimizer", "model")
            for key, value in getattr(recipe, table).model_dump(mode="json", exclude_unset=True).items()
            if value is not None and (table != "model" or key in ENCODER)}  # fmt: skip

@@ -8,6 +8,7 @@ clips are scored, and the figure is the equal error rate.
 """
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -151,10 +152,11 @@ def predict(
 ) -> list[Prediction]:
     """One Prediction per pair of clips. Raises InputError for an input that is no pair."""
     part, pairs = part_of(objective), [pair_of(text, number) for number, text in enumerate(texts, 1)]
-    clips = {mark_of(clip): clip for pair in pairs for clip in pair}  # each is heard once
+    marks = [tuple(map(mark_of, pair)) for pair in pairs]
+    clips = dict(zip(chain(*marks), chain(*pairs), strict=True))  # each is heard once
     places = {mark: place for place, mark in enumerate(clips)}
     vectors = vectors_of(part, signal, list(clips.values()))
-    first, second = (np.array([places[mark_of(pair[side])] for pair in pairs], np.int64) for side in (0, 1))
+    first, second = (np.array([places[mark[side]] for mark in marks], np.int64) for side in (0, 1))
     scores, threshold = cosines(vectors, first, second), part.threshold
     return [
         Prediction(" | ".join(map(str, pair)), score, None if threshold is None else score >= threshold)
