@@ -1,10 +1,12 @@
 """firth against transformers on next tokens, in turn: nanoGPT's CPU setting, and `Trainer` over a Llama under a budget.
 
     python benchmarks/next_token.py nanogpt --text input.txt --steps 2000 --seeds 3
+    python benchmarks/next_token.py nanogpt --text input.txt --arms loop,default-19s,default-154s,default-600s
     python benchmarks/next_token.py trainer --budget 90 --seeds 3 [--arms firth,best,default] [--precision bf16]
 
 nanogpt: the recipe `nanogpt-shakespeare` against GPT2LMHeadModel in a plain loop: same text, tokens, size, batch, steps
-and rates. tokens/s are those of the training loop alone, evaluations left out on both sides.
+and rates. tokens/s are those of the training loop alone, evaluations left out on both sides. default-Ns: no recipe, but
+what firth chooses for characters in a budget of N seconds, all of the command; scored in rows of its own context.
 trainer: as benchmarks/masked_tokens.py; the budget holds process start, probing, compiling, training and saving.
 All models are scored by `transformers` in fp32 on the same held-out rows. A finished arm is kept in --work.
 """
@@ -14,6 +16,7 @@ import json
 import os
 import statistics
 import sys
+import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -81,8 +84,12 @@ def llama(work: Path) -> dict:
     }  # fmt: skip
 
 
-def own(given: argparse.Namespace, out: Path, seed: int) -> list[str]:
-    if given.setting == "nanogpt":
+def own(given: argparse.Namespace, out: Path, seed: int, budget: str | None = None) -> list[str]:
+    """budget: of an arm without a recipe."""
+    if budget is not None:
+        flags = ["--objective", "next-token", "--document", "file", "--budget", budget,
+                 "--set", "text.tokenizer=characters", "--set", "data.duplicates=keep"]  # fmt: skip
+    elif given.setting == "nanogpt":
         flags = ["--config", "nanogpt-shakespeare", "--set", f"train.steps={given.steps}",
                  "--set", f"train.evaluate_every={given.steps}", "--set", f"train.threads={given.threads}"]  # fmt: skip
     else:
@@ -113,21 +120,29 @@ def steps_of(arm: str, given: argparse.Namespace) -> int:
 
 def run(arm: str, seed: int, given: argparse.Namespace) -> dict:
     """One arm; its figures, kept on disk."""
-    amount = f"{given.steps}steps" if given.setting == "nanogpt" else f"{given.budget:g}s"
-    out = given.work / f"{arm}-{amount}-seed{seed}"
+    ours, _, chosen = arm.partition("-")
+    amount = chosen or (f"{given.steps}steps" if given.setting == "nanogpt" else f"{given.budget:g}s")
+    out = given.work / f"{ours}-{amount}-seed{seed}"
     kept = out.with_suffix(".json")
     if kept.exists():
         return json.loads(kept.read_text())
     budget = 1e9 if given.setting == "nanogpt" else given.budget
-    command = own(given, out, seed) if arm == "firth" else peer(arm, given, out, seed, steps_of(arm, given), budget)
+    mine = arm == "firth" or bool(chosen)
+    command = (
+        own(given, out, seed, chosen or None) if mine else peer(arm, given, out, seed, steps_of(arm, given), budget)
+    )
     wall, memory = timed(command, given, out.with_suffix(".log"))
-    tokens, seconds = own_figures(out) if arm == "firth" else peer_figures(out)
+    tokens, seconds = own_figures(out) if mine else peer_figures(out)
     spent = seconds if given.setting == "nanogpt" else max(wall, given.budget)
     figures = {"arm": arm, "seed": seed, "wall_seconds": wall, "tokens": tokens, "peak_memory_mib": memory,
                "train_seconds": seconds, "tokens_per_second": tokens / spent,
-               **score(out / "model" if arm == "firth" else out, given.work)}  # fmt: skip
+               **score(out / "model" if mine else out, given.work, context_of(out) if chosen else None)}  # fmt: skip
     kept.write_text(json.dumps(figures, indent=1))
     return figures
+
+
+def context_of(out: Path) -> int:
+    return int(tomllib.loads((out / "config.toml").read_text())["text"]["context"])
 
 
 def own_figures(out: Path) -> tuple[int, float]:

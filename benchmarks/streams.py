@@ -36,12 +36,22 @@ def stream(source) -> np.ndarray:
     return np.concatenate([[shard.separator], np.asarray(shard.tokens)]).astype(np.int32)
 
 
-def score(model_folder: Path, folder: Path) -> dict[str, float]:
-    """Loss (nats) and accuracy of any AutoModelForCausalLM folder on the held-out rows (N, T + 1), in fp32."""
+def recut(rows: np.ndarray, context: int) -> np.ndarray:
+    """Rows (N, T + 1) of a stream, each with the token after it, as rows of another length."""
+    whole = np.append(rows[:, :-1], rows[-1, -1])
+    return np.stack([whole[i * context :][: context + 1] for i in range((len(whole) - 1) // context)])
+
+
+def score(model_folder: Path, folder: Path, context: int | None = None) -> dict[str, float]:
+    """Loss (nats) and accuracy of any AutoModelForCausalLM folder on the held-out rows (N, T + 1), in fp32.
+
+    context: tokens of a row, where they are to be others than those prepared; all of the rows are read as one stream.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 
-    rows = torch.from_numpy(np.load(folder / "held_out.npy").astype(np.int64))
+    held = np.load(folder / "held_out.npy").astype(np.int64)
+    rows = torch.from_numpy(recut(held, context) if context else held)
     model = AutoModelForCausalLM.from_pretrained(model_folder, dtype=torch.float32).eval()
     loss = right = 0.0
     with torch.no_grad():

@@ -46,7 +46,7 @@ class Before(NamedTuple):
 class ObjectiveConfig(BaseModel):
     """The recipe table of a method, named after its file. Frozen; the method's CPU side, pure in (samples, draw)."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     needs: ClassVar[frozenset[str]] = frozenset()  # what the signal must offer: "tokens", "sentences", "partner"
     reads: ClassVar[frozenset[str]] = frozenset()  # batch keys read by prepare and loss
@@ -54,6 +54,7 @@ class ObjectiveConfig(BaseModel):
     terms: ClassVar[tuple[str, ...]] = ()  # names of the loss terms = names in batch.counts
     shape: ClassVar[str | None] = None  # of model/sizes.py, that goes with it where nobody named one
     defaults: ClassVar[Mapping[str, Any]] = {}  # dotted recipe keys that go with it where nobody set them
+    fresh_defaults: ClassVar[Mapping[str, Any]] = {}  # the same, of runs that go on from no model
     uses: ClassVar[tuple[str, ...]] = (
         "firth compare {} LABELS.tsv --task classify",
         "firth adapt {} LABELS.tsv --task classify",
@@ -93,7 +94,7 @@ class ObjectiveConfig(BaseModel):
         return batch
 
     def check(self, samples: list[Sample]) -> list[Finding]:
-        """What `firth check` says about data for this objective."""
+        """What a person should know of the training samples, by some of them, before a run begins."""
         return []
 
     def ailing(self, means: Mapping[str, float]) -> list[Finding]:

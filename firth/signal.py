@@ -88,7 +88,7 @@ class Facts(NamedTuple):
 class SignalConfig(BaseModel):
     """The recipe table of a signal, named after its file."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @classmethod
     def suited(cls, needs: frozenset[str]) -> dict[str, Any]:
@@ -135,7 +135,7 @@ class Signal:
     objective: ClassVar[tuple[str, ...]] = ()  # what is learnt where nobody says
     shape: ClassVar[str] = ""  # the architecture, where neither a person nor the objective says
     defaults: ClassVar[Mapping[str, Any]] = {}  # recipe keys that go with it, where neither person nor objective says
-    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {}  # by shape, ascending; of budgets that are not by tokens
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {}  # by shape, ascending; none: by the tokens of a budget
     unit: ClassVar[Unit] = Unit("document", "tokens")
     labels_by_class: ClassVar[bool] = False  # a budget of labels counts those of each class, not of all together
     config: SignalConfig
@@ -143,6 +143,11 @@ class Signal:
     @property
     def facts(self) -> Facts:
         raise NotImplementedError
+
+    @classmethod
+    def ladder(cls, shape: str, config: SignalConfig) -> tuple[Rung, ...]:
+        """The sizes of a shape for a time budget; () where they go by tokens."""
+        return cls.ladders.get(shape, ())
 
     def of_texts(self) -> "Signal":
         """The same signal as tasks read it: what a sample has, and nothing of what stood beside it in the data."""

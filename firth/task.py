@@ -7,7 +7,7 @@ import numpy as np
 
 from firth.functional.random import combine, hash_bytes, permute
 from firth.objective import ObjectiveConfig
-from firth.signal import Facts, Sample, Signal
+from firth.signal import Facts, Finding, Sample, Signal
 
 # N examples
 
@@ -106,6 +106,10 @@ class TaskConfig(ObjectiveConfig):
     def learnt_from(self, examples: Sequence[Example]) -> Self:
         """The config with what follows from the training part and the classes, such as their weights."""
         return self
+
+    def remarks(self, examples: Sequence[Example]) -> list[Finding]:
+        """What a person should know of the examples that are learnt from."""
+        return []
 
     def shuffled(self, examples: Sequence[Example], seed: int) -> list[Example]:
         """The examples with their answers dealt out anew: a control in which there is nothing to learn."""

@@ -109,6 +109,26 @@ def test_texts_have_a_ladder_of_their_own(tmp_path):
     assert build.sized(asked(tmp_path), 60).model.size is None
 
 
+@pytest.mark.parametrize(
+    ("seconds", "size"), [(19, "2x128"), (154, "3x128"), (600, "4x128"), (3600, "4x192"), (24 * 3600, "6x384")]
+)
+def test_decoders_over_characters_go_by_the_characters_they_read(tmp_path, seconds, size):
+    (tmp_path / "a.txt").write_text("Some words.\n")
+    given = asked(tmp_path, ["text.tokenizer=characters"], objective="next-token")
+    assert build.sized(given, seconds).model.size == size
+    assert build.sized(asked(tmp_path, objective="next-token"), seconds).model.size is None
+
+
+def test_next_tokens_are_learnt_by_muon_where_a_run_begins_anew(tmp_path):
+    (tmp_path / "a.txt").write_text("Some words.\n")
+    new = asked(tmp_path, objective="next-token").optimizer
+    assert (new.name, new.lr, new.embedding_lr) == ("muon", 3e-3, 1.0)
+    assert asked(tmp_path, ["optimizer.name=adamw"], objective="next-token").optimizer.name == "adamw"
+    older = asked(tmp_path, objective="next-token", source=str(tmp_path / "model")).optimizer
+    assert (older.name, older.lr) == ("adamw", None)
+    assert asked(tmp_path, config="nanogpt-shakespeare").optimizer.name == "adamw"
+
+
 def test_sizes_that_no_shape_has_are_refused_before_anything_is_read(photos):
     with pytest.raises(InputError, match="is neither a name nor layers x width"):
         asked(photos, size="resnet-19")

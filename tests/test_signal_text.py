@@ -9,7 +9,9 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 
 from firth import find
 from firth.errors import InputError
+from firth.model.sizes import shape_of
 from firth.signal import Sample, Signal
+from firth.signals import text
 from firth.signals._chunks import Table, batches_by_length, sentence_starts
 from firth.signals.text import Config, Text
 from tests.material import documents
@@ -269,3 +271,24 @@ def test_errors_about_folders(tmp_path):
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(InputError, match="is not JSON"):
         Text.open(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("context", "rows", "batch"),
+    [(128, None, 16), (1024, None, 2), (64, None, 16), (4096, None, 1), (128, 2_000, 6), (128, 14_000, 16),
+     (1024, 10_000, 5), (128, 10**7, 128), (128, 3, 4)],
+)  # fmt: skip
+def test_the_rows_of_a_step_go_by_the_tokens_that_a_run_reads(context, rows, batch):
+    stream = Text.fit(documents(5), Config(tokenizer="characters", frame="stream", context=context))
+    assert stream.batch_for(None, rows) == batch
+    assert stream.but(frame="pair").batch_for(None, rows) is None
+
+
+@pytest.mark.parametrize("shape", text.DECODERS)
+def test_the_ladder_of_characters_rises_in_what_it_wants_and_falls_in_its_rate(shape):
+    rungs = text.Text.ladder(shape, text.Config(tokenizer="characters"))
+    wanted, rates = ([getattr(one, name) for one in rungs] for name in ("samples", "rate"))
+    assert wanted == sorted(wanted) and wanted[0] == 0 and rates == sorted(rates, reverse=True)
+    weights = [shape_of(shape, one.size, vocabulary=65, positions=128).weights for one in rungs]
+    assert weights == sorted(weights)
+    assert text.Text.ladder(shape, text.Config(tokenizer="bpe")) == ()

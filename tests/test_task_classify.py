@@ -206,13 +206,15 @@ def test_score_refuses_lists_of_different_length():
 # ------------------------------------------------------------------ what it says about data, and refuses
 
 
-def test_check_warns_of_a_rare_class():
-    config = Config(classes=("bad", "good"))
-    items = [Sample((np.array([5]),), key=i, label=int(i < 98)) for i in range(100)]
-    found = config.check(items)
+def test_a_rare_class_is_told_of():
+    config = Config(classes=("bad", "good", "none"))
+    examples = [Example("x", label, Where("a.tsv", 1)) for label in ["good"] * 98 + ["bad"] * 2]
+    found = config.remarks(examples)
     assert [f.level for f in found] == ["warning"]
-    assert found[0].what == "`bad` has 2 samples, the commonest class 98"
-    assert config.check(items[:0] + [item.but(label=i % 2) for i, item in enumerate(items)]) == []
+    assert found[0].what == "`none` has 0 examples, the commonest class 98"
+    two = Config(classes=("bad", "good"))
+    assert two.remarks(examples)[0].what == "`bad` has 2 examples, the commonest class 98"
+    assert two.remarks(examples[-7:]) == two.remarks([]) == []
 
 
 @pytest.mark.parametrize(("classes", "what"), [((), "there are no classes"), (("a",), "there is one class only, `a`")])

@@ -115,8 +115,9 @@ def draw_labelled(rows: Rows, config, seed: int, test_share: float = 0.0) -> Lab
     task = task.model_copy(update={"classes": rows.classes}).learnt_from(done.parts["train"])
     learnt = {part: _source(done.parts[part], rows.signal, task) for part in ("train", "valid")}
     told = facts(done, rows.classes if task.classed else (), task.classes_of)
+    found = problems.all() + task.remarks(done.parts["train"])
     return Labelled(**learnt, test=rows.test(done.parts["test"], task), classes=rows.classes, records=done.parts,
-                    facts=told, findings=problems.all(), by_class=rows.by_class, task=task)  # fmt: skip
+                    facts=told, findings=found, by_class=rows.by_class, task=task)  # fmt: skip
 
 
 def whole_test(config, signal, task: TaskConfig | None = None) -> Labelled:

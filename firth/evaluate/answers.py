@@ -1,5 +1,6 @@
 """What a model says of inputs, beside where they came from; what could not be said stands in its place."""
 
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import tee
@@ -75,6 +76,11 @@ def strict(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: strict(one) for key, one in value.items()}
     return [strict(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def as_json(value: Any) -> str:
+    """The text of a JSON file; what JSON does not know, such as a path, as text."""
+    return json.dumps(strict(value), indent=1, ensure_ascii=False, default=str) + "\n"
 
 
 def _plain_list(values: list[Any]) -> list[Any]:

@@ -5,7 +5,6 @@ are near, and what stands around them? Vectors are standardised by those of othe
 raw cosines are high between any two words (Ethayarajh 2019, arXiv 1909.00512).
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 from firth.data.config import listed
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import grouping
+from firth.evaluate.answers import as_json
 from firth.evaluate.encoder import Encoder, Span, open_encoder
 from firth.evaluate.occurrences import FEWEST, Found, Seen, find_word, trained_on
 from firth.evaluate.typical import typical_words
@@ -111,7 +111,7 @@ class Company:
         """company.json."""
         path = Path(path)
         with writing(path):
-            write_atomically(path, json.dumps(self.as_dict(), ensure_ascii=False, indent=1) + "\n")
+            write_atomically(path, as_json(self.as_dict()))
         return path
 
 

@@ -1,6 +1,5 @@
 """What a comparison found: every trial, and the intervals, curves and sentences that follow from them."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -9,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from firth.evaluate.answers import as_json
 from firth.evaluate.mistakes import in_common, shortened
 from firth.evaluate.statistics import (
     Interval,
@@ -299,9 +299,8 @@ class Comparison:
     def save(self, path) -> Path:
         """As JSON, whole or not at all. Raises InputError, RunError."""
         path = Path(path)
-        text = json.dumps(self.as_dict(), indent=1, ensure_ascii=False, default=str)
         with writing(path):
-            write_atomically(path, text + "\n")
+            write_atomically(path, as_json(self.as_dict()))
         return path
 
 

@@ -1,6 +1,5 @@
 """`firth check`: the doctor's report on data, printed, and kept where asked for."""
 
-import json
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 from firth.data.check import Report
 from firth.data.config import listed
 from firth.data.kind import signal_of
+from firth.evaluate.answers import as_json
 from firth.find import find, main_class
 from firth.recipe import Recipe, apply_settings, config_of, load_toml
 from firth.signal import Signal
@@ -50,5 +50,5 @@ def check(
         (show or Silent()).note(line)
     if place and not dry_run:
         with whole_file(place) as file:
-            file.write(json.dumps(report.as_dict(), ensure_ascii=False, indent=1))
+            file.write(as_json(report.as_dict()))
     return report

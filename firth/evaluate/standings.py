@@ -3,7 +3,6 @@
 Each task of each run is a comparison of its own (compare.py), with its folder, seeds, intervals and verdict.
 """
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from firth.errors import count
 from firth.evaluate import arms as ways
+from firth.evaluate.answers import as_json
 from firth.evaluate.compare import compare
 from firth.evaluate.comparison import Comparison
 from firth.evaluate.statistics import FEWEST_SEEDS, Interval
@@ -123,7 +123,7 @@ def run_suite(
             )  # fmt: skip
     made = tabulated(plan, found, seeds)
     tell(made, place, show)
-    write_atomically(place / "suite.json", json.dumps(made.as_dict(), indent=1, ensure_ascii=False) + "\n")
+    write_atomically(place / "suite.json", as_json(made.as_dict()))
     write_atomically(place / "suite.md", made.markdown())
     return made
 

@@ -6,9 +6,9 @@ and each begins with the end token of the one before it. Fill in the middle: Bav
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
-from typing import ClassVar, NamedTuple, Self
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -35,6 +35,11 @@ class Config(ObjectiveConfig):
     adds: ClassVar[frozenset[str]] = frozenset({*STEPWISE, "bytes", "target", "documents", "position"})
     terms: ClassVar[tuple[str, ...]] = ("next_token",)
     shape: ClassVar[str | None] = "llama"
+    fresh_defaults: ClassVar[Mapping[str, Any]] = {  # docs/decisions/0033
+        "optimizer.name": "muon",
+        "optimizer.lr": 3e-3,
+        "optimizer.embedding_lr": 1.0,
+    }
     uses: ClassVar[tuple[str, ...]] = ('firth predict {} "The film was"',)
     opens: ClassVar[str] = "AutoModelForCausalLM"
 

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from firth.errors import FirthError, count
 from firth.evaluate.answer_files import Lines, kept
-from firth.evaluate.answers import Answered, plain, strict
+from firth.evaluate.answers import Answered, as_json, plain
 from firth.report import plot
 from firth.train.folder import is_stream, whole_file
 
@@ -108,7 +108,7 @@ class Terminal:
     def keep(self, found: Mapping[str, Any], out: Path) -> None:
         """A result as JSON in a file."""
         with whole_file(out) as file:
-            file.write(json.dumps(strict(found), ensure_ascii=False, indent=1) + "\n")
+            file.write(as_json(found))
         self._saved(out)
 
     def predictions(self, found: Iterable[Any], out: Path | None = None, errors: bool = False) -> None:

@@ -6,6 +6,7 @@ first [SEP] second [SEP], a stream of texts with <|endoftext|> after each, or fo
 """
 
 import json
+import math
 from collections.abc import Iterable
 from functools import cached_property
 from itertools import pairwise
@@ -19,7 +20,7 @@ from tokenizers import Tokenizer
 from torch import nn
 
 from firth.errors import InputError
-from firth.signal import Batch, Encoded, Facts, Sample, Signal, SignalConfig, stack_targets
+from firth.signal import Batch, Encoded, Facts, Rung, Sample, Signal, SignalConfig, stack_targets
 from firth.signals import _tokenizers
 from firth.signals._chunks import BATCH, ChunkEncoder, Flat, batches_by_length
 from firth.signals._frames import (
@@ -37,6 +38,20 @@ from firth.signals._frames import (
 )
 
 LARGE = 8192  # a vocabulary asked for beyond this must be reached, at least by half
+ROWS = 16  # of a stream in a step where nobody says, and no more than
+TOGETHER = 2048  # tokens, or what goes with the tokens of the whole run: GROWTH times their root
+GROWTH = 1.5
+FEWEST, MOST = 512, 16_384  # tokens of a step; of pieces of words at least TOGETHER
+DECODERS = ("gpt2", "llama")
+UNITS = (  # of characters and bytes, whose vocabulary costs nothing; found at 25 to 600 s (docs/decisions/0033)
+    Rung("2x128", 0, 17_000),
+    Rung("3x128", 600_000, 13_000),
+    Rung("4x128", 3_000_000, 10_500),
+    Rung("4x192", 15_000_000, 5_500),
+    Rung("4x256", 30_000_000, 3_600),
+    Rung("6x384", 100_000_000, 1_200),
+    Rung("8x512", 400_000_000, 550),
+)
 
 
 class Config(SignalConfig):
@@ -186,6 +201,26 @@ class Text(Signal):
 
     def decode(self, ids, skip_special: bool = True) -> str:
         return self.tokenizer.decode([int(i) for i in ids], skip_special_tokens=skip_special)
+
+    @classmethod
+    def ladder(cls, shape: str, config: SignalConfig) -> tuple[Rung, ...]:
+        """In tokens, of decoders over characters and bytes alone."""
+        return () if config.in_words or shape not in DECODERS else UNITS
+
+    def extent(self, lengths: np.ndarray | None) -> float:
+        return float(self.config.context) if self.flows else 1.0
+
+    def batch_for(self, lengths: np.ndarray | None, seen: float | None = None) -> int | None:
+        """Rows of a stream, by their length and by how many tokens the whole run reads: few steps of many tokens learn
+        less than many steps of few, until those are no better than one (McCandlish et al. 2018, arXiv 1812.06162)."""
+        if not self.flows:
+            return None
+        rows = TOGETHER / self.config.context
+        if seen is None:
+            return max(1, min(ROWS, round(rows)))
+        least = TOGETHER if self.config.in_words else FEWEST
+        tokens = GROWTH * math.sqrt(seen * self.config.context)
+        return max(1, round(min(MOST, max(least, tokens)) / self.config.context))
 
     def longest(self, lengths: np.ndarray | None) -> int:
         return self.config.context

@@ -18,7 +18,7 @@ from firth.errors import InputError, did_you_mean
 from firth.functional.random import Draw
 from firth.model.heads import pool_head
 from firth.objective import Loss, Objective, Term
-from firth.signal import Batch, Features, Finding, Sample
+from firth.signal import Batch, Features, Finding
 from firth.task import Example, TaskConfig
 
 # B samples, T steps, D width, L classes
@@ -31,6 +31,7 @@ POOLING = {  # the ways in which the Hugging Face form of a shape can pool, the 
     "vit": ("first",),
     "resnet": ("mean",),
 }
+RARE = 20  # times as many examples in the commonest class
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 
 
@@ -86,14 +87,15 @@ class Config(TaskConfig):
             return len(label)
         return float(torch.tensor(self.factors, dtype=torch.float64)[label.cpu()].sum())
 
-    def check(self, samples: list[Sample]) -> list[Finding]:
-        counts = [0] * len(self.classes)
-        for sample in samples:
-            counts[sample.label] += 1
-        rarest, commonest = min(counts, default=0), max(counts, default=0)
-        if rarest * 20 >= commonest:
+    def remarks(self, examples: Sequence[Example]) -> list[Finding]:
+        """A class that has less than a twentieth of the examples of the commonest."""
+        if not self.classed or self.several or not examples:
             return []
-        what = f"`{self.classes[counts.index(rarest)]}` has {rarest:,} samples, the commonest class {commonest:,}"
+        counts = Counter(name for one in examples for name in self.classes_of(one))
+        rarest = min(self.classes, key=lambda name: counts[name])
+        if RARE * counts[rarest] >= max(counts.values()):
+            return []
+        what = f"`{rarest}` has {counts[rarest]:,} examples, the commonest class {max(counts.values()):,}"
         return [Finding("warning", self.terms[0], what, "Read macro-F1 beside accuracy, or label more of it.")]
 
 

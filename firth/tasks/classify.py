@@ -14,7 +14,7 @@ from torch import Tensor
 
 from firth.functional.cells import ONE, described, joined, labels_in, separator_of
 from firth.objective import Loss, Term
-from firth.signal import Batch, Features, Finding, Sample, Signal
+from firth.signal import Batch, Features, Sample, Signal
 from firth.task import Example, Outcome
 from firth.tasks import _classes, _labels, _one_label
 from firth.tasks._classes import ClassHead, part_of
@@ -71,9 +71,6 @@ class Config(_classes.Config):
             return made
         rows = _labels.holds([one.target for one in examples], self.classes).astype(np.float32)
         return [sample.but(label=row) for sample, row in zip(made, rows, strict=True)]
-
-    def check(self, samples: list[Sample]) -> list[Finding]:
-        return [] if self.several else super().check(samples)
 
 
 Settings = Config  # the type, where the class below has its own name `Config`

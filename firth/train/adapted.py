@@ -72,6 +72,9 @@ def describe(work, show: Recorded) -> None:
     parts = [f"{number:,} {name}" for name, number in counts(work).items()]
     parts += [f"{len(classes)} classes ({named})"] if classes else []
     show.line("Data", " · ".join([*parts, *work.labelled.task.notes]))
+    for one in work.labelled.findings:
+        if one.level == "warning":
+            show.note(f"{one.where}: {one.what}. {one.do}".strip())
     show.line("Model", build.describe_model(work.objective.backbone.shape, work.objective))
     if recipe.model.start == "pretrained":
         show.line("Weights", work.weights.describe(recipe.model.source) + held)

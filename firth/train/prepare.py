@@ -117,6 +117,8 @@ def data(work: Work) -> None:
     make_ready(work)
     work.facts["data"] = {"fingerprint": work.corpus.fingerprint, **plain_facts(work.corpus.facts)}
     work.line("Data", build.describe_data(work.corpus))
+    for one in build.remarks(work.recipe, work.source):
+        work.show.note(f"{one.where}: {one.what}. {one.do}")
     work.clock.lap("data")
 
 

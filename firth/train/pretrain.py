@@ -173,7 +173,7 @@ def suit(recipe: Recipe, given: set[str], base: Recipe | None = None) -> Recipe:
     configs = [config_of(recipe, "objectives", name) for name in recipe.objective]
     wanted = dict(main_class(find("signals", recipe.signal), Signal).defaults)
     for config in configs:
-        wanted |= config.defaults
+        wanted |= config.defaults if recipe.model.source else {**config.defaults, **config.fresh_defaults}
     recipe = apply_settings(recipe, {key: value for key, value in wanted.items() if open_in(recipe, key, given, base)})
     if recipe.model.source:
         return recipe
