@@ -12,6 +12,7 @@ COMPARING = (
 TRAINING = ("firth/model/*.py", "firth/train/*.py", "firth/objectives/*.py", "firth/starts/*.py", "firth/data/*.py")
 ADAPTING = (*TRAINING, "firth/tasks/*.py")
 MEASURING = (*TRAINING, "firth/evaluate/*.py", "firth/evaluate/measures/*.py")
+ONE = ("--set", "train.threads=1")  # so that two runs may share two cores
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Job:
     name: str
     command: list[str]
     depends: tuple[str, ...] = field(default=TRAINING)
+    cores: int = 2  # 1: it has one thread, and another such job may run beside it
+    after: tuple[str, ...] = ()  # names of jobs of one core that it reads
 
 
 def firth(*words) -> list[str]:

@@ -4,9 +4,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks import jobs_gpt, jobs_images, jobs_sound
-from benchmarks.job import ADAPTING, COMPARING, TRAINING, Job, firth, program, settings
+from benchmarks.job import ADAPTING, COMPARING, ONE, TRAINING, Job, firth, program, settings
 
-ONE = ("--set", "train.threads=1")  # so that two runs may share two cores
 MIXES = {
     "mask-only": (1.0, 0.0, 0.0),
     "replace-only": (0.0, 1.0, 0.0),

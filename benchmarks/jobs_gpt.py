@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.job import ADAPTING, COMPARING, MEASURING, Job, firth, settings
+from benchmarks.job import ADAPTING, COMPARING, MEASURING, ONE, Job, firth, settings
 
 TEMPLATE = "Review: {text}\\nSentiment: {label}"
 SHOTS = "0,1,4,16"
@@ -38,11 +38,11 @@ def wiki(text: Path, kept: Path) -> list[Job]:
 
 
 def in_context(kept: Path) -> list[Job]:
-    """Twenty minutes on `synthetic:icl`, three seeds, and an untrained model; each asked at length."""
-    found = []
-    for name, budget, seed in [*((f"icl-{n}", "20m", n) for n in SEEDS), ("icl-untrained", "1steps", 0)]:
-        given = ["--objective", "next-token", "--budget", budget, "--size", "4x128", *settings(*EPISODES)]
-        found.append(Job(name, firth("pretrain", "synthetic:icl", *given, "--seed", seed, "--out", kept / name)))
-        asked = firth("measure", kept / name, "synthetic:icl", "--task", "in-context")
-        found.append(Job(f"{name}-asked", asked, MEASURING))
-    return found
+    """Twenty minutes of one core on `synthetic:icl`, three seeds, and an untrained model; then each asked at length."""
+    runs = [*((f"icl-{n}", "20m", n) for n in SEEDS), ("icl-untrained", "1steps", 0)]
+    given = ["synthetic:icl", "--objective", "next-token", "--size", "4x128", *settings(*EPISODES), *ONE]
+    made = [Job(name, firth("pretrain", *given, "--budget", budget, "--seed", seed, "--out", kept / name), cores=1)
+            for name, budget, seed in runs]  # fmt: skip
+    asked = [Job(f"{name}-asked", firth("measure", kept / name, "synthetic:icl", "--task", "in-context"), MEASURING,
+                 cores=1, after=(name,)) for name, _, _ in runs]  # fmt: skip
+    return [*made, *asked]

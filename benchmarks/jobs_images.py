@@ -25,7 +25,7 @@ def jobs(data: Path, kept: Path) -> list[Job]:
         made = firth("pretrain", pictures / "train", *chosen, "--budget", budget, "--out", kept / name)
         arms = (*ARMS, *PLAIN) if name == "images-60m" else ARMS  # those read no run: once is enough
         said = firth("compare", kept / name, pictures / "train", "--test", pictures / "test", "--task", "classify",
-                     "--labels", LABELS, "--seeds", 3, "--arms", ",".join(arms),
+                     "--labels", LABELS, "--seeds", 3, "--jobs", 2, "--arms", ",".join(arms),
                      "--out", kept / f"{name}-compared")  # fmt: skip
         found += [Job(name, made), Job(f"{name}-compared", said, (*ADAPTING, *COMPARING))]
     return found

@@ -1,4 +1,4 @@
-"""The figures of docs/results.md as a resumable queue: one job at a time, each kept with a hash of what it depends on.
+"""The figures of docs/results.md as a resumable queue, two cores at most, each kept with a hash of what it depends on.
 
     python benchmarks/results.py                 # run what is missing or stale, then print the tables
     python benchmarks/results.py --list          # names, and whether each stands
@@ -15,6 +15,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
@@ -22,6 +23,7 @@ from benchmarks.jobs import Job, jobs
 
 ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "runs" / "results"
+CORES = 2
 
 
 def fingerprint(job: Job) -> str:
@@ -43,6 +45,7 @@ def do(job: Job) -> None:
     print(f"{time.strftime('%H:%M:%S')} {job.name}: {' '.join(job.command)}", flush=True)
     began = time.monotonic()
     environment = {**os.environ, "FIRTH_CACHE": str(KEPT / "cache"), "PYTHONPATH": str(ROOT)}
+    environment |= {"OMP_NUM_THREADS": "1"} if job.cores == 1 else {}
     with (KEPT / f"{job.name}.log").open("w") as log:
         done = subprocess.run([sys.executable, *job.command], stdout=subprocess.PIPE, stderr=log, text=True, cwd=ROOT,
                               env=environment)  # fmt: skip
@@ -62,6 +65,21 @@ def do(job: Job) -> None:
     (KEPT / f"{job.name}.json").write_text(json.dumps(value, indent=1))
 
 
+def do_all(queue: list[Job]) -> None:
+    """In order; jobs of one core two at a time, each after those it reads, all others alone."""
+    running: dict[str, Future] = {}
+    with ThreadPoolExecutor(CORES) as pool:
+        for job in queue:
+            before = [running[name] for name in job.after if name in running]
+            if job.cores == CORES:
+                wait(running.values())
+                do(job)
+            else:
+                running[job.name] = pool.submit(lambda job, before: (wait(before), do(job)), job, before)
+    for one in running.values():
+        one.result()  # raises what it raised
+
+
 def network_of(result) -> dict:
     """Shape, layers and width of a run, which its plan may have chosen; nothing of what is no run."""
     config = ROOT / str(result.get("folder", "")) / "config.toml" if isinstance(result, dict) else ROOT
@@ -79,13 +97,11 @@ def main() -> None:
     if "FIRTH_DATA" not in os.environ:
         raise SystemExit("results.py: FIRTH_DATA is not set. Set it to the folder that holds text/, image/, speech/.")
     KEPT.mkdir(parents=True, exist_ok=True)
-    for job in jobs(Path(os.environ["FIRTH_DATA"]), KEPT):
-        if given.only not in job.name:
-            continue
-        if given.list:
-            print(f"{'stands ' if stands(job) else 'missing'} {job.name}")
-        elif not stands(job):
-            do(job)
+    chosen = [job for job in jobs(Path(os.environ["FIRTH_DATA"]), KEPT) if given.only in job.name]
+    if given.list:
+        print("".join(f"{'stands ' if stands(job) else 'missing'} {job.name}\n" for job in chosen), end="")
+    else:
+        do_all([job for job in chosen if not stands(job)])
 
 
 if __name__ == "__main__":

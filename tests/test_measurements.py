@@ -3,6 +3,8 @@
 import itertools
 import json
 import sys
+import threading
+import time
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -192,6 +194,34 @@ def test_a_job_stands_until_its_command_changes(tmp_path, monkeypatch):
     assert not results.stands(jobs.Job("one", ["-c", "print('{\"a\": 2}')"]))
     results.do(jobs.Job("one", ["-c", "raise SystemExit(3)"]))
     assert results.stands(job)  # what failed leaves the former figure
+
+
+def test_jobs_of_one_core_run_two_at_a_time(monkeypatch):
+    told, running, lock = [], [], threading.Lock()
+
+    def do(job):
+        with lock:
+            running.append(job)
+            assert sum(one.cores for one in running) <= 2
+        time.sleep(0.02)
+        with lock:
+            running.remove(job)
+            told.append(job.name)
+
+    monkeypatch.setattr(results, "do", do)
+    own = [jobs.Job("a", [], cores=1), jobs.Job("b", [], cores=1), jobs.Job("c", [], cores=1, after=("a",))]
+    results.do_all([jobs.Job("first", []), *own, jobs.Job("alone", []), jobs.Job("d", [], cores=1, after=("gone",))])
+    assert (told[0], told[-2:]) == ("first", ["alone", "d"])
+    assert told.index("c") > told.index("a")
+
+
+def test_a_fault_in_a_job_beside_others_is_raised(monkeypatch):
+    def do(job):
+        raise ValueError(job.name)
+
+    monkeypatch.setattr(results, "do", do)
+    with pytest.raises(ValueError, match="a"):
+        results.do_all([jobs.Job("a", [], cores=1), jobs.Job("b", [], cores=1)])
 
 
 def test_the_network_of_a_run_is_kept_beside_its_figures(tmp_path, monkeypatch, capsys):
