@@ -154,3 +154,22 @@ def test_the_start_gives_an_output_map_of_its_own_the_same_rows(tied):
     rows = backbone.embed.word.weight
     assert rows.std().item() == pytest.approx(0.02, rel=0.1)
     assert part.head.rows is rows if tied else torch.equal(part.head.rows, co_occurrence.OUTPUT * rows)
+
+
+# ------------------------------------------------------------------ compiled blocks
+
+
+def test_what_is_written_along_the_way_is_not_compiled(corpus, tmp_path, monkeypatch):
+    seen = set()
+
+    def compiled(graph, inputs):
+        seen.update(tuple(one.shape) for one in inputs if isinstance(one, torch.Tensor) and one.dim() == 3)
+        return graph.forward
+
+    def compile_with(block):
+        block._compiled_call_impl = torch.compile(block._call_impl, backend=compiled)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", compile_with)
+    result = quick(corpus, tmp_path / "run", "train.compile=on", "text.context=24")
+    assert list((result.folder / "samples").glob("step-*.txt"))
+    assert seen and {steps for _, steps, _ in seen} == {24}

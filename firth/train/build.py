@@ -3,8 +3,8 @@
 Every method is found by its file name; nothing here knows one of them.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -217,6 +217,17 @@ def allow_recompiling() -> None:
 
     dynamo.reset()
     dynamo.config.recompile_limit = 64
+
+
+@contextmanager
+def uncompiled(recipe: Recipe) -> Iterator[None]:
+    """Blocks run as they are written, compiled or not: for what comes in ever other sizes, such as texts that a model
+    writes, of which each size would be compiled for as long as many steps take."""
+    if recipe.train.compile != "on":
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
 
 
 def load_weights(objective: Composed, source, reinitialise: int = 0) -> Weights:

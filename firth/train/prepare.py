@@ -300,6 +300,8 @@ def watched(work: Work, measured: Measured) -> Measured:
     """The measurement with the seconds of reading vectors, where an evaluation does."""
     watch = Watch(work.objective, work.signal, work.source, work.held_out, work.recipe.seed, work.device)
     began = perf_counter()
-    if not watch.read(0):
+    with build.uncompiled(work.recipe):
+        read = watch.read(0)
+    if not read:
         return measured
     return replace(measured, evaluation_seconds=measured.evaluation_seconds + perf_counter() - began)

@@ -167,11 +167,12 @@ class Diary:
         self.tokens += step.items
         if step.items and (step.index % self.every == 0 or step.evaluation or step.index == self.job.steps):
             log.metrics(step.index, **self.row(step))
-        if step.evaluation:
-            self.evaluated(log, step)
-        if step.index not in self.asked and (found := self.answers(step)):
-            log.metrics(step.index, answers=found, elapsed=self.elapsed)
-            log.text(f"step {step.index:,} of {step.steps:,}: {along.described(found)}")
+        with prepare.build.uncompiled(self.work.recipe):
+            if step.evaluation:
+                self.evaluated(log, step)
+            if step.index not in self.asked and (found := self.answers(step)):
+                log.metrics(step.index, answers=found, elapsed=self.elapsed)
+                log.text(f"step {step.index:,} of {step.steps:,}: {along.described(found)}")
 
     def open(self) -> Log:
         """Drop what was logged after the step the run goes on from; take up the counts."""
@@ -253,7 +254,8 @@ def finish(work: Work, folder: RunFolder, job: Run, diary: Diary) -> Result:
     """Save the model folder, the result, the card; then say so."""
     if distributed.is_main():
         save_model(work, folder.model, job)
-        gallery.write(diary.watch, work.signal, work.source, folder.samples, work.recipe.seed, work.device)
+        with prepare.build.uncompiled(work.recipe):
+            gallery.write(diary.watch, work.signal, work.source, folder.samples, work.recipe.seed, work.device)
     metrics = with_perplexity(work.recipe, diary.evaluation)
     result = Result(
         folder.path,
