@@ -84,9 +84,9 @@ def llama(work: Path) -> dict:
     }  # fmt: skip
 
 
-def own(given: argparse.Namespace, out: Path, seed: int, budget: str | None = None) -> list[str]:
+def own(given: argparse.Namespace, out: Path, seed: int, budget: str = "") -> list[str]:
     """budget: of an arm without a recipe."""
-    if budget is not None:
+    if budget:
         flags = ["--objective", "next-token", "--document", "file", "--budget", budget,
                  "--set", "text.tokenizer=characters", "--set", "data.duplicates=keep"]  # fmt: skip
     elif given.setting == "nanogpt":
@@ -128,9 +128,7 @@ def run(arm: str, seed: int, given: argparse.Namespace) -> dict:
         return json.loads(kept.read_text())
     budget = 1e9 if given.setting == "nanogpt" else given.budget
     mine = arm == "firth" or bool(chosen)
-    command = (
-        own(given, out, seed, chosen or None) if mine else peer(arm, given, out, seed, steps_of(arm, given), budget)
-    )
+    command = own(given, out, seed, chosen) if mine else peer(arm, given, out, seed, steps_of(arm, given), budget)
     wall, memory = timed(command, given, out.with_suffix(".log"))
     tokens, seconds = own_figures(out) if mine else peer_figures(out)
     spent = seconds if given.setting == "nanogpt" else max(wall, given.budget)

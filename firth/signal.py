@@ -22,6 +22,11 @@ class Finding(NamedTuple):
     what: str
     do: str = ""
 
+    @property
+    def text(self) -> str:
+        """As one line for people."""
+        return f"{self.where}: {self.what}. {self.do}".rstrip()
+
 
 @dataclass(frozen=True)
 class Sample:

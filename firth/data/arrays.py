@@ -241,7 +241,7 @@ def open_corpus(
         if not kept:
             show.note(in_each_pass(wanted, folder, len(shard), fitted))
         for one in corpus.findings:
-            show.note(f"{one.where}: {one.what}. {one.do}")
+            show.note(one.text)
     return corpus
 
 

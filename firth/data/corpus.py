@@ -86,7 +86,7 @@ def open_corpus(
     files = readers.expand(config.paths, found) or readers.expand(config.paths)  # raises where there is nothing
     if show is not None:
         for finding in found.all():
-            show.note(f"{finding.where}: {finding.what}. {finding.do}")
+            show.note(finding.text)
     key = _key(config, signal_config, signal, files)
     cls: Any = find.main_class(signal_module, Signal)
 

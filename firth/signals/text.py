@@ -7,7 +7,7 @@ first [SEP] second [SEP], a stream of texts with <|endoftext|> after each, or fo
 
 import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -42,7 +42,6 @@ ROWS = 16  # of a stream in a step where nobody says, and no more than
 TOGETHER = 2048  # tokens, or what goes with the tokens of the whole run: GROWTH times their root
 GROWTH = 1.5
 FEWEST, MOST = 512, 16_384  # tokens of a step; of pieces of words at least TOGETHER
-DECODERS = ("gpt2", "llama")
 UNITS = (  # of characters and bytes, whose vocabulary costs nothing; found at 25 to 600 s (docs/decisions/0033)
     Rung("2x128", 0, 17_000),
     Rung("3x128", 600_000, 13_000),
@@ -90,6 +89,7 @@ class Text(Signal):
 
     Config: ClassVar[type[SignalConfig]] = Config
     name: ClassVar[str] = "text"
+    ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {"gpt2": UNITS, "llama": UNITS}
     objective: ClassVar[tuple[str, ...]] = ("masked-tokens",)
     shape: ClassVar[str] = "modernbert"
     config: TextConfig
@@ -205,7 +205,7 @@ class Text(Signal):
     @classmethod
     def ladder(cls, shape: str, config: SignalConfig) -> tuple[Rung, ...]:
         """In tokens, of decoders over characters and bytes alone."""
-        return () if config.in_words or shape not in DECODERS else UNITS
+        return () if config.in_words else super().ladder(shape, config)
 
     def extent(self, lengths: np.ndarray | None) -> float:
         return float(self.config.context) if self.flows else 1.0

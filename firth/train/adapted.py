@@ -74,7 +74,7 @@ def describe(work, show: Recorded) -> None:
     show.line("Data", " · ".join([*parts, *work.labelled.task.notes]))
     for one in work.labelled.findings:
         if one.level == "warning":
-            show.note(f"{one.where}: {one.what}. {one.do}".strip())
+            show.note(one.text)
     show.line("Model", build.describe_model(work.objective.backbone.shape, work.objective))
     if recipe.model.start == "pretrained":
         show.line("Weights", work.weights.describe(recipe.model.source) + held)

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,13 +27,12 @@ from firth.model.shape import AnyShape
 from firth.model.sizes import READS, TRANSFORMERS, shape_of
 from firth.objective import Composed, Objective, ObjectiveConfig
 from firth.recipe import Recipe, config_of, filled, with_table
-from firth.signal import Finding, Rung, Signal
+from firth.signal import Rung, Signal
 from firth.train.describe import count, duration
 from firth.train.plan import rung
 
 KIND = {"pretrain": "objectives", "adapt": "tasks"}
 DEFAULT_SHAPE = "modernbert"
-LOOKED = 256  # training samples that objectives look at before a run begins
 TITLES = {
     "bert": "BERT", "modernbert": "ModernBERT", "llama": "Llama", "gpt2": "GPT-2", "vit": "ViT", "resnet": "ResNet",
     "frames": "log-mel Transformer", "causal-frames": "causal log-mel Transformer", "wav2vec2": "wav2vec 2.0",
@@ -281,16 +279,6 @@ def start_weights(recipe: Recipe, objective: Composed, source: Source) -> dict[s
     told = module.start(objective, source, Draw(recipe.seed))
     objective.begun()
     return told
-
-
-def remarks(recipe: Recipe, source: Source) -> list[Finding]:
-    """What the objectives say of training samples from all over the source."""
-    asked = [one for one in configs_of(recipe).values() if type(one).check is not ObjectiveConfig.check]
-    if not asked:
-        return []
-    chosen = np.unique(np.linspace(0, len(source) - 1, min(LOOKED, len(source))).astype(np.int64))
-    samples = source.get(chosen, Draw(recipe.seed))
-    return [finding for one in asked for finding in one.check(samples)]
 
 
 def rows_of(recipe: Recipe) -> dict[str, Any]:

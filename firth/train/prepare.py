@@ -17,9 +17,9 @@ from firth.data.source import Source
 from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.model.shape import AnyShape
-from firth.objective import Before, Composed, collate
+from firth.objective import Before, Composed, ObjectiveConfig, collate
 from firth.recipe import Recipe, config_of, filled, with_table
-from firth.signal import Batch, Signal
+from firth.signal import Batch, Finding, Signal
 from firth.train import build, machine, plan, probe
 from firth.train.budget import Budget, Clock, refuse_reading
 from firth.train.checkpoint import Checkpoint
@@ -28,7 +28,9 @@ from firth.train.former import vectors_of
 from firth.train.log import Recorded
 from firth.train.measure import measure
 from firth.train.plan import Measured, Plan
-from firth.train.watch import Watch
+from firth.train.watch import Watch, taken
+
+LOOKED = 256  # training samples that objectives look at before a run begins
 
 
 @dataclass
@@ -117,9 +119,16 @@ def data(work: Work) -> None:
     make_ready(work)
     work.facts["data"] = {"fingerprint": work.corpus.fingerprint, **plain_facts(work.corpus.facts)}
     work.line("Data", build.describe_data(work.corpus))
-    for one in build.remarks(work.recipe, work.source):
-        work.show.note(f"{one.where}: {one.what}. {one.do}")
+    for one in remarks(work):
+        work.show.note(one.text)
     work.clock.lap("data")
+
+
+def remarks(work: Work) -> list[Finding]:
+    """What the objectives say of training samples from all over the source."""
+    asked = [one for one in build.configs_of(work.recipe).values() if type(one).check is not ObjectiveConfig.check]
+    samples = taken(work.source, LOOKED, work.recipe.seed) if asked else []
+    return [finding for one in asked for finding in one.check(samples)]
 
 
 def make_ready(work: Work) -> None:
