@@ -29,6 +29,7 @@ from firth.data.pack import held_out
 from firth.data.records import Problems, Record
 from firth.data.source import windows_elsewhere
 from firth.errors import FirthError, InputError, count
+from firth.functional.places import evenly
 from firth.functional.random import Draw, combine
 from firth.signal import Finding, Look, Media, Sample, SignalConfig, Unreadable
 
@@ -275,7 +276,7 @@ def _build(folder: Path, reading: Reading, fitted: Media, kept: bool, where: str
     writer.close()
     _check_found(writer.count, tally, reading, where)
     shard = shard_in(folder, reading, fitted, kept)
-    chosen = np.linspace(0, len(shard) - 1, min(SETTLED, len(shard))).astype(np.int64)
+    chosen = evenly(len(shard), SETTLED)
     fitted.settled(shard.arrays(chosen)).save(folder / "signal")
     write_findings(folder, reading.problems.all())
     facts = {

@@ -8,6 +8,7 @@ import torch
 from firth.data.source import Source
 from firth.evaluate.plain import Plain, Vectors
 from firth.functional import hog, patches
+from firth.functional.places import evenly
 from firth.functional.random import Draw
 from firth.signal import Sample
 
@@ -36,7 +37,7 @@ def patch_vectors(source: Source, seed: int, centroids: int | None = None) -> Ve
 
     centroids: None: CENTROIDS.
     """
-    places = np.linspace(0, len(source) - 1, min(IMAGES, len(source))).astype(np.int64)
+    places = evenly(len(source), IMAGES)
     images = torch.from_numpy(np.stack([one.parts[0] for one in source.get(places, Draw(seed))]))
     size = min(PATCH, *(side // 2 for side in images.shape[2:]))
     wanted, count = min(centroids or CENTROIDS, 10 * len(images)), min(PATCHES, 100 * len(images))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from firth.errors import InputError
 from firth.functional import patches
+from firth.functional.places import evenly
 from firth.functional.random import Draw
 from firth.model.pixels import Normalise
 
@@ -68,7 +69,7 @@ def refuse_small(images: Tensor, size: int) -> None:
 
 def read(source, draw: Draw, limit: int) -> Tensor:
     """uint8 (N, C, H, W): at most so many images of the source, evenly spread."""
-    taken = np.arange(len(source)) if len(source) <= limit else np.linspace(0, len(source) - 1, limit).astype(np.int64)
+    taken = evenly(len(source), limit)
     blocks = (source.get(taken[i : i + 1024], draw) for i in range(0, len(taken), 1024))
     return torch.from_numpy(np.stack([sample.parts[0] for block in blocks for sample in block]))
 

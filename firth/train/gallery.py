@@ -12,6 +12,7 @@ from torch import Tensor
 from firth.data.source import Source
 from firth.functional.neighbours import nearest, principal_map
 from firth.functional.picture import sheet
+from firth.functional.places import evenly
 from firth.objective import Composed
 from firth.signal import Sample, Signal
 from firth.train.watch import BANK, Watch, encoded, has_class, taken
@@ -46,7 +47,7 @@ def beside(
     objective: Composed, signal: Signal, samples: Sequence[Sample], vectors: Tensor, bank: Sequence[Sample], device: Any
 ) -> list[list[Sample]]:
     """ROWS samples, evenly chosen, each with those of the bank that are nearest to it, the nearest first."""
-    chosen = np.linspace(0, len(samples) - 1, min(ROWS, len(samples))).astype(int).tolist()
+    chosen = evenly(len(samples), ROWS).tolist()
     known, _ = encoded(objective, signal, bank, device)
     places = nearest(known, vectors[chosen], COLUMNS - 1).place.tolist()
     return [[samples[i], *(bank[j] for j in row)] for i, row in zip(chosen, places, strict=True)]

@@ -17,6 +17,7 @@ from firth import distributed
 from firth.data.source import Source
 from firth.functional import collapse
 from firth.functional.neighbours import neighbour_accuracy
+from firth.functional.places import evenly
 from firth.functional.random import Draw
 from firth.model.batch_norm import statistics_of_the_batch
 from firth.objective import Composed, collate, quiet
@@ -142,8 +143,7 @@ def taken(source: Source, most: int, seed: int) -> list[Sample]:
     if len(source) == 0:
         return []
     size = size_of(source.get(np.zeros(1, np.int64), Draw(seed))[0])
-    most = min(most, len(source), max(2, ROOM // max(size, 1)))
-    return source.get(np.linspace(0, len(source) - 1, most).astype(np.int64), Draw(seed))
+    return source.get(evenly(len(source), min(most, max(2, ROOM // max(size, 1)))), Draw(seed))
 
 
 def encoded(
