@@ -7,7 +7,7 @@ from benchmarks.job import ADAPTING, COMPARING, MEASURING, ONE, Job, firth, sett
 TEMPLATE = "Review: {text}\\nSentiment: {label}"
 SHOTS = "0,1,4,16"
 SEEDS = range(3)
-EPISODES = ("text.tokenizer=characters", "text.context=240")
+EPISODES = ("text.tokenizer=characters", "text.context=240", "model.heads=8", "optimizer.muon_lr=0.01")
 
 
 def jobs(data: Path, kept: Path) -> list[Job]:
@@ -40,7 +40,7 @@ def wiki(text: Path, kept: Path) -> list[Job]:
 def in_context(kept: Path) -> list[Job]:
     """Twenty minutes of one core on `synthetic:icl`, three seeds, and an untrained model; then each asked at length."""
     runs = [*((f"icl-{n}", "20m", n) for n in SEEDS), ("icl-untrained", "1steps", 0)]
-    given = ["synthetic:icl", "--objective", "next-token", "--size", "4x128", *settings(*EPISODES), *ONE]
+    given = ["synthetic:icl", "--objective", "next-token", "--size", "2x128", *settings(*EPISODES), *ONE]
     made = [Job(name, firth("pretrain", *given, "--budget", budget, "--seed", seed, "--out", kept / name), cores=1)
             for name, budget, seed in runs]  # fmt: skip
     asked = [Job(f"{name}-asked", firth("measure", kept / name, "synthetic:icl", "--task", "in-context"), MEASURING,

@@ -54,6 +54,14 @@ def test_what_writes_into_the_residual_is_smaller_where_norms_come_first(name, d
     assert init.spread_of("backbone.encoder.blocks.0.attention.qkv.weight", shape) == init.SPREAD
 
 
+def test_the_spread_of_llama_goes_by_width():
+    """What a map makes of a normalised vector (norm √D) then has the same size at every width."""
+    made = {width: sizes.shape_of("llama", f"2x{width}", 100) for width in (128, 768, 3072)}
+    assert [init.spread_at(shape) for shape in made.values()] == pytest.approx([0.02 * math.sqrt(6), 0.02, 0.01])
+    assert init.spread_of("backbone.encoder.blocks.0.mlp.inner.weight", made[128]) == init.spread_at(made[128])
+    assert init.spread_of("backbone.encoder.blocks.0.mlp.outer.weight", made[128]) == init.spread_at(made[128]) / 2
+
+
 def test_a_head_more_changes_no_other_weight():
     shape = SHAPES["modernbert"]
     alone, more = (started(shape, 3, *parts).state_dict() for parts in ((), ("masked-tokens", "classify")))

@@ -9,6 +9,7 @@ import torch
 from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.interop.folder import open_folder
+from firth.model.init import spread_at
 from firth.recipe import load_toml
 from firth.starts import co_occurrence
 from firth.train.loop import train
@@ -152,7 +153,7 @@ def test_the_start_gives_an_output_map_of_its_own_the_same_rows(tied):
     contract.initialise(objective, form, 0)
     co_occurrence.start(objective, Rows(), Draw(0))
     rows = backbone.embed.word.weight
-    assert rows.std().item() == pytest.approx(0.02, rel=0.1)
+    assert rows.std().item() == pytest.approx(spread_at(form), rel=0.1)
     assert part.head.rows is rows if tied else torch.equal(part.head.rows, co_occurrence.OUTPUT * rows)
 
 

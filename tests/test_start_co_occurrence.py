@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from firth.functional.random import Draw
+from firth.model.sizes import shape_of
 from firth.signal import Sample
 from firth.starts import co_occurrence as start_module
 
@@ -34,6 +35,7 @@ class Toy(nn.Module):
     def __init__(self, vocabulary: int, width: int):
         super().__init__()
         self.backbone = nn.Module()
+        self.backbone.shape = shape_of("bert", f"1x{width}", vocabulary, heads=1)
         self.backbone.embed = nn.Module()
         self.backbone.embed.word = nn.Embedding(vocabulary, width)
         self.head = nn.Module()
@@ -159,7 +161,7 @@ def test_embeddings_are_centred_scaled_and_put_at_their_tokens():
     weight = nn.Parameter(torch.zeros(60, 8))
     ranks = start_module.rank(text().ravel(), 60, SPECIAL)
     vectors = torch.randn(len(ranks.ids), 8, generator=torch.Generator().manual_seed(0)) * 7 + 3
-    start_module.write_embeddings(weight, ranks, vectors)
+    start_module.write_embeddings(weight, ranks, vectors, 0.02)
     rows = weight.detach()[ranks.ids]
     assert rows.mean(0).abs().max() < 1e-6
     assert float(rows.std()) == pytest.approx(0.02, rel=1e-3)
@@ -170,7 +172,7 @@ def test_embeddings_are_centred_scaled_and_put_at_their_tokens():
 def test_special_and_unseen_tokens_and_missing_columns_get_noise():
     weight = nn.Parameter(torch.zeros(400, 30))
     ranks = start_module.rank(np.repeat(np.arange(10, 20), 3), 400, SPECIAL)
-    start_module.write_embeddings(weight, ranks, torch.randn(10, 8))
+    start_module.write_embeddings(weight, ranks, torch.randn(10, 8), 0.02)
     noise = weight.detach()[20:]
     assert float(noise.std()) == pytest.approx(0.02, rel=0.05) and abs(float(noise.mean())) < 1e-3
     assert float(weight.detach()[10:20, 8:].std()) == pytest.approx(0.02, rel=0.3)

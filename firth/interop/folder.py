@@ -17,6 +17,7 @@ from firth.interop import bert, frames, gpt2, hubert, llama, modernbert, resnet,
 from firth.interop.places import Place, joined
 from firth.interop.tensors import OWN, read_file, read_json, read_weights, write_file, write_json
 from firth.model.backbones import backbone_of
+from firth.model.init import spread_at
 from firth.model.shape import AnyShape, Shape
 from firth.model.sizes import TRANSFORMERS
 
@@ -135,7 +136,7 @@ def common(shape: AnyShape) -> dict[str, Any]:
     if not isinstance(shape, Shape):
         return {}
     own = {theirs: getattr(shape, ours) for theirs, ours in TYPES[shape.name].NAMES.items()}
-    own |= {"intermediate_size": shape.intermediate, "initializer_range": 0.02}
+    own |= {"intermediate_size": shape.intermediate, "initializer_range": spread_at(shape)}
     return own | ({"pad_token_id": shape.pad_id, "tie_word_embeddings": True} if shape.vocabulary else {})
 
 

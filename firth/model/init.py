@@ -10,6 +10,8 @@ from firth.functional.random import combine, hash_bytes
 from firth.model.shape import AnyShape, ConvShape
 
 SPREAD = 0.02  # standard deviation; BERT, arXiv 1810.04805; also GPT-2
+WIDE = 768  # the width that this spread is for, in shapes whose spread goes by width
+BY_WIDTH = ("llama",)  # measured for these: docs/decisions/0034
 CUT = 2.0  # standard deviations; farther draws are drawn again
 CUT_SPREAD = 0.8796  # standard deviation of a normal number that is cut there, before it is scaled
 RESIDUAL = ("attention.out.weight", "mlp.outer.weight")  # maps that write into the residual sum
@@ -19,9 +21,9 @@ def initialise(module: nn.Module, shape: AnyShape, seed: int) -> None:
     """Set all parameters in place: norms 1, biases 0, matrices truncated normal, seeded by (seed, name).
 
     Pre-norm shapes divide the standard deviation of the maps that write into the residual sum by sqrt(2 × layers)
-    (GPT-2, section 2.3; ModernBERT, arXiv 2412.13663, appendix B). Convolutions of a convolution net are drawn so that
-    signals keep their size through rectifiers (He et al. 2015, arXiv 1502.01852, equation 14). The draws are made in
-    fp32 on the CPU.
+    (GPT-2, section 2.3; ModernBERT, arXiv 2412.13663, appendix B); `llama` has one that goes by width. Convolutions of
+    a convolution net are drawn so that signals keep their size through rectifiers (He et al. 2015, arXiv 1502.01852,
+    equation 14). The draws are made in fp32 on the CPU.
 
     A module with a method `begin(drawn)` then sets its own parameters; drawn(name, size, spread) is a draw for it.
     """
@@ -54,7 +56,14 @@ def rectified(size: torch.Size) -> float:
 def spread_of(name: str, shape: AnyShape) -> float:
     """The standard deviation of a matrix, by its name."""
     residual = not isinstance(shape, ConvShape) and shape.norm_placement == "pre" and name.endswith(RESIDUAL)
-    return SPREAD / math.sqrt(2 * shape.layers) if residual else SPREAD
+    return spread_at(shape) / math.sqrt(2 * shape.layers) if residual else spread_at(shape)
+
+
+def spread_at(shape: AnyShape) -> float:
+    """The standard deviation of matrices: SPREAD; in some shapes that at WIDE, by 1 / sqrt(width), so that what a
+    map makes of a normalised vector has the same size at every width."""
+    by_width = not isinstance(shape, ConvShape) and shape.name in BY_WIDTH
+    return SPREAD * math.sqrt(WIDE / shape.width) if by_width else SPREAD
 
 
 def draw(name: str, size: torch.Size, spread: float, seed: int) -> Tensor:

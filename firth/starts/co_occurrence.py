@@ -14,7 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from firth.functional.places import evenly
 from firth.functional.random import Draw
+from firth.model.init import spread_at
 
 # V tokens of the vocabulary, R tokens that occur, C contexts (the C most frequent of them), D width, N tokens of text
 
@@ -22,7 +24,6 @@ NEEDS = frozenset({"tokens"})  # what a signal must offer
 WINDOW = 5  # tokens to either side
 SMOOTHING = 0.75  # power of the context counts; Levy, Goldberg & Dagan 2015, section 3.1
 EIGENVALUE_POWER = 0.5  # U S^0.5; Levy, Goldberg & Dagan 2015, section 3.3
-SPREAD = 0.02  # standard deviation of the embeddings, as at a random initialisation
 OUTPUT = 1.0  # factor on the rows of an output map that is not the embedding
 CELLS = 2**27  # of the count matrix, 4 bytes each; a larger vocabulary gets fewer contexts
 CHUNK = 2**20  # tokens counted at once
@@ -54,7 +55,7 @@ def start(objective, source, draw: Draw, limit: int = 20_000_000, special: tuple
         return {"tokens": int(ranks.counts.sum()), "types": len(ranks.ids), "columns": 0, "seconds": 0.0}
     matrix = ppmi(count(stream, ranks))
     vectors = factorise(matrix, weight.shape[1], seed=draw.seed)
-    write_embeddings(weight, ranks, vectors, seed=draw.seed)
+    write_embeddings(weight, ranks, vectors, spread_at(objective.backbone.shape), seed=draw.seed)
     write_output(objective, weight)
     write_bias(objective, ranks.counts)
     return {
@@ -74,16 +75,11 @@ def special_ids(objective) -> tuple[int, ...]:
 
 def read(source, draw: Draw, limit: int) -> np.ndarray:
     """int32 (N,): the samples' tokens in a row, -1 between samples and between their parts; N about `limit` at most."""
-    taken = _spread(len(source), 64)
+    taken = evenly(len(source), 64)
     samples = limit * len(taken) // len(_tokens(source, taken, draw))
-    taken = _spread(len(source), max(samples, 1))
+    taken = evenly(len(source), max(samples, 1))
     blocks = [_tokens(source, taken[i : i + 4096], draw) for i in range(0, len(taken), 4096)]
     return np.concatenate([GAP, *blocks])
-
-
-def _spread(size: int, samples: int) -> np.ndarray:
-    """At most so many of range(size), evenly spaced."""
-    return np.arange(size) if samples >= size else np.linspace(0, size - 1, samples).astype(np.int64)
 
 
 def _tokens(source, indices: np.ndarray, draw: Draw) -> np.ndarray:
@@ -193,16 +189,16 @@ def _signs(vectors: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def write_embeddings(weight: Tensor, ranks: Ranks, vectors: Tensor, seed: int = 0) -> None:
-    """Centred, scaled to SPREAD, into the rows of the tokens that occur.
+def write_embeddings(weight: Tensor, ranks: Ranks, vectors: Tensor, spread: float, seed: int = 0) -> None:
+    """Centred, scaled to the standard deviation `spread`, into the rows of the tokens that occur.
 
     The other rows (special tokens, words never seen) get the mean row, which is zero after centring, plus the usual
     noise, so that no two tokens are the same; so do columns beyond the rank of the decomposition.
     """
     noise = torch.Generator().manual_seed(seed + 1)
-    rows = torch.randn(weight.shape, generator=noise) * SPREAD  # (V, D)
+    rows = torch.randn(weight.shape, generator=noise) * spread  # (V, D)
     centred = vectors - vectors.mean(0)
-    rows[torch.from_numpy(ranks.ids), : vectors.shape[1]] = centred * (SPREAD / centred.std().clamp(min=1e-12))
+    rows[torch.from_numpy(ranks.ids), : vectors.shape[1]] = centred * (spread / centred.std().clamp(min=1e-12))
     weight.copy_(rows)
 
 
