@@ -38,9 +38,9 @@ def wiki(text: Path, kept: Path) -> list[Job]:
 
 
 def in_context(kept: Path) -> list[Job]:
-    """Twenty minutes of one core on `synthetic:icl`, three seeds, and an untrained model; then each asked at length."""
-    runs = [*((f"icl-{n}", "20m", n) for n in SEEDS), ("icl-untrained", "1steps", 0)]
-    given = ["synthetic:icl", "--objective", "next-token", "--size", "2x128", *settings(*EPISODES), *ONE]
+    """Fifteen minutes of one core on `synthetic:icl`, three seeds, and an untrained model; then each asked at length."""
+    runs = [*((f"icl-{n}", "15m", n) for n in SEEDS), ("icl-untrained", "1steps", 0)]
+    given = ["synthetic:icl", "--objective", "next-token", "--size", "3x128", *settings(*EPISODES), *ONE]
     made = [Job(name, firth("pretrain", *given, "--budget", budget, "--seed", seed, "--out", kept / name), cores=1)
             for name, budget, seed in runs]  # fmt: skip
     asked = [Job(f"{name}-asked", firth("measure", kept / name, "synthetic:icl", "--task", "in-context"), MEASURING,

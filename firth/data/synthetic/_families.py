@@ -49,18 +49,21 @@ class Family:
 
 
 class Lookup(Family):
-    """A table of ROWS words and as many values, without a rule: who has seen the row can copy it."""
+    """A table of words and as many values, without a rule: who has seen the row can copy it. Some tables are short: the
+    fewer rows, the plainer that a line comes again, which is where copying what was matched is learnt first."""
 
-    name, kind, needs = "lookup", "look-ups", 2 * ROWS * len(LETTERS)
+    name, kind, needs = "lookup", "look-ups", 2 * ROWS * len(LETTERS) + 1
 
     def member(self, u):
-        return words_of(u.reshape(len(u), 2 * ROWS, -1)).reshape(len(u), -1)
+        """(B, P): keys and values of ROWS rows, and how many of the rows are asked for."""
+        both = words_of(u[:, :-1].reshape(len(u), 2 * ROWS, -1)).reshape(len(u), -1)
+        return np.concatenate([both, 2 + below(u[:, -1:], ROWS - 1)], 1)
 
     def near(self, members, u):
         """The same keys and values, dealt out anew."""
         keys, values = self.table(members)
-        dealt = u[:, :ROWS].argsort(1)[..., None]
-        return np.stack([keys, np.take_along_axis(values, dealt, 1)], 1).reshape(members.shape)
+        dealt = np.take_along_axis(values, u[:, :ROWS].argsort(1)[..., None], 1)
+        return np.concatenate([np.stack([keys, dealt], 1).reshape(len(members), -1), members[:, -1:]], 1)
 
     def apply(self, members, words):
         keys, values = self.table(members)
@@ -68,27 +71,36 @@ class Lookup(Family):
         return np.take_along_axis(values, row[..., None], 1)
 
     def words(self, members, u):
-        return np.take_along_axis(self.table(members)[0], below(u[..., :1], ROWS), 1)
+        row = (u[..., :1] * members[:, None, -1:]).astype(np.int64)
+        return np.take_along_axis(self.table(members)[0], row, 1)
 
     def table(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, P) → keys and values, (B, ROWS, L) each."""
-        both = members.reshape(len(members), 2, ROWS, LENGTH)
+        both = members[:, :-1].reshape(len(members), 2, ROWS, LENGTH)
         return both[:, 0], both[:, 1]
 
 
 class Translate(Family):
-    """A made-up code: every letter stands for another one."""
+    """A made-up code: every letter stands for another one. Some languages have few letters, which come often."""
 
-    name, kind = "translate", "translations"
+    name, kind, needs = "translate", "translations", 2 * len(LETTERS) + 1
 
     def member(self, u):
-        return u.argsort(1)
+        """(B, P): what each letter stands for, its place among the letters of the language, and how many it has."""
+        code, order = (u[:, part : part + len(LETTERS)].argsort(1) for part in (0, len(LETTERS)))
+        return np.concatenate([code, order, LENGTH + below(u[:, -1:], len(LETTERS) + 1 - LENGTH)], 1)
 
     def near(self, members, u):
-        return exchanged(members, u)
+        """Two letters stand for each other's."""
+        code, rest = np.split(members, [len(LETTERS)], 1)
+        return np.concatenate([exchanged(code, u), rest], 1)
 
     def apply(self, members, words):
-        return np.take_along_axis(members[:, None], words, 2)
+        return np.take_along_axis(members[:, None, : len(LETTERS)], words, 2)
+
+    def words(self, members, u):
+        absent = members[:, len(LETTERS) : -1] >= members[:, -1:]
+        return words_of(u + absent[:, None])
 
 
 class Rearrange(Family):

@@ -24,7 +24,7 @@ from firth.functional.random import Draw, hash_bytes
 
 # B episodes, N examples in each, L letters of a word, P integers of a member
 
-VERSION = 1  # raised when the same settings give other episodes
+VERSION = 2  # raised when the same settings give other episodes
 BLOCK = 1024  # episodes made at once
 SHOTS = 16  # that a question comes with
 OPTIONS = 4  # of which one is right: chance is 1 in 4
