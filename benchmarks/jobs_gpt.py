@@ -7,7 +7,7 @@ from benchmarks.job import ADAPTING, COMPARING, MEASURING, ONE, Job, firth, sett
 TEMPLATE = "Review: {text}\\nSentiment: {label}"
 SHOTS = "0,1,4,16"
 SEEDS = range(3)
-EPISODES = ("text.tokenizer=characters", "text.context=240", "model.heads=8", "optimizer.muon_lr=0.01")
+EPISODES = ("text.tokenizer=characters", "text.context=240", "model.heads=8")
 
 
 def jobs(data: Path, kept: Path) -> list[Job]:

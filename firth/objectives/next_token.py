@@ -35,8 +35,9 @@ class Config(ObjectiveConfig):
     adds: ClassVar[frozenset[str]] = frozenset({*STEPWISE, "bytes", "target", "documents", "position"})
     terms: ClassVar[tuple[str, ...]] = ("next_token",)
     shape: ClassVar[str | None] = "llama"
-    fresh_defaults: ClassVar[Mapping[str, Any]] = {  # docs/decisions/0033
+    fresh_defaults: ClassVar[Mapping[str, Any]] = {  # docs/decisions/0033, 0034
         "optimizer.name": "muon",
+        "optimizer.muon_lr": 0.01,
         "optimizer.lr": 3e-3,
         "optimizer.embedding_lr": 1.0,
     }
