@@ -42,10 +42,11 @@ ROWS = 16  # of a stream in a step where nobody says, and no more than
 TOGETHER = 2048  # tokens, or what goes with the tokens of the whole run: GROWTH times their root
 GROWTH = 1.5
 FEWEST, MOST = 512, 16_384  # tokens of a step; of pieces of words at least TOGETHER
-UNITS = (  # of characters and bytes, whose vocabulary costs nothing; found at 25 to 600 s (docs/decisions/0033)
-    Rung("2x128", 0, 17_000),
-    Rung("3x128", 600_000, 13_000),
-    Rung("4x128", 3_000_000, 10_500),
+UNITS = (  # of characters and bytes, whose vocabulary costs nothing; found at 17 to 600 s (docs/decisions/0033, 0034)
+    Rung("2x64", 0, 40_000),
+    Rung("3x64", 1_500_000, 28_000),
+    Rung("3x128", 1_600_000, 13_000),
+    Rung("4x128", 4_000_000, 10_500),
     Rung("4x192", 15_000_000, 5_500),
     Rung("4x256", 30_000_000, 3_600),
     Rung("6x384", 100_000_000, 1_200),
