@@ -38,7 +38,7 @@ def wiki(text: Path, kept: Path) -> list[Job]:
 
 
 def in_context(kept: Path) -> list[Job]:
-    """Fifteen minutes of one core on `synthetic:icl`, three seeds, and an untrained model; then each asked at length."""
+    """15 minutes of one core on `synthetic:icl`, three seeds, and an untrained model; then each asked at length."""
     runs = [*((f"icl-{n}", "15m", n) for n in SEEDS), ("icl-untrained", "1steps", 0)]
     given = ["synthetic:icl", "--objective", "next-token", "--size", "3x128", *settings(*EPISODES), *ONE]
     made = [Job(name, firth("pretrain", *given, "--budget", budget, "--seed", seed, "--out", kept / name), cores=1)

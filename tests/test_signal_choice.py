@@ -110,7 +110,8 @@ def test_texts_have_a_ladder_of_their_own(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size"), [(19, "2x64"), (60, "3x64"), (154, "3x128"), (600, "4x128"), (3600, "4x192"), (24 * 3600, "6x384")]
+    ("seconds", "size"),
+    [(19, "2x64"), (60, "3x64"), (154, "3x128"), (600, "4x128"), (3600, "4x192"), (24 * 3600, "6x384")],
 )
 def test_decoders_over_characters_go_by_the_characters_they_read(tmp_path, seconds, size):
     (tmp_path / "a.txt").write_text("Some words.\n")

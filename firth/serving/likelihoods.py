@@ -41,7 +41,7 @@ def likelihoods(model: Loaded, ids: list[int], before: int, top: int) -> Told:
     own: list[float | None] = [None] * (first - before)
     own += shares.gather(1, wanted[:, None])[:, 0].tolist()
     texts = [text_of(model.signal, one) for one in ids[before:]]
-    offsets = list(accumulate(map(len, texts[:-1]), initial=0))[: len(texts)]
+    offsets = offsets_of(model.signal, ids[before:], texts)
     return Told(texts, offsets, own, likeliest(model, shares, wanted, top, first - before) if top else None)
 
 
@@ -54,6 +54,14 @@ def likeliest(model: Loaded, shares: torch.Tensor, wanted: torch.Tensor, top: in
     for row, logs in zip(ids, numbers, strict=True):
         found.append({text_of(model.signal, one): log for one, log in zip(row, logs, strict=True)})
     return found
+
+
+def offsets_of(signal: Any, ids: list[int], texts: list[str]) -> list[int]:
+    """Where each token begins in the text of all; the later ones of several that are one letter, at the end of it."""
+    if not any(BROKEN in signal.decode([token], skip_special=False) for token in set(ids)):
+        return list(accumulate(map(len, texts[:-1]), initial=0))[: len(texts)]
+    before = [len(signal.decode(ids[:place], skip_special=False)) for place in range(len(ids))]
+    return list(accumulate(reversed(before), min))[::-1]  # a letter of which bytes are missing may be several signs
 
 
 def text_of(signal: Any, token: int) -> str:
