@@ -63,7 +63,7 @@ def small(line: str) -> str:
         else f" {SMALL}"
     )
     budget = f"--budget 4steps{own}"
-    line = re.sub(r" --size \S+", "", re.sub(r"--budget \S+", budget, line))
+    line = re.sub(r"--budget \S+", budget, line).replace(" --size 3x128", "")
     line = re.sub(r"pretrain synthetic:icl", "pretrain synthetic:icl:episodes=300", line)
     line = line.replace("0,1,4,16", "0,1,4") + " --most 4" if verb == "measure" else line
     return line + " --set train.steps=4 --set train.batch=4" if verb in ("adapt", "compare") else line

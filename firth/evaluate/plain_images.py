@@ -8,16 +8,15 @@ import torch
 from firth.data.source import Source
 from firth.evaluate.plain import Plain, Vectors
 from firth.functional import hog, patches
-from firth.functional.places import evenly
 from firth.functional.random import Draw
 from firth.signal import Sample
+from firth.starts import patch_kmeans
 
 # n images of C channels, H × W pixels
 
 CENTROIDS = 800  # of patches; Coates, Lee & Ng 2011 go to 4,000
 PATCH = 6  # pixels to a side; their best (section 4.4)
 PATCHES = 100_000  # drawn for a dictionary
-IMAGES = 10_000  # that they are drawn from
 CELLS = 8  # cells of oriented gradients along the shorter side
 
 
@@ -37,8 +36,7 @@ def patch_vectors(source: Source, seed: int, centroids: int | None = None) -> Ve
 
     centroids: None: CENTROIDS.
     """
-    places = evenly(len(source), IMAGES)
-    images = torch.from_numpy(np.stack([one.parts[0] for one in source.get(places, Draw(seed))]))
+    images = patch_kmeans.read(source, Draw(seed), patch_kmeans.IMAGES)
     size = min(PATCH, *(side // 2 for side in images.shape[2:]))
     wanted, count = min(centroids or CENTROIDS, 10 * len(images)), min(PATCHES, 100 * len(images))
     learnt = patches.learn(images, wanted, size, count, seed)

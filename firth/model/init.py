@@ -62,8 +62,7 @@ def spread_of(name: str, shape: AnyShape) -> float:
 def spread_at(shape: AnyShape) -> float:
     """The standard deviation of matrices: SPREAD; in some shapes that at WIDE, by 1 / sqrt(width), so that what a
     map makes of a normalised vector has the same size at every width."""
-    by_width = not isinstance(shape, ConvShape) and shape.name in BY_WIDTH
-    return SPREAD * math.sqrt(WIDE / shape.width) if by_width else SPREAD
+    return SPREAD * math.sqrt(WIDE / shape.width) if shape.name in BY_WIDTH else SPREAD
 
 
 def draw(name: str, size: torch.Size, spread: float, seed: int) -> Tensor:

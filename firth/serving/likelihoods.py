@@ -41,7 +41,7 @@ def likelihoods(model: Loaded, ids: list[int], before: int, top: int) -> Told:
     own: list[float | None] = [None] * (first - before)
     own += shares.gather(1, wanted[:, None])[:, 0].tolist()
     texts = [text_of(model.signal, one) for one in ids[before:]]
-    offsets = offsets_of(model.signal, ids[before:], texts)
+    offsets = offsets_of(model.signal, ids[before:])
     return Told(texts, offsets, own, likeliest(model, shares, wanted, top, first - before) if top else None)
 
 
@@ -56,12 +56,17 @@ def likeliest(model: Loaded, shares: torch.Tensor, wanted: torch.Tensor, top: in
     return found
 
 
-def offsets_of(signal: Any, ids: list[int], texts: list[str]) -> list[int]:
+def offsets_of(signal: Any, ids: list[int]) -> list[int]:
     """Where each token begins in the text of all; the later ones of several that are one letter, at the end of it."""
-    if not any(BROKEN in signal.decode([token], skip_special=False) for token in set(ids)):
-        return list(accumulate(map(len, texts[:-1]), initial=0))[: len(texts)]
-    before = [len(signal.decode(ids[:place], skip_special=False)) for place in range(len(ids))]
-    return list(accumulate(reversed(before), min))[::-1]  # a letter of which bytes are missing may be several signs
+    offsets, whole, text = [], 0, ""  # whole: characters before the tokens held; text: theirs
+    held: list[int] = []  # since the last letter that was whole
+    for token in ids:
+        offsets.append(whole + len(text))
+        held.append(token)
+        text = signal.decode(held, skip_special=False)
+        if not text.endswith(BROKEN):
+            whole, text, held = whole + len(text), "", []
+    return list(accumulate(reversed(offsets), min))[::-1]  # a letter of which bytes are missing may be several signs
 
 
 def text_of(signal: Any, token: int) -> str:

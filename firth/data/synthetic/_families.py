@@ -71,8 +71,7 @@ class Lookup(Family):
         return np.take_along_axis(values, row[..., None], 1)
 
     def words(self, members, u):
-        row = (u[..., :1] * members[:, None, -1:]).astype(np.int64)
-        return np.take_along_axis(self.table(members)[0], row, 1)
+        return np.take_along_axis(self.table(members)[0], below(u[..., :1], members[:, None, -1:]), 1)
 
     def table(self, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, P) → keys and values, (B, ROWS, L) each."""
@@ -200,7 +199,7 @@ def words_of(u: np.ndarray) -> np.ndarray:
     return u.argsort(-1)[..., :LENGTH]
 
 
-def below(u: np.ndarray, limit: int) -> np.ndarray:
+def below(u: np.ndarray, limit: int | np.ndarray) -> np.ndarray:
     """uniforms → whole numbers in [0, limit)."""
     return (u * limit).astype(np.int64)
 
