@@ -54,6 +54,12 @@ def test_what_writes_into_the_residual_is_smaller_where_norms_come_first(name, d
     assert init.spread_of("backbone.encoder.blocks.0.attention.qkv.weight", shape) == init.SPREAD
 
 
+def test_weights_of_gpt2_keep_their_spread_behind_the_cut():
+    weight = init.draw("a", torch.Size((300, 300)), init.spread_of("a", sizes.shape_of("gpt2", "2x128", 100)), 0)
+    assert weight.std().item() == pytest.approx(0.02, rel=0.01)
+    assert init.spread_at(sizes.shape_of("gpt2", "2x128", 100)) == 0.02
+
+
 def test_the_spread_of_llama_goes_by_width():
     """What a map makes of a normalised vector (norm √D) then has the same size at every width."""
     made = {width: sizes.shape_of("llama", f"2x{width}", 100) for width in (128, 768, 3072)}

@@ -12,6 +12,7 @@ from firth.model.shape import AnyShape, ConvShape
 SPREAD = 0.02  # standard deviation; BERT, arXiv 1810.04805; also GPT-2
 WIDE = 768  # the width that this spread is for, in shapes whose spread goes by width
 BY_WIDTH = ("llama",)  # measured for these: docs/decisions/0034
+UNCUT = ("gpt2",)  # whose authors cut nothing: after the cut they have that spread
 CUT = 2.0  # standard deviations; farther draws are drawn again
 CUT_SPREAD = 0.8796  # standard deviation of a normal number that is cut there, before it is scaled
 RESIDUAL = ("attention.out.weight", "mlp.outer.weight")  # maps that write into the residual sum
@@ -54,9 +55,10 @@ def rectified(size: torch.Size) -> float:
 
 
 def spread_of(name: str, shape: AnyShape) -> float:
-    """The standard deviation of a matrix, by its name."""
+    """The standard deviation of a matrix before cutting, by its name."""
     residual = not isinstance(shape, ConvShape) and shape.norm_placement == "pre" and name.endswith(RESIDUAL)
-    return spread_at(shape) / math.sqrt(2 * shape.layers) if residual else spread_at(shape)
+    spread = spread_at(shape) / (CUT_SPREAD if shape.name in UNCUT else 1.0)
+    return spread / math.sqrt(2 * shape.layers) if residual else spread
 
 
 def spread_at(shape: AnyShape) -> float:
