@@ -77,7 +77,7 @@ def size_for(seconds: float) -> str:
 def run_of(given: argparse.Namespace, size: str) -> Run:
     """firth's run over the pictures; its table `simclr` asks for the views of POLICY."""
     settings = Train(steps=given.steps, batch=given.batch, precision=given.precision)
-    tables = {"simclr": {"blur": 0.0}}
+    tables = {"simclr": {"blur": 0.0, "resolution": 1.0}}
     recipe = Recipe(signal="image", objective=("simclr",), model=Model(size=size), train=settings, tables=tables)
     signal = Image(Config(size=given.side))
     recipe = build.fill(recipe, signal)

@@ -10,7 +10,7 @@ from firth.errors import InputError
 from firth.functional import augment
 from firth.functional.random import Draw
 from firth.model.sizes import shape_of
-from firth.objectives import _projector, barlow_twins, byol, dino, mae, moco, simclr, vicreg
+from firth.objectives import _projector, _views, barlow_twins, byol, dino, mae, moco, simclr, vicreg
 from tests import contract, pictures
 
 NAMES = ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino", "mae"]
@@ -252,11 +252,11 @@ def test_dino_draws_large_and_small_views():
 @pytest.mark.parametrize(
     ("side", "asked", "local", "crops"),
     [
-        (64, {}, 0, [(0.08, 1.0)] * 2),  # those of the preset
+        (64, {}, 0, [(0.2, 1.0)] * 2),  # those of the preset
         (64, {"crop": 0.3}, 0, [(0.3, 1.0)] * 2),
         (64, {"local": 1}, 1, [(0.4, 1.0)] * 2 + [(0.05, 0.4)]),
         (96, {}, 4, [(0.4, 1.0)] * 2 + [(0.05, 0.4)] * 4),
-        (96, {"local": 0}, 0, [(0.08, 1.0)] * 2),
+        (96, {"local": 0}, 0, [(0.2, 1.0)] * 2),
         (96, {"local": 1, "crop": 0.1, "divide": 0.3}, 1, [(0.3, 1.0)] * 2 + [(0.1, 0.3)]),
     ],
 )
@@ -272,7 +272,26 @@ def test_dino_has_small_views_where_they_show_something_or_a_person_wants_them(s
     [(8, 1, 8), (28, 1, 16), (32, 4, 16), (64, 1, 32), (96, 8, 48), (30, 3, 18), (224, 16, 112)],
 )
 def test_a_small_view_has_half_the_side_and_sixteen_pixels(side, patch, size):
-    assert dino.small_side(side, patch) == size
+    assert _views.side_of_views(side, dino.SMALL, patch) == size
+
+
+@pytest.mark.parametrize("name", ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino"])
+@pytest.mark.parametrize(("shape", "asked", "wanted"), [("resnet", None, 0.5), ("vit", None, 1.0), ("resnet", 0.7, 0.7)])
+def test_views_have_half_the_resolution_where_the_net_is_a_resnet_and_nobody_says(name, shape, asked, wanted):
+    config = contract.module_of(name).Config(**({"resolution": asked} if asked else {}))
+    fitting = config.fill(pictures.SIGNAL.facts).fit(shape_of(shape, "tiny", image=32, channels=3))
+    assert fitting.resolution == wanted
+
+
+@pytest.mark.parametrize(("share", "side"), [(0.5, 20), (1.0, 40), (0.1, 16)])
+def test_the_encoder_is_shown_views_of_that_resolution(share, side):
+    objective = contract.build(["simclr"], simclr={"resolution": share})
+    part, seen = objective.objectives[0], []
+    part.backbone.register_forward_pre_hook(lambda module, given: seen.append(given[0]["pixels"].shape))
+    drawn = augment.draw_views(Draw(0), np.arange(3, dtype=np.uint64), "views", part.config.policies)
+    batch = {"pixels": torch.randint(0, 256, (3, 3, 40, 40), dtype=torch.uint8), "views": drawn}
+    part.twins(batch)
+    assert seen == [(6, 3, side, side)] and part.pictures(batch).shape == (6, 3, side, side)
 
 
 def test_mae_leaves_out_as_many_patches_as_it_says():

@@ -109,7 +109,7 @@ def test_sheets_of_any_channels_are_in_colour(channels):
     config = contract.config_of("simclr")
     chosen = iter(pictures.samples(2, side=100, channels=channels))
     batch = _views.tries(contract.kit_of("simclr").signal, chosen, Draw(0), config)
-    sheet = _views.sheet_of_views(batch)
+    sheet = _views.sheet_of_views(batch, 50)
     assert sheet.shape == (2 * 102 + 2, 3 * 102 + 2, 3) and sheet.dtype == np.uint8
     if channels < 3:
         assert (sheet[..., 0] == sheet[..., 1]).all()

@@ -61,7 +61,7 @@ class Policy(NamedTuple):
 
 
 PRESETS = {
-    "natural": Policy(),
+    "natural": Policy((0.2, 1.0)),
     "microscopy": Policy((0.2, 1.0), flip_y=0.5, transpose=0.5, saturation=0.2, hue=0.0, grey=0.0),
     "satellite": Policy((0.2, 1.0), flip_y=0.5, transpose=0.5, saturation=0.2, hue=0.0, grey=0.1),
     "documents": Policy((0.3, 1.0), (4 / 5, 5 / 4), flip_x=0.0, degrees=5.0, saturation=0.2, hue=0.05),

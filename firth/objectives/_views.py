@@ -1,11 +1,13 @@
 """What objectives over views of pictures share: views are drawn on the CPU, made and encoded on the device."""
 
+import math
 from collections.abc import Iterator
 from itertools import islice
 from typing import ClassVar, Literal, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from firth.functional import augment
 from firth.functional.augment import Policy
 from firth.functional.picture import sheet
 from firth.functional.random import Draw
+from firth.model.shape import AnyShape
 from firth.objective import Objective, ObjectiveConfig
 from firth.signal import Batch, Facts, Features, Sample
 
@@ -20,6 +23,7 @@ from firth.signal import Batch, Facts, Features, Sample
 
 SHOWN = 8  # samples on a contact sheet
 SMALLEST = 64  # pixels; pictures with a shorter side are enlarged on a sheet
+LOW, LEAST = 0.5, 16  # resolution of views where nobody says, and pixels of a side at least: docs/decisions/0035
 
 
 class ViewsConfig(ObjectiveConfig):
@@ -74,7 +78,18 @@ class ViewsConfig(ObjectiveConfig):
         return Batch({**batch, "views": views}, counts={**batch.counts, self.terms[0]: self.shares * len(views)})
 
 
-class UnlikeViewsConfig(ViewsConfig):
+class ComparedViewsConfig(ViewsConfig):
+    """Views are compared as wholes, so they may be smaller than pictures."""
+
+    resolution: float | None = Field(
+        None, gt=0, le=1, description="filled: side of a view, share of the picture's (of 16 pixels at least): 0.5; vit 1"
+    )
+
+    def fit(self, shape: AnyShape) -> Self:
+        return self if self.resolution else self.model_copy(update={"resolution": 1.0 if shape.patch else LOW})
+
+
+class UnlikeViewsConfig(ComparedViewsConfig):
     """The two views are drawn unlike, as in BYOL (Grill et al. 2020, arXiv 2006.07733, table 6): the first is blurred
     twice as often as `blur` says, the second a fifth as often; `solarise` is the share of the second alone."""
 
@@ -92,6 +107,12 @@ class UnlikeViewsConfig(ViewsConfig):
 OPEN = ("grey", "blur", "solarise", "cut", "degrees")  # settings of the same name in Policy
 
 
+def side_of_views(side: int, share: float, patch: int = 0) -> int:
+    """Pixels of a view of pictures of so many, in whole patches."""
+    patch = patch or 1
+    return patch * math.ceil(min(side, max(LEAST, share * side)) / patch)
+
+
 def look(backbone, pixels: Tensor) -> Tensor:
     """(N, C, S, S) -> (N, D): one vector a picture."""
     return backbone({"pixels": pixels}).pooled
@@ -100,13 +121,18 @@ def look(backbone, pixels: Tensor) -> Tensor:
 class ComparingViews(Objective):
     """An objective over views; `forward` has passes of its own."""
 
+    config: ComparedViewsConfig
     collapses: ClassVar[bool] = True
     vectors: ClassVar[bool] = True
     projector: nn.Module  # what is compared is behind it
 
+    def side(self, batch: Batch) -> int:
+        """Pixels of a view."""
+        return side_of_views(batch["pixels"].shape[2], self.config.resolution or 1.0, self.backbone.shape.patch)
+
     def pictures(self, batch: Batch) -> Tensor:
         """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""
-        return augment.views(batch["pixels"], batch["views"])
+        return augment.views(batch["pixels"], batch["views"], self.side(batch))
 
     def pooled(self, batch: Batch) -> Tensor:
         """(V·B, D): all views in one pass."""
@@ -117,7 +143,8 @@ class ComparingViews(Objective):
         return self.projector(features.pooled)
 
     def twins(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        first, second = look(self.backbone, augment.views(batch["pixels"], batch["views"][:, :2])).chunk(2)
+        views = augment.views(batch["pixels"], batch["views"][:, :2], self.side(batch))
+        first, second = look(self.backbone, views).chunk(2)
         return first, second
 
 
@@ -132,7 +159,8 @@ def tries(signal, samples: Iterator[Sample], draw: Draw, config: ViewsConfig, co
 
 def pictured(objective, tries: Batch, step: int) -> dict[str, np.ndarray]:
     """What a run is trained on, as one picture: samples/views.png."""
-    return {"views": sheet_of_views(tries)}
+    part = next(part for part in objective.objectives if isinstance(part, ComparingViews))
+    return {"views": sheet_of_views(tries, part.side(tries))}
 
 
 def contact_sheet(columns: list[Tensor]) -> np.ndarray:
@@ -141,12 +169,13 @@ def contact_sheet(columns: list[Tensor]) -> np.ndarray:
     return sheet(list(zip(*map(_visible, columns), strict=True)), scale)
 
 
-def sheet_of_views(batch: Batch) -> np.ndarray:
-    """(H, W, 3) uint8: each sample, and beside it its views."""
-    pixels, drawn = batch["pixels"], batch["views"]
+def sheet_of_views(batch: Batch, side: int) -> np.ndarray:
+    """(H, W, 3) uint8: each sample, and beside it its views, of so many pixels a side, drawn as large as the sample."""
+    pixels, drawn = batch["pixels"].cpu(), batch["views"].cpu()
     still = augment.draw_views(Draw(0), np.zeros(len(pixels), np.uint64), "sheet", [augment.STILL])  # square, as views
-    columns = torch.cat([still, drawn.cpu()], 1).unbind(1)
-    return contact_sheet([augment.apply(pixels.cpu(), column) for column in columns])
+    views = [augment.apply(pixels, column, side) for column in drawn.unbind(1)]
+    whole = augment.apply(pixels, still[:, 0])
+    return contact_sheet([whole, *(F.interpolate(view, size=whole.shape[2:]) for view in views)])
 
 
 def _visible(pixels: Tensor) -> np.ndarray:

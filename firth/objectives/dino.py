@@ -12,7 +12,6 @@ small view has half the side of a large one (in the paper 96 of 224 pixels), and
 to 64 pixels there are none. On a net with batch norm the head has one, too, and a map less, as lightly's for CIFAR-10.
 """
 
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
@@ -27,7 +26,7 @@ from firth.model.batch_norm import BatchNorm, norms_of, nothing_remembered
 from firth.model.shape import AnyShape
 from firth.objective import Loss, Term
 from firth.objectives._projector import Teacher, rising, spread, unit
-from firth.objectives._views import ComparingViews, UnlikeViewsConfig, look
+from firth.objectives._views import ComparingViews, UnlikeViewsConfig, look, side_of_views
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
 from firth.signal import Batch, Facts, Features
@@ -37,7 +36,7 @@ from firth.signal import Batch, Facts, Features
 LARGE = 2
 LOCAL, CROP = 4, 0.05  # where nobody says: how many small views, and the smallest of them, share of the area
 TINY = 64  # pixels of a side up to which a part of a picture shows too little: no small views
-SIDE, LEAST = 0.5, 16  # of a small view: share of the side, and pixels at least
+SMALL = 0.5  # side of a small view, share of that of a large one
 
 
 class Config(UnlikeViewsConfig):
@@ -73,7 +72,7 @@ class Config(UnlikeViewsConfig):
 
     def fit(self, shape: AnyShape) -> Self:
         local = (LOCAL if shape.image > TINY else 0) if self.local is None else self.local
-        fitting = self.model_copy(update={"local": local})
+        fitting = super().fit(shape).model_copy(update={"local": local})
         return fitting.model_copy(update=fitting.amounts())
 
     def amounts(self) -> dict[str, float]:
@@ -128,7 +127,6 @@ class DINO(ComparingViews):
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
-        self.patch = backbone.shape.patch or 1  # pixels; small views are of whole patches
         norm = bool(norms_of(backbone))
         self.head = Head(backbone.shape.width, config.hidden, config.bottleneck, config.prototypes, norm)
         self.teacher = Teacher(backbone, self.head)
@@ -148,7 +146,7 @@ class DINO(ComparingViews):
         self.fresh = []
 
     def forward(self, batch: Batch) -> Loss:
-        large = augment.views(batch["pixels"], batch["views"][:, :LARGE])  # (LARGE·B, C, S, S)
+        large = augment.views(batch["pixels"], batch["views"][:, :LARGE], self.side(batch))  # (LARGE·B, C, S, S)
         pooled = look(self.backbone, large)
         said = [self.head(pooled), *self.small(batch)]
         wanted = self.teacher(1, self.teacher(0, {"pixels": large}).pooled)  # (LARGE·B, K)
@@ -166,7 +164,7 @@ class DINO(ComparingViews):
         views alone, as whole pictures are looked at later."""
         if not self.config.local:
             return []
-        size = small_side(batch["pixels"].shape[2], self.patch)
+        size = side_of_views(self.side(batch), SMALL, self.backbone.shape.patch)
         views = augment.views(batch["pixels"], batch["views"][:, LARGE:], size)
         with nothing_remembered(self.backbone, self.head):
             return [self.head(look(self.backbone, views))]
@@ -178,11 +176,6 @@ class DINO(ComparingViews):
     def compared(self, features: Features) -> Tensor:
         """(B, Z), of pictures as they are."""
         return self.head.map(features.pooled)
-
-
-def small_side(side: int, patch: int) -> int:
-    """Pixels of a small view of pictures of so many, in whole patches."""
-    return patch * math.ceil(min(side, max(LEAST, SIDE * side)) / patch)
 
 
 def across(shares: Tensor, logs: Tensor) -> Tensor:

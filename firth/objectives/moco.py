@@ -25,7 +25,7 @@ from firth import distributed
 from firth.functional.losses import cross_entropy_sum
 from firth.objective import Before, Loss, Term
 from firth.objectives._projector import Projector, Teacher, spread, unit
-from firth.objectives._views import ComparingViews, ViewsConfig, look
+from firth.objectives._views import ComparedViewsConfig, ComparingViews, look
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
 from firth.signal import Batch
@@ -36,7 +36,7 @@ QUEUE = 4096  # vectors, at most, where nobody says
 SHARE = 0.5  # of the pictures, at most: what is in the queue is then younger than half an epoch
 
 
-class Config(ViewsConfig):
+class Config(ComparedViewsConfig):
     terms: ClassVar[tuple[str, ...]] = ("moco",)
     shares: ClassVar[int] = 1
 

@@ -15,7 +15,7 @@ from firth import distributed
 from firth.functional.losses import cross_entropy_sum
 from firth.objective import Loss, Term
 from firth.objectives._projector import Projector, spread, unit
-from firth.objectives._views import ComparingViews, ViewsConfig
+from firth.objectives._views import ComparedViewsConfig, ComparingViews
 from firth.objectives._views import pictured as pictured
 from firth.objectives._views import tries as tries
 from firth.signal import Batch
@@ -23,7 +23,7 @@ from firth.signal import Batch
 # B samples of this rank, N of all ranks, V = 2 views, Z width of the projection
 
 
-class Config(ViewsConfig):
+class Config(ComparedViewsConfig):
     terms: ClassVar[tuple[str, ...]] = ("simclr",)
 
     temperature: float = Field(0.2, gt=0, description="divides the cosines (paper: 0.5 for CIFAR-10, 0.1 for ImageNet)")

@@ -30,14 +30,14 @@ from firth.signals._albums import Albums, shown
 
 SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224)  # of which the training size is chosen
 MOST = 64  # chosen at most: two cores see hundreds of such pictures in a second; larger ones are asked for
-RUNGS = {  # SimCLR on 32 × 32 pixels, two views a picture. Rates of resnet small and base are measured (ResNet-18 of a
-    # quarter of the width, and whole); all others are reckoned: their seconds lie on the line through those two, by the
-    # multiplications of the network (of a view, in millions: 35 and 555 for those; 28, 122, 183 and 320 for the vits)
+RUNGS = {  # SimCLR on 32 × 32 pixels, two views a picture; of 16 × 16 for resnets. What was measured, with views of 32 × 32: 768 a
+    # second of resnet small and 88 of base (ResNet-18 of a quarter of the width, and whole). The rates are reckoned: their
+    # seconds lie on the line through those two, by the multiplications of the network for a view. docs/decisions/0035
     "resnet": (
-        Rung("tiny", 0, 1_150),
-        Rung("small", 100_000, 768),
-        Rung("medium", 500_000, 300),
-        Rung("base", 3_000_000, 88),
+        Rung("tiny", 0, 1_465),
+        Rung("mini", 30_000, 1_175),
+        Rung("3x256", 500_000, 639),
+        Rung("base", 5_000_000, 302),
     ),
     "vit": (
         Rung("2x128", 0, 850),
@@ -47,7 +47,7 @@ RUNGS = {  # SimCLR on 32 × 32 pixels, two views a picture. Rates of resnet sma
     ),
 }
 BATCHES = (64, 128, 256)  # pictures of a step
-STEPS = 400  # that a run has at least: a hundred large ones teach less than many small ones
+STEPS = 1_000  # that a run has at least: a few hundred large ones teach less than many small ones
 FILE = "preprocessor_config.json"  # where transformers looks for the size and the means
 BICUBIC = 3  # as Pillow and transformers number it
 DO = "Give the folder of a model of images, or save it again."
