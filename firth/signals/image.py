@@ -47,7 +47,7 @@ RUNGS = {  # SimCLR on 32 × 32 pixels, two views a picture; of 16 × 16 for res
     ),
 }
 BATCHES = (64, 128, 256)  # pictures of a step
-STEPS = 1_000  # that a run has at least: a few hundred large ones teach less than many small ones
+STEPS = 500  # that a run has at least: a few hundred large ones teach less than many small ones
 FILE = "preprocessor_config.json"  # where transformers looks for the size and the means
 BICUBIC = 3  # as Pillow and transformers number it
 DO = "Give the folder of a model of images, or save it again."
