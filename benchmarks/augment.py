@@ -88,12 +88,12 @@ def as_floats(pixels: np.ndarray) -> Tensor:
     return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous().float().div_(255)
 
 
-def one_view(pixels: np.ndarray, given: Mapping[str, float]) -> np.ndarray:
-    """(H, W, 3) uint8, the numbers of a view by name -> (H, W, 3) uint8."""
+def one_view(pixels: np.ndarray, given: Mapping[str, float], side: int = 0) -> np.ndarray:
+    """(H, W, 3) uint8, the numbers of a view by name -> (H, W, 3) uint8, or (side, side, 3)."""
     high, wide = pixels.shape[:2]
     left, top = given["left"] * wide, given["top"] * high
     box = (left, top, min(left + given["width"] * wide, wide), min(top + given["height"] * high, high))
-    picture = Image.fromarray(pixels).resize((wide, high), Image.Resampling.BILINEAR, box=box)
+    picture = Image.fromarray(pixels).resize((side or wide, side or high), Image.Resampling.BILINEAR, box=box)
     picture = ImageOps.mirror(picture) if given["flip_x"] else picture
     factors = [given[name] for name in ("brightness", "contrast", "saturation", "hue")]
     for turn in (int(given[name]) for name in ORDER):

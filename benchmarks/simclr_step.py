@@ -1,6 +1,6 @@
 """A whole step of SimCLR, views included, against lightly's loss and head over Pillow's views in a DataLoader.
 
-    python benchmarks/simclr_step.py [--sizes small,mini] [--batch 256] [--steps 8] [--rounds 3] [--threads 2]
+    python benchmarks/simclr_step.py [--sizes small,mini] [--resolution 1] [--batch 256] [--steps 8] [--rounds 3]
 
 Their side is written out here: lightly imports torchvision, which this project does without. Its loss (NT-Xent: Chen et
 al. 2020, arXiv 2002.05709, section 2.1) and its head (linear, batch norm, ReLU, linear, batch norm) in plain PyTorch,
@@ -58,6 +58,7 @@ def options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default=",".join(dict.fromkeys(["small", size_for(MINUTES)])))
     parser.add_argument("--side", type=int, default=32)
+    parser.add_argument("--resolution", type=float, default=1.0, help="of both sides' views, share of the side")
     parser.add_argument("--batch", type=int, default=256)
     parser.add_argument("--steps", type=int, default=8, help=f"of a side in a round, more than {FIRST}")
     parser.add_argument("--rounds", type=int, default=3)
@@ -77,7 +78,7 @@ def size_for(seconds: float) -> str:
 def run_of(given: argparse.Namespace, size: str) -> Run:
     """firth's run over the pictures; its table `simclr` asks for the views of POLICY."""
     settings = Train(steps=given.steps, batch=given.batch, precision=given.precision)
-    tables = {"simclr": {"blur": 0.0, "resolution": 1.0}}
+    tables = {"simclr": {"blur": 0.0, "resolution": given.resolution}}
     recipe = Recipe(signal="image", objective=("simclr",), model=Model(size=size), train=settings, tables=tables)
     signal = Image(Config(size=given.side))
     recipe = build.fill(recipe, signal)
@@ -97,8 +98,8 @@ def pixels_of(given: argparse.Namespace) -> np.ndarray:
 class Pairs(Dataset):
     """Two views of each picture, (3, S, S) float in [0, 1], made picture by picture."""
 
-    def __init__(self, pixels: np.ndarray):
-        self.pixels, self.source = pixels.transpose(0, 2, 3, 1).copy(), random.Random(0)
+    def __init__(self, pixels: np.ndarray, side: int):
+        self.pixels, self.source, self.side = pixels.transpose(0, 2, 3, 1).copy(), random.Random(0), side
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -107,7 +108,7 @@ class Pairs(Dataset):
         return self.view(index), self.view(index)
 
     def view(self, index: int) -> Tensor:
-        return as_floats(one_view(self.pixels[index], drawn(POLICY, self.source)))
+        return as_floats(one_view(self.pixels[index], drawn(POLICY, self.source), self.side))
 
 
 def drawn(policy: augment.Policy, source: random.Random) -> dict[str, float]:
@@ -176,7 +177,7 @@ def ours(given: argparse.Namespace, size: str) -> Cost:
 
 
 def theirs(given: argparse.Namespace, size: str) -> Cost:
-    side, pairs = Theirs(given, run_of(given, size)), Pairs(pixels_of(given))
+    side, pairs = Theirs(given, run_of(given, size)), Pairs(pixels_of(given), round(given.resolution * given.side))
     loader = DataLoader(pairs, given.batch, shuffle=True, num_workers=given.workers, drop_last=True)
     return costs(given, map(side.step, loader))
 

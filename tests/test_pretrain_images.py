@@ -52,7 +52,7 @@ def test_the_plan_speaks_of_images(tmp_path):
     told = tell([folder() / "digits"], out=tmp_path / "run", dry_run=True)
     assert told.lines["Data"].startswith("240 images · 8 × 8 PNG · 10 labels left aside")
     assert "96 images (0." in told.lines["Plan"] and "3 steps × 32 images" in told.lines["Plan"]
-    assert told.lines["Model"].startswith("ResNet-shaped, 8 blocks, 16-32-64-128 channels, ")
+    assert told.lines["Model"].startswith("ResNet-shaped, 3 blocks, 32-64-128 channels, ")
     words = " ".join([*told.lines.values(), *told.notes])
     assert not [word for word in ("token", "vocabulary", "document", "text") if word in words]
     assert "images/s measured" in told.lines["Machine"]

@@ -65,7 +65,7 @@ def test_a_config_keeps_its_own_keys(photos, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "size"), [(None, "small"), (60, "tiny"), (300, "small"), (3600, "medium"), (10**6, "base")]
+    ("seconds", "size"), [(None, "mini"), (20, "tiny"), (300, "mini"), (3600, "3x256"), (10**6, "base")]
 )
 def test_the_size_goes_by_the_time(photos, seconds, size):
     assert build.sized(asked(photos), seconds).model.size == size

@@ -13,7 +13,7 @@ from benchmarks import simclr_step
 from firth.functional import augment
 from firth.objectives import simclr
 
-SMALL = SimpleNamespace(side=8, batch=4, steps=4, rounds=1, threads=1, workers=0, precision="fp32")
+SMALL = SimpleNamespace(side=8, resolution=1.0, batch=4, steps=4, rounds=1, threads=1, workers=0, precision="fp32")
 
 
 def many(count: int = 2000) -> dict[str, np.ndarray]:
@@ -60,7 +60,7 @@ def test_both_sides_have_the_same_network_and_see_the_same_pictures():
     own = run.objective.backbone.state_dict()
     assert all(torch.equal(tensor, own[name]) for name, tensor in side.backbone.state_dict().items())
     (batch,) = run.batches.step(0)
-    pairs = simclr_step.Pairs(simclr_step.pixels_of(SMALL))
+    pairs = simclr_step.Pairs(simclr_step.pixels_of(SMALL), 0)
     assert batch["pixels"].shape == (4, 3, 8, 8) and len(pairs) == 16
     first, second = pairs[3]
     assert first.shape == (3, 8, 8) and first.min() >= 0 and first.max() <= 1 and (first != second).any()
@@ -74,7 +74,7 @@ def test_their_step_trains():
 
 
 def test_the_network_is_that_of_the_budget():
-    assert simclr_step.size_for(60.0) == "tiny" and simclr_step.size_for(simclr_step.MINUTES) == "small"
+    assert simclr_step.size_for(20.0) == "tiny" and simclr_step.size_for(simclr_step.MINUTES) == "mini"
 
 
 def run(monkeypatch, capsys, module, *words: str) -> list[str]:
