@@ -276,7 +276,9 @@ def test_a_small_view_has_half_the_side_and_sixteen_pixels(side, patch, size):
 
 
 @pytest.mark.parametrize("name", ["simclr", "byol", "vicreg", "barlow-twins", "moco", "dino"])
-@pytest.mark.parametrize(("shape", "asked", "wanted"), [("resnet", None, 0.5), ("vit", None, 1.0), ("resnet", 0.7, 0.7)])
+@pytest.mark.parametrize(
+    ("shape", "asked", "wanted"), [("resnet", None, 0.5), ("vit", None, 1.0), ("resnet", 0.7, 0.7)]
+)
 def test_views_have_half_the_resolution_where_the_net_is_a_resnet_and_nobody_says(name, shape, asked, wanted):
     config = contract.module_of(name).Config(**({"resolution": asked} if asked else {}))
     fitting = config.fill(pictures.SIGNAL.facts).fit(shape_of(shape, "tiny", image=32, channels=3))

@@ -6,7 +6,6 @@ from itertools import islice
 from typing import ClassVar, Literal, Self
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from pydantic import Field
 from torch import Tensor, nn
@@ -82,7 +81,7 @@ class ComparedViewsConfig(ViewsConfig):
     """Views are compared as wholes, so they may be smaller than pictures."""
 
     resolution: float | None = Field(
-        None, gt=0, le=1, description="filled: side of a view, share of the picture's (of 16 pixels at least): 0.5; vit 1"
+        None, gt=0, le=1, description="filled: side of a view, share of the picture's, 16 pixels at least: 0.5; vit: 1"
     )
 
     def fit(self, shape: AnyShape) -> Self:
@@ -126,9 +125,13 @@ class ComparingViews(Objective):
     vectors: ClassVar[bool] = True
     projector: nn.Module  # what is compared is behind it
 
+    def __init__(self, config: ComparedViewsConfig, backbone):
+        super().__init__(config, backbone)
+        self.patch: int = backbone.shape.patch  # pixels, 0: none; views are of whole patches
+
     def side(self, batch: Batch) -> int:
         """Pixels of a view."""
-        return side_of_views(batch["pixels"].shape[2], self.config.resolution or 1.0, self.backbone.shape.patch)
+        return side_of_views(batch["pixels"].shape[2], self.config.resolution or 1.0, self.patch)
 
     def pictures(self, batch: Batch) -> Tensor:
         """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""

@@ -164,7 +164,7 @@ class DINO(ComparingViews):
         views alone, as whole pictures are looked at later."""
         if not self.config.local:
             return []
-        size = side_of_views(self.side(batch), SMALL, self.backbone.shape.patch)
+        size = side_of_views(self.side(batch), SMALL, self.patch)
         views = augment.views(batch["pixels"], batch["views"][:, LARGE:], size)
         with nothing_remembered(self.backbone, self.head):
             return [self.head(look(self.backbone, views))]

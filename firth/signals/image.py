@@ -30,9 +30,9 @@ from firth.signals._albums import Albums, shown
 
 SIDES = (8, 16, 24, 28, 32, 48, 64, 96, 128, 160, 192, 224)  # of which the training size is chosen
 MOST = 64  # chosen at most: two cores see hundreds of such pictures in a second; larger ones are asked for
-RUNGS = {  # SimCLR on 32 × 32 pixels, two views a picture; of 16 × 16 for resnets. What was measured, with views of 32 × 32: 768 a
-    # second of resnet small and 88 of base (ResNet-18 of a quarter of the width, and whole). The rates are reckoned: their
-    # seconds lie on the line through those two, by the multiplications of the network for a view. docs/decisions/0035
+RUNGS = {  # SimCLR on 32 × 32 pixels, two views a picture; for resnets of 16 × 16. Measured were resnet small and base
+    # (ResNet-18 of a quarter of the width, and whole) with views of 32 × 32: 768 and 88 a second. Rates are reckoned:
+    # their seconds lie on the line through those two, by the multiplications for a view. docs/decisions/0035
     "resnet": (
         Rung("tiny", 0, 1_465),
         Rung("mini", 30_000, 1_175),
