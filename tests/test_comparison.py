@@ -136,5 +136,13 @@ def test_another_model_is_no_proof_that_pre_training_pays():
     assert same.verdict.startswith("Pre-training pays here: ")
 
 
+def test_another_way_to_read_the_same_model_is_no_proof_either():
+    found = comparison(seeds=5, items=1000, arms=("pretrained", "random"))
+    trials = [replace(one, arm="neighbours" if one.arm == "random" else "linear") for one in found.trials]
+    titles = {"linear": "Linear", "neighbours": "Neighbours"}
+    other = Comparison(titles, found.classes, found.gold, trials, "linear", rivals=["neighbours"])
+    assert other.verdict.startswith("Linear against Neighbours at 200 labels: +") and "pays" not in other.verdict
+
+
 def test_one_seed_has_no_interval_in_json():
     assert comparison(seeds=1).as_dict()["differences"][0]["interval"] == [None, None]

@@ -16,7 +16,7 @@ from firth.data.records import Record
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import baselines, closed, front_end
 from firth.evaluate.baselines import BASELINES, Learn
-from firth.evaluate.comparison import OPENING, Point, Trial
+from firth.evaluate.comparison import MAINS, OPENING, Point, Trial
 from firth.interop.folder import open_shape
 from firth.recipe import Recipe, filled
 from firth.signal import Signal
@@ -30,7 +30,6 @@ from firth.train.log import Show, Silent
 Begun = Mapping[str, dict[str, Tensor]]  # name of a start → the tensors it writes, and what it writes there
 TITLES = {RANDOM: "Random initialisation", PRETRAINED: "Pre-trained", **baselines.TITLES, **closed.TITLES,
           front_end.NAME: front_end.TITLE}  # fmt: skip
-MAINS = (PRETRAINED, "linear", "neighbours")  # arms that a verdict may be about; the first that is there
 PROBED = "classify"  # the task that vectors which stay as they are can do
 TOKENS = frozenset({"tokens"})
 LONG = 5.0  # seconds after which a training shows its progress

@@ -21,7 +21,7 @@ from firth.evaluate import arms as ways
 from firth.evaluate import folds as folds_of
 from firth.evaluate import processes
 from firth.evaluate.arms import Arm, Drawn
-from firth.evaluate.comparison import Comparison, Trial, amount
+from firth.evaluate.comparison import MAINS, Comparison, Trial, amount
 from firth.evaluate.folds import Folds
 from firth.evaluate.kept import Kept, Key
 from firth.evaluate.statistics import FEWEST_SEEDS
@@ -227,7 +227,8 @@ def comparison_of(
     drawn = folds.whole if folds else drawn
     task, texts = drawn.labelled.task, [record.text for record in drawn.test]
     main = ways.main_of(titles)
-    rivals = sorted((name for name in titles if name != main), key=lambda name: name != f"{main}-random")
+    others = [name for name in titles if name != main]
+    rivals = sorted(others, key=lambda name: (name != f"{main}-random", name in MAINS))
     return Comparison(titles, drawn.classes, drawn.gold, trials, main, rivals=rivals, inputs=texts, facts=facts,
                       metric=task.metric, count=drawn.counts, by_class=drawn.labelled.by_class, whole=whole,
                       judge=None if task.classed or folds else drawn.judged,

@@ -9,7 +9,7 @@ from firth.data.config import listed
 from firth.errors import InputError, did_you_mean
 from firth.evaluate import arms as ways
 from firth.evaluate.compare import LABELS, Request, Work, check, compare, opened, plain
-from firth.evaluate.comparison import Comparison
+from firth.evaluate.comparison import MAINS, Comparison
 from firth.evaluate.kept import refuse_place
 from firth.recipe import Recipe, after, load_toml, with_options
 from firth.train import adaptation, checks
@@ -139,7 +139,7 @@ def refuse_arms(arms: Sequence[str] | None, against: Sequence[str | Path], vary:
     if arms is None:
         return
     where, main = f"--arms {','.join(arms)}", adaptation.PRETRAINED
-    if not set(ways.MAINS) & set(arms) and not did_you_mean(main, arms):  # a misspelt one is named later
+    if not set(MAINS) & set(arms) and not did_you_mean(main, arms):  # a misspelt one is named later
         do = f"Add it: --arms {','.join([main, *arms])}"
         raise InputError(where, f"leaves out `{main}`, which the verdict is about", do)
     if len(set(arms)) + len(against) + len(vary) < 2:
