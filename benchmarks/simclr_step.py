@@ -35,6 +35,7 @@ from benchmarks.augment import as_floats, one_view, pictures
 from firth.data.sampler import Batches
 from firth.data.source import ListSource
 from firth.functional import augment
+from firth.objectives._views import side_of_views
 from firth.recipe import Model, Recipe, Train
 from firth.signal import Sample
 from firth.signals.image import Config, Image
@@ -177,7 +178,9 @@ def ours(given: argparse.Namespace, size: str) -> Cost:
 
 
 def theirs(given: argparse.Namespace, size: str) -> Cost:
-    side, pairs = Theirs(given, run_of(given, size)), Pairs(pixels_of(given), round(given.resolution * given.side))
+    run = run_of(given, size)
+    side = Theirs(given, run)
+    pairs = Pairs(pixels_of(given), side_of_views(given.side, given.resolution, run.objective.backbone.shape.patch))
     loader = DataLoader(pairs, given.batch, shuffle=True, num_workers=given.workers, drop_last=True)
     return costs(given, map(side.step, loader))
 

@@ -106,7 +106,7 @@ class UnlikeViewsConfig(ComparedViewsConfig):
 OPEN = ("grey", "blur", "solarise", "cut", "degrees")  # settings of the same name in Policy
 
 
-def side_of_views(side: int, share: float, patch: int = 0) -> int:
+def side_of_views(side: int, share: float, patch: int) -> int:
     """Pixels of a view of pictures of so many, in whole patches."""
     patch = patch or 1
     return patch * math.ceil(min(side, max(LEAST, share * side)) / patch)
@@ -133,9 +133,9 @@ class ComparingViews(Objective):
         """Pixels of a view."""
         return side_of_views(batch["pixels"].shape[2], self.config.resolution or 1.0, self.patch)
 
-    def pictures(self, batch: Batch) -> Tensor:
-        """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second."""
-        return augment.views(batch["pixels"], batch["views"], self.side(batch))
+    def pictures(self, batch: Batch, count: int | None = None) -> Tensor:
+        """(V·B, C, S, S) float in [0, 1]: the first view of all samples, then the second. count: V; None: all."""
+        return augment.views(batch["pixels"], batch["views"][:, :count], self.side(batch))
 
     def pooled(self, batch: Batch) -> Tensor:
         """(V·B, D): all views in one pass."""
@@ -146,8 +146,7 @@ class ComparingViews(Objective):
         return self.projector(features.pooled)
 
     def twins(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        views = augment.views(batch["pixels"], batch["views"][:, :2], self.side(batch))
-        first, second = look(self.backbone, views).chunk(2)
+        first, second = look(self.backbone, self.pictures(batch, 2)).chunk(2)
         return first, second
 
 

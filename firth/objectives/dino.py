@@ -146,7 +146,7 @@ class DINO(ComparingViews):
         self.fresh = []
 
     def forward(self, batch: Batch) -> Loss:
-        large = augment.views(batch["pixels"], batch["views"][:, :LARGE], self.side(batch))  # (LARGE·B, C, S, S)
+        large = self.pictures(batch, LARGE)  # (LARGE·B, C, S, S)
         pooled = look(self.backbone, large)
         said = [self.head(pooled), *self.small(batch)]
         wanted = self.teacher(1, self.teacher(0, {"pixels": large}).pooled)  # (LARGE·B, K)
