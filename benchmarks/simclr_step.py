@@ -11,6 +11,8 @@ pixels none is seen. firth's side is its loop as it trains, with its preset for 
 The network is the same on both sides, with the same first weights: by default the quarter-width ResNet-18 (`small`)
 and what firth takes for five minutes. The sides run in turn. Printed: images/s by the clock, the first steps left out,
 and processor time of a whole round, all processes together, which bears a busy machine; medians over the rounds.
+
+With --bound also the images/s if a step were nothing but its convolutions, forward and backward, each timed alone.
 """
 
 import argparse
@@ -31,7 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from benchmarks.augment import as_floats, one_view, pictures
+from benchmarks.augment import Bound, as_floats, one_view, pictures
 from firth.data.sampler import Batches
 from firth.data.source import ListSource
 from firth.functional import augment
@@ -66,6 +68,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2, help="of their DataLoader")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
+    parser.add_argument("--bound", action="store_true", help="the convolutions alone, too")
     return parser.parse_args()
 
 
@@ -185,6 +188,15 @@ def theirs(given: argparse.Namespace, size: str) -> Cost:
     return costs(given, map(side.step, loader))
 
 
+def bound(given: argparse.Namespace, size: str) -> float:
+    """Images per second of the convolutions of a step alone."""
+    run = run_of(argparse.Namespace(**{**vars(given), "steps": 1}), size)
+    with Bound("convolution") as timed:
+        for _ in train(run):
+            pass
+    return given.batch / timed.seconds
+
+
 def costs(given: argparse.Namespace, steps) -> Cost:
     """What the steps take; the iterator makes one when it is asked for the next."""
     began, ends = processor_time(), [time.perf_counter()]
@@ -212,6 +224,8 @@ def main() -> None:
             for side in (ours, theirs):
                 found[side.__name__].append(side(given, size))
         show(size, found["ours"], found["theirs"])
+        if given.bound:
+            print(f"  the convolutions alone: {bound(given, size):,.0f} images/s")
 
 
 def show(size: str, ours: list[Cost], theirs: list[Cost]) -> None:

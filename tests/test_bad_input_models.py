@@ -113,7 +113,7 @@ ADAPT = {
     "reviews.tsv --set train.budget=5m": "--budget 5m: adapting is counted in steps or epochs.\n"
     "Write 500steps or 5epochs.",
     "reviews.tsv --set classify.pooling=max": "--set: `classify.pooling` cannot be `max`.\n"
-    "`classify.pooling` is one of `auto`, `mean`, `first`, `last`.",
+    "`classify.pooling` is one of `auto`, `mean`, `first`, `last`, `statistics`.",
 }
 
 

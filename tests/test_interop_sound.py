@@ -8,7 +8,7 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from firth.errors import InputError
-from firth.interop.folder import open_folder, save_folder
+from firth.interop.folder import mark_of_network, open_folder, save_folder
 from firth.model.backbones import backbone_of
 from firth.model.sizes import shape_of
 from tests.models import shaken
@@ -196,3 +196,16 @@ def test_log_mel_encoders_come_back_as_they_were(name, tmp_path):
     assert opened.shape == shape and opened.parts == {"masked-frames"} and not opened.unused
     frames = torch.randn(2, 12, 6)
     near(into_backbone(tmp_path)({"frames": frames}).values, backbone({"frames": frames}).values)
+
+
+def test_a_network_is_its_shape_and_how_it_reads(tmp_path):
+    def saved(name, size="2x32", steps=3, rate=16_000):
+        shape = shape_of("frames", size, bands=6, heads=4)
+        backbone = shaken(backbone_of(shape), shape)
+        state = {f"backbone.{key}": steps * tensor for key, tensor in backbone.state_dict().items()}
+        save_folder(tmp_path / name, shape, state, facts={"signal": "speech", "steps": steps})
+        (tmp_path / name / "preprocessor_config.json").write_text(json.dumps({"rate": rate}))
+        return mark_of_network(tmp_path / name)
+
+    assert saved("a") == saved("b", steps=9)
+    assert len({saved("a"), saved("wider", "2x64"), saved("slower", rate=8_000)}) == 3

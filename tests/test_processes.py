@@ -245,6 +245,18 @@ def test_what_was_kept_is_told_to_who_stops(tmp_path):
         raise Interrupted("training", "stopped; nothing was kept", "Give it a folder.")
 
 
+def test_random_initialisation_is_taken_over_from_another_run_of_the_network(tmp_path):
+    first = Kept(tmp_path / "a", {"model": "a"})
+    for arm in ("random", "pretrained"):
+        first.put(Trial(arm, 20, 0, np.array([1]), seconds=3.0))
+    other = Kept(tmp_path / "b", {"model": "b"}, like=tmp_path / "a")
+    assert other.get("pretrained", 20, 0) is None and other.get("random", 20, 1) is None
+    found = other.get("random", 20, 0)
+    assert found is not None and found.seconds == 3.0 and other.count == 1
+    assert Kept(tmp_path / "b", {"model": "b"}).get("random", 20, 0) is not None
+    assert Kept(None, {}, like=tmp_path / "a").get("random", 20, 0) is not None
+
+
 def test_who_stops_reading_ends_them_all(monkeypatch, started):
     fake(monkeypatch, "time.sleep(0.1)")
     going = trained({}, KEYS, 2, 1, Recorded())

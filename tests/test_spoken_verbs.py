@@ -1,8 +1,9 @@
 """Transcribe, verify, units and a suite on recordings of tones, through the same functions as the command line."""
 
 import json
-from itertools import combinations
+from itertools import combinations, product
 from pathlib import Path
+from shutil import copytree
 
 import numpy as np
 import pytest
@@ -238,6 +239,17 @@ def test_a_suite_puts_runs_and_baselines_side_by_side(desk, tmp_path):
         .read_text()
         .startswith("## Tones\n\nIn %, with 95 % intervals over 1 seed.\n\n|  | words accuracy | letters PER |")
     )
+
+
+def test_random_weights_of_one_network_are_trained_once(desk, tmp_path):
+    copytree(desk / "runs" / "voices", tmp_path / "others")
+    found = run_suite([desk / "runs" / "voices", tmp_path / "others"], f"{desk / 'mine.toml'}:words", seeds=1,
+                      out=tmp_path / "suite")  # fmt: skip
+    rows = {row.title: row.cells["words"] for row in found.rows}
+    assert rows["voices, random weights"] == rows["others, random weights"]
+    kept = [sorted((tmp_path / "suite" / "words" / name / "trials").glob("*.json")) for name in ("voices", "others")]
+    same = {one.name for one, other in product(*kept) if one.read_bytes() == other.read_bytes()}  # seconds, too
+    assert same and all(name.startswith("random-") for name in same)
 
 
 def test_each_speaker_is_left_out_in_turn(desk, tmp_path):

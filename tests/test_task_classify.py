@@ -97,6 +97,19 @@ def test_pooling_follows_the_shape_unless_told(shape, asked, used):
     torch.testing.assert_close(part.logits(Features(values, padding)), expected)
 
 
+@pytest.mark.parametrize("shape", ["frames", "causal-frames", "wav2vec2", "hubert"])
+def test_of_sound_it_reads_how_much_steps_differ_too(shape):
+    backbone = SimpleNamespace(shape=SimpleNamespace(name=shape, width=32, patch=0))
+    values, padding = torch.randn(2, 4, 32), torch.tensor([[False, False, True, True], [False] * 4])
+    part = Classify(Config(classes=CLASSES), backbone).eval()
+    assert part.facts == {"pooling": "statistics"}
+    rows = [values[0, :2], values[1]]
+    moments = torch.stack([torch.cat([one.mean(0), (one.var(0, correction=0) + 1e-5).sqrt()]) for one in rows])
+    torch.testing.assert_close(part.logits(Features(values, padding)), part.classifier(moments))
+    former = Classify(Config(classes=CLASSES, pooling="mean"), backbone)
+    assert former.classifier.in_features == 32
+
+
 def test_dropout_of_the_pooled_vector_acts_in_training_only():
     part = model(dropout=0.5).parts["classify"]
     torch.nn.init.normal_(part.classifier.weight)  # which begins at 0, so that nothing would show

@@ -74,7 +74,7 @@ def test_mean_and_deviation_are_those_of_the_steps_that_are_there():
     objective = made()
     rows = [tones.example("ab@ann#1", "ann"), tones.example("abcdeabc@bob#2", "bob")]
     features = objective.encode(batch_of(rows, objective))
-    found = verify.statistics(features)
+    found = features.statistics
     for row, one in enumerate(rows):
         steps = features.values[row, : len(tones.frames(one.text))]
         torch.testing.assert_close(found[row, : tones.WIDTH], steps.mean(0))

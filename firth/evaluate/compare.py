@@ -56,6 +56,7 @@ def compare(
     title: str | None = None,
     jobs: int = 1,
     leave_out: str | None = None,
+    like: str | Path | None = None,
 ) -> Comparison:
     """Hold the pre-training of `model` (a run or model folder) against the other arms on a labelled task.
 
@@ -70,7 +71,8 @@ def compare(
     title: what the main arm is called; None: Pre-trained. jobs: processes that share the trials; results stay equal
     bit for bit as long as the threads of each (train.threads; the cores, divided by the jobs) do.
     leave_out: a column of groups, or a pattern on names of files, maybe with `=a,b`: each group is the test part in
-    turn, a fold that counts as a seed, and `seeds` then says nothing.
+    turn, a fold that counts as a seed, and `seeds` then says nothing. like: the `out` of the same comparison of another
+    run with the same network, whose trials of random initialisation are taken over.
     Raises InputError for what a person can put right.
     """
     show, began = show or Silent(), time.perf_counter()
@@ -84,7 +86,8 @@ def compare(
         request = request._replace(whole=work.whole)
     numbers = list(dict.fromkeys(work.whole or 0 if one is None else one for one in labels))
     folds = work.folds
-    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control, folds, work.read()))
+    kept = Kept(Path(out) if out else None, asked(work.recipe, models, control, folds, work.read()),
+                Path(like) if like else None)  # fmt: skip
     draws = [(number, one) for one in (folds.seeds if folds else range(seed, seed + seeds)) for number in numbers]
     with prepare.own_threads(), telling_what_is_kept(kept, len(draws) * len(work.arms)):
         if jobs == 1:

@@ -10,6 +10,7 @@ import numpy as np
 
 from firth.errors import InputError
 from firth.evaluate.comparison import Point, Trial
+from firth.train.adaptation import RANDOM
 from firth.train.folder import write_atomically, writing
 
 ASKED = "asked.json"
@@ -24,25 +25,29 @@ class Key(NamedTuple):
 
 
 class Kept:
-    """Trials by key under folder/trials, made with the first of them; no folder: nothing is kept."""
+    """Trials by key under folder/trials, made with the first of them; no folder: nothing is kept.
 
-    def __init__(self, folder: Path | None, asked: Mapping[str, Any]):
-        self.folder, self.asked = folder, asked
+    like: another such folder, of a run of the same network, whose trials of random initialisation are taken over.
+    """
+
+    def __init__(self, folder: Path | None, asked: Mapping[str, Any], like: Path | None = None):
+        self.folder, self.asked, self.like = folder, asked, like
         self.count = 0  # of the trials that were found or kept
         if folder is not None:
             refuse_place(folder)
             refuse_other(folder, asked)
 
     def place(self, arm: str, labels: int, seed: int) -> Path | None:
-        return self.folder / "trials" / f"{arm.replace('/', '_')}-{labels}-{seed}.json" if self.folder else None
+        return file_of(self.folder, arm, labels, seed) if self.folder else None
 
     def get(self, arm: str, labels: int, seed: int) -> Trial | None:
         """The trial, where it was done before."""
         path = self.place(arm, labels, seed)
-        if path is None or not path.exists():
-            return None
-        self.count += 1
-        return trial_of(Key(arm, labels, seed), json.loads(path.read_text(encoding="utf-8")))
+        if path is not None and path.exists():
+            self.count += 1
+            return read(Key(arm, labels, seed), path)
+        there = file_of(self.like, arm, labels, seed) if self.like and arm == RANDOM else None
+        return self.put(read(Key(arm, labels, seed), there)) if there and there.exists() else None
 
     def put(self, trial: Trial) -> Trial:
         """Raises InputError, RunError where nothing can be written."""
@@ -54,6 +59,14 @@ class Kept:
                 write_atomically(path, json.dumps(plain(trial)) + "\n")
             self.count += 1
         return trial
+
+
+def file_of(folder: Path, arm: str, labels: int, seed: int) -> Path:
+    return folder / "trials" / f"{arm.replace('/', '_')}-{labels}-{seed}.json"
+
+
+def read(key: Key, path: Path) -> Trial:
+    return trial_of(key, json.loads(path.read_text(encoding="utf-8")))
 
 
 def plain(trial: Trial) -> dict[str, Any]:

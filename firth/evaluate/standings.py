@@ -15,6 +15,7 @@ from firth.evaluate.compare import compare
 from firth.evaluate.comparison import Comparison
 from firth.evaluate.statistics import FEWEST_SEEDS, Interval
 from firth.evaluate.suite import ALL, Suite, Task, open_suite, written
+from firth.interop.folder import mark_of_network
 from firth.recipe import after
 from firth.train import adaptation
 from firth.train.adapted import describe_layers
@@ -108,6 +109,7 @@ def run_suite(
         return planned(plan, runs, seeds, show)
     place = Path(out) if out else Path("runs") / f"{suite.partition(':')[0].replace('/', '-')}-suite"
     found: dict[tuple[str, str], Comparison] = {}
+    networks: dict[tuple[str, str], Path] = {}  # task and network → the first comparison of it: random weights are one
     for name, task in plan.tasks.items():
         data = {
             side: written(part, folder, place / "data" / f"{name}-{side}.jsonl") for side, part in task.parts.items()
@@ -115,11 +117,12 @@ def run_suite(
         for number, run in enumerate(runs):
             title = ways.name_of(Path(run), {run for run, _ in found if (run, name) in found})
             show.line("Task", f"{name} · {title}")
-            asked = own_settings(plan, task, data.get("test"), settings)
+            asked, own = own_settings(plan, task, data.get("test"), settings), place / name / title
+            first = networks.setdefault((name, mark_of_network(run)), own)
             found[title, name] = compare(
                 run, data["train"], task.task, numbers(task), seeds, seed, arms_of(task, first=number == 0), asked,
-                device, show, out=place / name / title, title=title, jobs=jobs,
-                leave_out=task.leave_out or None,
+                device, show, out=own, title=title, jobs=jobs, leave_out=task.leave_out or None,
+                like=None if first == own else first,
             )  # fmt: skip
     made = tabulated(plan, found, seeds)
     tell(made, place, show)

@@ -36,6 +36,7 @@ TYPES: dict[str, ModuleType] = {
 }
 CAUSAL = ("ForCausalLM", "LMHeadModel")  # classes there whose output map may be the embedding: then no tensor tells
 REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what weights are themselves, without a scale
+READING = (".json", ".txt", ".model")  # tokenizers, and what else says how inputs are read
 SEVERAL = "multi_label_classification"
 CLASSES = {"ForSequenceClassification": "classify", "ForImageClassification": "classify", 
            "ForTokenClassification": "tag", "ForQuestionAnswering": "span"}  # fmt: skip
@@ -234,6 +235,16 @@ def mark_of_weights(folder) -> str:
             while piece := file.read(1 << 20):
                 digest.update(piece)
     return f"{int.from_bytes(digest.digest(), 'little'):016x}"
+
+
+def mark_of_network(folder) -> str:
+    """A hash of what a model or run folder says of its network: the shape, and how inputs are read. Raises InputError
+    as open_folder does."""
+    digest = blake2b(open_shape(folder).model_dump_json().encode(), digest_size=8)
+    for path in sorted(model_folder(folder).iterdir()):
+        if path.suffix in READING and path.name != "config.json":
+            digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def head_facts(config: Mapping[str, Any]) -> dict[str, str]:

@@ -7,6 +7,8 @@ from torch import Tensor
 
 # B samples, T steps, K kept steps, D width
 
+FEWEST_DEVIATION = 1e-5  # variance added, so that a sample of one step has a gradient
+
 
 def pick(values: Tensor, keep: Tensor) -> Tensor:
     """(B, T, D), (B, K) -> (B, K, D): the kept steps of each sample, in the order given."""
@@ -52,6 +54,14 @@ class Features:
             return self.values.mean(1)
         real = (~self.padding).to(self.values.dtype)[..., None]  # (B, T, 1)
         return (self.values * real).sum(1) / real.sum(1).clamp(min=1)
+
+    @property
+    def statistics(self) -> Tensor:
+        """(B, 2 D): mean and standard deviation over the steps that are no padding (x-vectors: Snyder et al. 2018,
+        section 2.1)."""
+        mean = self.mean
+        squares = Features((self.values - mean[:, None]).square(), self.padding).mean
+        return torch.cat([mean, (squares + FEWEST_DEVIATION).sqrt()], -1)
 
     @property
     def patches(self) -> Tensor:

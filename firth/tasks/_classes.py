@@ -23,13 +23,15 @@ from firth.task import Example, TaskConfig
 
 # B samples, T steps, D width, L classes
 
-LAST = "last"
+LAST, STATISTICS = "last", "statistics"
+OF_SOUND = (STATISTICS, "mean", "first")  # how much a step changes tells words apart that have the same mean
 POOLING = {  # the ways in which the Hugging Face form of a shape can pool, the usual one first; else mean, or first
     "bert": ("first",),
     "llama": (LAST,),
     "gpt2": (LAST,),
     "vit": ("first",),
     "resnet": ("mean",),
+    **dict.fromkeys(("frames", "causal-frames", "wav2vec2", "hubert"), OF_SOUND),  # no such form has a head of theirs
 }
 RARE = 20  # times as many examples in the commonest class
 Factor = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -41,10 +43,10 @@ class Config(TaskConfig):
     adds: ClassVar[frozenset[str]] = frozenset()
 
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="share of the target spread over all classes")
-    pooling: Literal["auto", "mean", "first", "last"] = Field(
+    pooling: Literal["auto", "mean", "first", "last", "statistics"] = Field(
         "auto",
-        description="vector of a sample: mean of its steps, the first step, or the last; auto: first for bert and vit, "
-        "last for llama and gpt2, else mean",
+        description="vector of a sample: mean of its steps, the first step, the last, or mean and deviation of its "
+        "steps; auto: first for bert and vit, last for llama and gpt2, statistics for sound, else mean",
     )
     dropout: float = Field(0.1, ge=0, lt=1, description="share of the pooled vector dropped while training")
     class_weights: Literal["none", "balanced"] | dict[str, Factor] = Field(
@@ -114,7 +116,7 @@ class ClassHead(Objective):
     """The shape's own pooling head, dropout, Linear(D, L): as *ForSequenceClassification of the shape has it.
 
     Where a step sees only earlier ones, the last one alone has seen the whole sample: it takes that one's vector, and
-    a map without bias (GPT, Radford et al. 2018, section 3.2).
+    a map without bias (GPT, Radford et al. 2018, section 3.2). Of sound, one map of mean and deviation over the steps.
     """
 
     Config = Config
@@ -132,9 +134,10 @@ class ClassHead(Objective):
             )
         shape = backbone.shape
         self.pooling, self.of_patches = self._pooling(config, shape.name), bool(shape.patch)
-        self.pool = nn.Identity() if self.pooling == LAST else pool_head(shape)
+        self.pool = nn.Identity() if self.pooling in (LAST, STATISTICS) else pool_head(shape)
         self.dropout = nn.Dropout(config.dropout)
-        self.classifier = nn.Linear(shape.width, self.outputs(config), bias=self.pooling != LAST)
+        width = 2 * shape.width if self.pooling == STATISTICS else shape.width
+        self.classifier = nn.Linear(width, self.outputs(config), bias=self.pooling != LAST)
         self.temperature: float | None = None  # by which the last map was divided after training
 
     @classmethod
@@ -164,12 +167,12 @@ class ClassHead(Objective):
         return ways[0] if config.pooling == "auto" else config.pooling
 
     def vector(self, features: Features) -> Tensor:
-        """(B, T, D) -> (B, D): what the head is given of each sample."""
+        """(B, T, D) -> (B, D), of statistics (B, 2 D): what the head is given of each sample."""
         return features.pooled if self.pooling == "first" else getattr(features, self.pooling)
 
     def probed(self, features: Features) -> Tensor:
-        """(B, T, D) -> (B, D): what a probe of the encoder as it is reads of each sample. Of patches it is their mean:
-        the class token learns little where no loss asks for it, as in MAE."""
+        """(B, T, D) -> vectors as above: what a probe of the encoder as it is reads of each sample. Of patches it is
+        their mean: the class token learns little where no loss asks for it, as in MAE."""
         return features.patches if self.of_patches else self.vector(features)
 
     def logits(self, features: Features) -> Tensor:

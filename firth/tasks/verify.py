@@ -31,7 +31,6 @@ from firth.tasks._spans import SpansConfig, heard
 SPEAKERS = ("speaker", "speaker_id", "client_id", "label")  # columns of speakers, by usual names
 FIRST, SECOND = ("first", "enrol", "enroll", "a", "audio_1"), ("second", "test", "b", "audio_2")  # of trials
 UNKNOWN = -1  # a speaker that is not learnt
-FEWEST_DEVIATION = 1e-5  # variance added, so that a clip of one step has a gradient
 
 
 class Config(SpansConfig):
@@ -116,7 +115,7 @@ class Verify(Objective):
 
     def vector(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, E), at least fp32."""
-        found = self.map(self.dropout(statistics(features)))
+        found = self.map(self.dropout(features.statistics))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:
@@ -126,13 +125,6 @@ class Verify(Objective):
         nats = cross_entropy(config.scale * (cosine - lowered), label, ignore_index=UNKNOWN, reduction="sum")
         right, items = (cosine.argmax(-1) == label).sum(), batch.counts["verify"]
         return Loss({"verify": Term(nats, items)}, {"verify_accuracy": Term(right, items)})
-
-
-def statistics(features: Features) -> Tensor:
-    """(B, T, D) -> (B, 2 D): mean and deviation over the steps that are no padding."""
-    values, mean = features.values, features.mean
-    squares = Features((values - mean[:, None]).square(), features.padding).mean
-    return torch.cat([mean, (squares + FEWEST_DEVIATION).sqrt()], -1)
 
 
 class Prediction(NamedTuple):
