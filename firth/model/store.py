@@ -14,7 +14,7 @@ from firth.model.features import Features
 
 # B samples, T steps, N layers that are asked for, D width
 
-LIMIT = 2**31  # bytes of vectors that are kept; what comes later is encoded each time
+LIMIT = 2**31  # bytes of vectors that are kept unless told; what comes later is encoded each time
 
 
 class Store:

@@ -22,7 +22,7 @@ from firth.interop import peft
 from firth.interop.folder import model_folder, open_shape
 from firth.model import low_rank
 from firth.model.shape import Shape
-from firth.model.store import Store
+from firth.model.store import LIMIT, Store
 from firth.objective import Composed, Objective
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Sample, Signal
@@ -40,6 +40,7 @@ LR = 3e-4  # of AdamW up to width 256; wider models take less
 HEAD_LR = 1e-3  # of a head on a frozen encoder, however wide: the customary rate of Adam (arXiv 1412.6980)
 LORA_LR = 5e-4  # of adapters and head (Hu et al. 2021, arXiv 2106.09685, appendix D: RoBERTa, 3e-4 to 5e-4)
 EPOCHS = 3  # through many labels
+SHARE = 6  # of the free memory, one part may hold what a frozen encoder gives; several trainings may run side by side
 FEW_STEPS = 400  # through few labels, at most
 FEW_EPOCHS = 20  # through very few labels, at most
 EVALUATIONS = 20  # along the way
@@ -152,7 +153,7 @@ def remembering(adaptation: Adaptation) -> Iterator[None]:
     frozen = adaptation.recipe.model.frozen
     parts = [part for part in adaptation.objective.objectives if frozen and part.all_steps]
     for part in parts:
-        part.store = Store()
+        part.store = Store(max(LIMIT, (machine.free_memory() or 0) // SHARE))
     try:
         yield
     finally:
