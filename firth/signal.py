@@ -1,6 +1,6 @@
 """What a signal is: how a file becomes tensors, and how tensors become vectors. The parts are in signals/."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -143,6 +143,7 @@ class Signal:
     ladders: ClassVar[Mapping[str, tuple[Rung, ...]]] = {}  # by shape, ascending; none: by the tokens of a budget
     unit: ClassVar[Unit] = Unit("document", "tokens")
     labels_by_class: ClassVar[bool] = False  # a budget of labels counts those of each class, not of all together
+    known: Container[int] = ()  # keys of samples whose features somebody has: what they are made from is not asked for
     config: SignalConfig
 
     @property

@@ -153,10 +153,13 @@ def remembering(adaptation: Adaptation) -> Iterator[None]:
     frozen = adaptation.recipe.model.frozen
     parts = [part for part in adaptation.objective.objectives if frozen and part.all_steps]
     for part in parts:
-        part.store = Store(max(LIMIT, (machine.free_memory() or 0) // SHARE))
+        part.store = store = Store(max(LIMIT, (machine.free_memory() or 0) // SHARE))
+        if len(adaptation.objective.objectives) == 1:
+            adaptation.signal.known = store.rows
     try:
         yield
     finally:
+        adaptation.signal.known = ()
         for part in parts:
             part.store = None
 
