@@ -47,7 +47,8 @@ class Frames(nn.Module):
         self.register_buffer("deviation", torch.ones(shape.width))
 
     def forward(self, batch: Mapping[str, Tensor], keep=None, layers: bool = False, causal=None) -> Features:
-        values = (self.frames.local(batch) - self.mean) / self.deviation  # (B, T, D)
+        heard = self.frames.local(batch)  # (B, T, D)
+        values = ((heard - self.mean) / self.deviation).to(heard.dtype)  # what the head computes in, levelled in fp32
         return Features(values, self.frames.padding(batch), layers=[values] if layers else None)
 
     @torch.no_grad()
