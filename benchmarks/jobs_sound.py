@@ -32,7 +32,7 @@ def jobs(data: Path, kept: Path) -> list[Job]:
     figure = kept / "loss-against-steps-of-sound.svg"
     tasks = [f"{title}={kept / 'speech-suite' / task / f'speech-{CURVE}' / 'comparison.json'}"
              for title, task in (("Digits", "digits"), ("Phones", "phones"))]  # fmt: skip
-    curves = Job("speech-curves", program("curves.py", *tasks, "--out", figure), (*depends, "benchmarks/curves.py"))
+    curves = Job("speech-curves", program("curves", *tasks, "--out", figure), (*depends, "benchmarks/curves.py"))
     return [*made, Job("speech-suite", suite, depends), curves]
 
 

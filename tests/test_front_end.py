@@ -87,3 +87,11 @@ def test_text_has_no_frames():
 def test_the_arm_is_there_where_a_task_reads_steps_of_sound(task, offers, there):
     assert (front_end.NAME in arms.default(task, frozenset(offers))) == there
     assert arms.title(front_end.NAME) == "Log-mel frames, the same head"
+
+
+def test_frames_come_in_the_precision_of_the_head():
+    shape = shape_of("frames", "1x12", bands=6, heads=1)
+    backbone = Frames(shape, embedding_of(shape))
+    for parameter in backbone.parameters():
+        parameter.data = parameter.data.bfloat16()
+    assert backbone({"frames": torch.randn(2, 8, 6)}).values.dtype == torch.bfloat16

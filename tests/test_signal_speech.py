@@ -234,3 +234,16 @@ def test_a_folder_of_others_is_read(tmp_path):
 def test_a_folder_that_has_none_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"cannot be read .* Give the folder of a model for sound"):
         Speech.open(tmp_path)
+
+
+def test_frames_are_not_made_of_clips_whose_features_somebody_has():
+    signal = Speech(Config(front="mel"))
+    clips = [np.random.default_rng(key).normal(0, 3000, size).astype(np.int16) for key, size in enumerate((9000, 4000))]
+    made = signal.stack([Sample((clip,), key=key) for key, clip in enumerate(clips)])
+    signal.known = {0, 1, 2}
+    known = signal.stack([Sample((clip,), key=key) for key, clip in enumerate(clips)])
+    assert known["frames"].shape == made["frames"].shape and not known["frames"].any()
+    assert torch.equal(known["frame_pad"], made["frame_pad"])
+    signal.known = {0}
+    again = signal.stack([Sample((clip,), key=key) for key, clip in enumerate(clips)])
+    assert torch.equal(again["frames"], made["frames"])

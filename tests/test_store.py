@@ -1,6 +1,7 @@
 """What a frozen encoder gives is kept by sample: the same numbers in any company, each sample encoded once, a limit."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -101,7 +102,7 @@ def test_a_frozen_adaptation_ends_with_the_same_weights(tmp_path, monkeypatch):
     """With what is kept and without, to the last digits; and afterwards nothing is kept."""
     losses = []
     for number, limit in enumerate((2**31, 0)):
-        monkeypatch.setattr(adaptation, "Store", lambda limit=limit: Store(limit))
+        monkeypatch.setattr(adaptation, "Store", lambda _, limit=limit: Store(limit))
         settings = ["model.frozen=true", "model.layer_sum=true", "train.steps=12", "train.batch=64"]
         run = runs.quick_adapt(tmp_path / str(number), settings)
         losses.append([means["loss"] for _, means in run.curve])
@@ -112,9 +113,10 @@ def test_a_frozen_adaptation_ends_with_the_same_weights(tmp_path, monkeypatch):
 def test_only_while_a_head_learns_is_anything_kept(monkeypatch):
     objective, own = part()
     work = adaptation.Adaptation.__new__(adaptation.Adaptation)
-    work.objective = objective
+    work.objective, work.signal = objective, SimpleNamespace(known=())
     for frozen in (True, False):
         work.recipe = adaptation.Recipe(verb="adapt", model={"frozen": frozen})
         with adaptation.remembering(work):
             assert isinstance(own.store, Store) == frozen
-        assert own.store is None
+            assert not frozen or work.signal.known is own.store.rows
+        assert own.store is None and work.signal.known == ()
