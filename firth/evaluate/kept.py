@@ -37,22 +37,19 @@ class Kept:
             refuse_place(folder)
             refuse_other(folder, asked)
 
-    def place(self, arm: str, labels: int, seed: int) -> Path | None:
-        return file_of(self.folder, arm, labels, seed) if self.folder else None
-
     def get(self, arm: str, labels: int, seed: int) -> Trial | None:
         """The trial, where it was done before."""
-        path = self.place(arm, labels, seed)
-        if path is not None and path.exists():
+        key = Key(arm, labels, seed)
+        if own := read(self.folder, key):
             self.count += 1
-            return read(Key(arm, labels, seed), path)
-        there = file_of(self.like, arm, labels, seed) if self.like and arm == RANDOM else None
-        return self.put(read(Key(arm, labels, seed), there)) if there and there.exists() else None
+            return own
+        other = read(self.like, key) if arm == RANDOM else None
+        return self.put(other) if other else None
 
     def put(self, trial: Trial) -> Trial:
         """Raises InputError, RunError where nothing can be written."""
-        path = self.place(trial.arm, trial.labels, trial.seed)
-        if self.folder is not None and path is not None:
+        if self.folder is not None:
+            path = file_of(self.folder, Key(trial.arm, trial.labels, trial.seed))
             with writing(self.folder):
                 path.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(self.folder / ASKED, json.dumps(self.asked, indent=1, default=str) + "\n")
@@ -61,12 +58,14 @@ class Kept:
         return trial
 
 
-def file_of(folder: Path, arm: str, labels: int, seed: int) -> Path:
-    return folder / "trials" / f"{arm.replace('/', '_')}-{labels}-{seed}.json"
+def file_of(folder: Path, key: Key) -> Path:
+    return folder / "trials" / f"{key.arm.replace('/', '_')}-{key.labels}-{key.seed}.json"
 
 
-def read(key: Key, path: Path) -> Trial:
-    return trial_of(key, json.loads(path.read_text(encoding="utf-8")))
+def read(folder: Path | None, key: Key) -> Trial | None:
+    """The trial that a folder has; None: it has none, or there is no folder."""
+    path = file_of(folder, key) if folder else None
+    return trial_of(key, json.loads(path.read_text(encoding="utf-8"))) if path and path.exists() else None
 
 
 def plain(trial: Trial) -> dict[str, Any]:

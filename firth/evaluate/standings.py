@@ -109,7 +109,8 @@ def run_suite(
         return planned(plan, runs, seeds, show)
     place = Path(out) if out else Path("runs") / f"{suite.partition(':')[0].replace('/', '-')}-suite"
     found: dict[tuple[str, str], Comparison] = {}
-    networks: dict[tuple[str, str], Path] = {}  # task and network → the first comparison of it: random weights are one
+    marks = [mark_of_network(run) for run in runs]
+    first: dict[tuple[str, str], Path] = {}  # task and network → the first comparison of it: random weights are one
     for name, task in plan.tasks.items():
         data = {
             side: written(part, folder, place / "data" / f"{name}-{side}.jsonl") for side, part in task.parts.items()
@@ -118,11 +119,10 @@ def run_suite(
             title = ways.name_of(Path(run), {run for run, _ in found if (run, name) in found})
             show.line("Task", f"{name} · {title}")
             asked, own = own_settings(plan, task, data.get("test"), settings), place / name / title
-            first = networks.setdefault((name, mark_of_network(run)), own)
             found[title, name] = compare(
                 run, data["train"], task.task, numbers(task), seeds, seed, arms_of(task, first=number == 0), asked,
                 device, show, out=own, title=title, jobs=jobs, leave_out=task.leave_out or None,
-                like=None if first == own else first,
+                like=first.setdefault((name, marks[number]), own),
             )  # fmt: skip
     made = tabulated(plan, found, seeds)
     tell(made, place, show)

@@ -40,10 +40,10 @@ LR = 3e-4  # of AdamW up to width 256; wider models take less
 HEAD_LR = 1e-3  # of a head on a frozen encoder, however wide: the customary rate of Adam (arXiv 1412.6980)
 LORA_LR = 5e-4  # of adapters and head (Hu et al. 2021, arXiv 2106.09685, appendix D: RoBERTa, 3e-4 to 5e-4)
 EPOCHS = 3  # through many labels
-SHARE = 6  # of the free memory, one part may hold what a frozen encoder gives; several trainings may run side by side
 FEW_STEPS = 400  # through few labels, at most
 FEW_EPOCHS = 20  # through very few labels, at most
 EVALUATIONS = 20  # along the way
+SHARE = 6  # of the free memory, one part may hold what a frozen encoder gives; several trainings may run side by side
 PATIENCE, ENOUGH = 5, 200  # evaluations; validation examples below which the last weights are better than the chosen
 
 
