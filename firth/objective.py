@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from firth.errors import InputError
 from firth.functional.random import Draw
 from firth.model.layer_sum import LayerSum
+from firth.model.level import Level
 from firth.model.shape import AnyShape
 from firth.model.store import Store
 from firth.signal import Batch, Facts, Features, Finding, Sample
@@ -130,6 +131,7 @@ class Objective(nn.Module):
         self._backbone = (backbone,)  # a tuple: used, but registered only once, in Composed
         self.layer_sum: LayerSum | None = None  # over the layers of the encoder, where a task reads them all
         self.store: Store | None = None  # while a head learns on a frozen encoder: what that gave of each sample
+        self.level: Level | None = None  # before the map of a head that can be given levelled numbers
 
     @property
     def backbone(self) -> nn.Module:

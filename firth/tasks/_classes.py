@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from firth.errors import InputError, did_you_mean
 from firth.functional.random import Draw
 from firth.model.heads import pool_head
+from firth.model.level import Level
 from firth.objective import Loss, Objective, Term
 from firth.signal import Batch, Features, Finding
 from firth.task import Example, TaskConfig
@@ -138,6 +139,8 @@ class ClassHead(Objective):
         self.dropout = nn.Dropout(config.dropout)
         width = 2 * shape.width if self.pooling == STATISTICS else shape.width
         self.classifier = nn.Linear(width, self.outputs(config), bias=self.pooling != LAST)
+        plain = isinstance(self.pool, nn.Identity) and self.pooling != LAST
+        self.level = Level(self.classifier) if plain else None
         self.temperature: float | None = None  # by which the last map was divided after training
 
     @classmethod
@@ -177,7 +180,8 @@ class ClassHead(Objective):
 
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, L), at least fp32."""
-        found = self.classifier(self.dropout(self.pool(self.vector(features))))
+        vector = self.pool(self.vector(features))
+        found = self.classifier(self.dropout(vector if self.level is None else self.level(vector)))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:

@@ -18,6 +18,7 @@ from firth.errors import InputError, count
 from firth.functional import ctc, edits
 from firth.functional.cells import listed
 from firth.functional.random import Draw
+from firth.model.level import Level
 from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Features, Sample, Signal, answered
 from firth.task import Example, Outcome, parts_of
@@ -124,6 +125,7 @@ class Transcribe(Objective):
 
     Config = Config
     config: Settings
+    level: Level
     all_steps = True
 
     def __init__(self, config: Settings, backbone):
@@ -135,10 +137,11 @@ class Transcribe(Objective):
             )
             raise InputError("task `transcribe`", what, do)
         width = config.hidden or backbone.shape.width
-        hidden = [nn.Linear(backbone.shape.width, width), nn.GELU()] if config.hidden else []
-        self.hidden = nn.Sequential(*hidden)
+        first = nn.Linear(backbone.shape.width, width)
+        self.hidden = nn.Sequential(first, nn.GELU()) if config.hidden else nn.Sequential()
         self.dropout = nn.Dropout(config.dropout)
         self.classifier = nn.Linear(width, len(config.classes) + 1)
+        self.level = Level(first if config.hidden else self.classifier)
 
     def encode(self, batch: Batch, layers: bool = False) -> Features:
         return super().encode(heard_by(self, batch), layers)
@@ -150,7 +153,7 @@ class Transcribe(Objective):
 
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, T, V), at least fp32."""
-        found = self.classifier(self.dropout(self.hidden(features.values)))
+        found = self.classifier(self.dropout(self.hidden(self.level(features.values, features.padding))))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:

@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy, linear, normalize, one_hot
 from firth.errors import InputError
 from firth.functional.random import Draw, hash_bytes, permute
 from firth.functional.verification import balanced, cosines, equal_error
+from firth.model.level import Level
 from firth.objective import Loss, Objective, Term, quiet
 from firth.signal import Batch, Features, Sample, Signal, answered
 from firth.task import Example, Outcome, parts_of
@@ -96,12 +97,14 @@ class Verify(Objective):
 
     Config = Config
     config: Settings
+    level: Level
     all_steps = True
 
     def __init__(self, config: Settings, backbone):
         super().__init__(config, backbone)
         self.dropout = nn.Dropout(config.dropout)
         self.map = nn.Linear(2 * backbone.shape.width, config.vector)
+        self.level = Level(self.map)
         self.speakers = nn.Linear(config.vector, max(len(config.classes), 1), bias=False)
         self.threshold = config.threshold
 
@@ -115,7 +118,7 @@ class Verify(Objective):
 
     def vector(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, E), at least fp32."""
-        found = self.map(self.dropout(features.statistics))
+        found = self.map(self.dropout(self.level(features.statistics)))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:

@@ -3,15 +3,16 @@
 `assemble` makes one out of a recipe, `fit` trains it through the one loop. Both are what `adapt` and `compare` call.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from firth import find
+from firth import distributed, find
 from firth.data.labelled import Labelled, open_labelled
 from firth.data.row import label_place
 from firth.data.sampler import Batches
@@ -21,6 +22,7 @@ from firth.functional.random import Draw, combine, hash_bytes
 from firth.interop import peft
 from firth.interop.folder import model_folder, open_shape
 from firth.model import low_rank
+from firth.model.level import Level
 from firth.model.shape import Shape
 from firth.model.store import LIMIT, Store
 from firth.objective import Composed, Objective
@@ -33,6 +35,7 @@ from firth.train.build import Weights
 from firth.train.folder import RunFolder
 from firth.train.log import Show, Silent, read_metrics
 from firth.train.loop import train
+from firth.train.measure import EVALUATED, measure
 from firth.train.run import Run, Step
 
 PRETRAINED, RANDOM = "pretrained", "random"
@@ -44,6 +47,7 @@ FEW_STEPS = 400  # through few labels, at most
 FEW_EPOCHS = 20  # through very few labels, at most
 EVALUATIONS = 20  # along the way
 SHARE = 6  # of the free memory, one part may hold what a frozen encoder gives; several trainings may run side by side
+LEVELLED = 2048  # training samples by which the numbers of a frozen encoder are levelled, at most
 PATIENCE, ENOUGH = 5, 200  # evaluations; validation examples below which the last weights are better than the chosen
 
 
@@ -127,7 +131,7 @@ def fit(
         unit=adaptation.signal.unit.steps,
     )
     curve: dict[int, dict[str, float]] = {}
-    with remembering(adaptation):
+    with remembering(adaptation), levelling(adaptation, job):
         for step in train(job):
             curve = curve or evaluated(folder, job.resumed)
             if step.evaluation:
@@ -162,6 +166,34 @@ def remembering(adaptation: Adaptation) -> Iterator[None]:
         adaptation.signal.known = ()
         for part in parts:
             part.store = None
+
+
+@contextmanager
+def levelling(adaptation: Adaptation, job: Run) -> Iterator[None]:
+    """While a head learns on a frozen encoder, the numbers it reads are levelled by the training part; at the end the
+    head has taken that into its weights. A run that goes on measures the same again."""
+    frozen = adaptation.recipe.model.frozen
+    levels = [part.level for part in adaptation.objective.objectives if frozen and part.level is not None]
+    if levels:
+        job.ready = partial(level, adaptation, levels)
+    try:
+        yield
+    finally:
+        for one in levels:
+            one.fold()
+
+
+def level(adaptation: Adaptation, levels: Sequence[Level]) -> None:
+    """By training samples, no more than training goes through, of near lengths together; what the encoder gives of them
+    is kept."""
+    for one in levels:
+        one.look()
+    batch, steps = adaptation.recipe.train.batch or EVALUATED, adaptation.recipe.train.steps or 1
+    batches = adaptation.train.evaluation(min(LEVELLED, batch * steps), batch)
+    measure(adaptation.objective, batches, build.device_of(adaptation.recipe))
+    for one in levels:
+        assert one.sums is not None
+        one.settle(distributed.total_of(one.sums))
 
 
 def refuse_unfinished(folder) -> None:

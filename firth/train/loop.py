@@ -32,6 +32,8 @@ def train(run: Run) -> Iterator[Step]:
     loss that is no number or a disk that is full, InputError for micro-batches where samples are compared.
     """
     with State(run) as state, Stop() as stop, Prefetch(run.batches.step, state.index, lambda: run.steps) as batches:
+        if run.ready:
+            run.ready()
         if run.valid is not None and _evaluates_on_entry(run, state):
             evaluation = _evaluate(run, state, run.valid)
             yield Step(state.index, run.steps, evaluation["loss"], evaluation=evaluation)

@@ -63,7 +63,8 @@ class Run:
     recipe.train.patience the loop stops when it no longer rises and ends with the best weights.
     notes: what was found on the way in, such as a damaged checkpoint. resumed: the step that the run went on from.
     kept: at the end, the step whose weights the objective has. found: the checkpoint to go on from, where somebody has
-    read it already; the loop takes it, so that it is not held for longer.
+    read it already; the loop takes it, so that it is not held for longer. ready: called once, when the weights are
+    those that training begins or goes on with, in its precision, and before anything is computed with them.
     """
 
     objective: Composed
@@ -79,6 +80,7 @@ class Run:
     resumed: int = 0
     kept: int = 0
     found: Checkpoint | None = None
+    ready: Callable[[], None] | None = None
     unit: str = "items"  # what people count of the signal: tokens, images, audio-seconds
     live: Callable[[], dict[str, Tensor]] | None = None  # set by the loop while it runs
 
