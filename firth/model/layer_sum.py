@@ -5,7 +5,8 @@ task. They add up to 1, and tell which layer knows what. Each layer is first bro
 step, so that shares of layers with large numbers and with small ones can be compared (an option of the authors' tool).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import reduce
 
@@ -44,3 +45,18 @@ class LayerSum(nn.Module):
         if features.layers is None:
             raise ValueError("LayerSum: there are no layers. Ask the encoder for them: layers=True.")
         return replace(features, values=self([*features.layers[:-1], features.values]))
+
+
+@contextmanager
+def as_begun(sums: Iterable[LayerSum]) -> Iterator[None]:
+    """For a while, every layer has the same share again."""
+    kept = [(one.weights, one.weights.detach().clone()) for one in sums]
+    with torch.no_grad():
+        for weights, _ in kept:
+            weights.fill_(1.0)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for weights, learnt in kept:
+                weights.copy_(learnt)

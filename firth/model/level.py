@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 # N rows, D numbers of a row
 
-FEW = 8  # rows that the mean variance of all numbers counts as: of two samples nobody knows a variance
+FEW = 8  # rows that the mean variance of all numbers counts as, on the scale of logarithms: of two samples nobody knows
+# a variance, and a number that differs little is not to be drowned by those that differ much
 LEAST = 1e-2  # of the root of the mean variance, that a deviation is taken for at least: no noise is blown up
 
 
@@ -46,8 +47,8 @@ class Level(nn.Module):
         usual = variance.mean()
         if not usual > 0:  # nothing differs: nothing to level
             return
-        variance = (number * variance + FEW * usual) / (number + FEW)
-        self.mean, self.scale = mean.float(), (1 / variance.sqrt().clamp(min=LEAST * usual.sqrt())).float()
+        ratio = (variance / usual).clamp(min=LEAST**2) ** (number / (number + FEW))
+        self.mean, self.scale = mean.float(), (usual * ratio).rsqrt().float()
 
     @torch.no_grad()
     def fold(self) -> None:

@@ -22,6 +22,7 @@ from firth.functional.random import Draw, combine, hash_bytes
 from firth.interop import peft
 from firth.interop.folder import model_folder, open_shape
 from firth.model import low_rank
+from firth.model.layer_sum import as_begun
 from firth.model.level import Level
 from firth.model.shape import Shape
 from firth.model.store import LIMIT, Store
@@ -185,12 +186,14 @@ def levelling(adaptation: Adaptation, job: Run) -> Iterator[None]:
 
 def level(adaptation: Adaptation, levels: Sequence[Level]) -> None:
     """By training samples, no more than training goes through, of near lengths together; what the encoder gives of them
-    is kept."""
+    is kept. Always as the head begins, so that a run that goes on finds the same."""
     for one in levels:
         one.look()
     batch, steps = adaptation.recipe.train.batch or EVALUATED, adaptation.recipe.train.steps or 1
     batches = adaptation.train.evaluation(min(LEVELLED, batch * steps), batch)
-    measure(adaptation.objective, batches, build.device_of(adaptation.recipe))
+    sums = [part.layer_sum for part in adaptation.objective.objectives if part.layer_sum is not None]
+    with as_begun(sums):
+        measure(adaptation.objective, batches, build.device_of(adaptation.recipe))
     for one in levels:
         assert one.sums is not None
         one.settle(distributed.total_of(one.sums))
