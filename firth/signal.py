@@ -25,7 +25,7 @@ class Finding(NamedTuple):
     @property
     def text(self) -> str:
         """As one line for people."""
-        return f"{self.where}: {self.what}. {self.do}".rstrip()
+        return (f"{self.where}: " if self.where else "") + f"{self.what}. {self.do}".rstrip()
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import json
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 
@@ -118,5 +119,16 @@ def test_only_while_a_head_learns_is_anything_kept(monkeypatch):
         work.recipe = adaptation.Recipe(verb="adapt", model={"frozen": frozen})
         with adaptation.remembering(work):
             assert isinstance(own.store, Store) == frozen
-            assert not frozen or work.signal.known is own.store.rows
+            assert not frozen or work.signal.known is own.store
         assert own.store is None and work.signal.known == ()
+
+
+def test_a_sample_is_known_by_its_own_key_whatever_its_highest_bit():
+    """A batch has the 64 bits of the key with a sign."""
+    objective, _ = part()
+    keys = [2**64 - 5, 2**63, 2**63 - 1, 7]
+    batch = batch_of(tones.names(4))
+    batch["key"] = torch.from_numpy(np.array(keys, np.uint64).view(np.int64))
+    store = Store()
+    store(batch, Counted(objective.backbone, batch))
+    assert all(key in store for key in keys) and 8 not in store and 2**63 + 1 not in store

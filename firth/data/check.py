@@ -44,8 +44,8 @@ class Report:
     def lines(self) -> Iterator[str]:
         """The report as text: numbers, findings, next command."""
         yield from self.shown or _fact_lines(self.facts)
-        for level, where, what, do in self.findings:
-            yield f"{level:<9}{where}: {what}. {do}".replace(": : ", ": ").rstrip()
+        for finding in self.findings:
+            yield f"{finding.level:<9}{finding.text}"
         yield f"Next     {self.suggestion}"
         yield f"         {self.estimate}"
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
 
+from firth.data.arrays import BROKEN
 from firth.data.check import BOTH, ORDER, Report
 from firth.data.config import Data
 from firth.data.decoding import Decoded, Tally, arrays_of, decoded
@@ -121,13 +122,20 @@ class Visit:
         own, level = Problems(skip=True), "error" if self.sure else "warning"
         if self.classed:
             check_labels(self.labelled, None, own)
-        found = [*self.problems.all(), *(one._replace(level=level) for one in own.all()), *self.examiner.findings()]
+        found = [*self.unreadable(), *(one._replace(level=level) for one in own.all()), *self.examiner.findings()]
         found += self.classes.findings() if self.classed else []
         for column, texts in self.said.items():
             if empty := sum(not text.strip() for text in texts):
                 what = f"{empty:,} of {count(len(texts), 'transcript')} in `{column}` are empty"
                 found.append(Finding("warning", column, what, "Fill them in, or leave out the rows."))
         return found + ([self.copies()] if self.duplicates else [])
+
+    def unreadable(self) -> list[Finding]:
+        """Errors; warnings where pre-training leaves such files out: where no labels go by them, and most are whole."""
+        found, whole, broken = self.problems.all(), self.tally.files, self.tally.broken
+        if self.sure or broken > BROKEN * (whole + broken):
+            return found
+        return [one._replace(level="warning") if one.level == "error" else one for one in found]
 
     def copies(self) -> Finding:
         level = "warning" if self.duplicates > 0.05 * self.tally.files else "note"

@@ -66,7 +66,7 @@ class Embedded:
         return asdict(self)
 
     def __str__(self) -> str:
-        rate = f"{self.texts / self.seconds:,.0f} texts/s" if self.seconds > 0 else "–"
+        rate = f"{self.texts / self.seconds:,.0f} a second" if self.seconds > 0 else "–"
         failed = f" · {count(self.failed, 'input')} could not be read" if self.failed else ""
         return f"{self.texts:,} vectors of {self.width} numbers · {rate} · {self.out}{failed}"
 

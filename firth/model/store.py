@@ -14,6 +14,7 @@ from firth.model.features import Features
 
 # B samples, T steps, N layers that are asked for, D width
 
+WRAP = 2**64  # between a number without a sign and the one with a sign of the same bits
 LIMIT = 2**31  # bytes of vectors that are kept unless told; what comes later is encoded each time
 
 
@@ -24,6 +25,10 @@ class Store:
         self.limit, self.bytes = limit, 0
         self.rows: dict[int, Tensor] = {}  # key → (T, N, D)
         self.vectors: dict[int, Tensor] = {}  # key → (D,), where an encoder gives one of its own
+
+    def __contains__(self, key: int) -> bool:
+        """Whether a sample is kept. key: its own, of 64 bits without a sign; batches hold the same bits with one."""
+        return (key - WRAP if key >= WRAP // 2 else key) in self.rows
 
     def __call__(self, batch: Mapping[str, Tensor], run: Callable[[], Features]) -> Features:
         """What `run` gives of the batch, from what is kept where all its samples are."""

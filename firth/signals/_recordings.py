@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from firth.errors import count
 from firth.functional.segments import silent_share
 from firth.functional.sound import to_float
 from firth.signal import Examiner, Finding, Look
@@ -58,7 +59,9 @@ class Recordings(Examiner):
             found.append(Finding("warning", "", what, "Leave them out, or join them."))
         slow = {rate: number for rate, number in self.rates.items() if rate < self.rate}
         if slow and len(self.rates) > len(slow):
-            what = f"{sum(slow.values()):,} recordings have {max(slow):,} samples a second or fewer, others more"
+            number = sum(slow.values())
+            has = "has" if number == 1 else "have"
+            what = f"{count(number, 'recording')} {has} {max(slow):,} samples a second or fewer, others more"
             found.append(Finding("note", "", what, f"All are brought to {self.rate:,}; the former lack high tones."))
         return found
 

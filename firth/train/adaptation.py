@@ -160,7 +160,7 @@ def remembering(adaptation: Adaptation) -> Iterator[None]:
     for part in parts:
         part.store = store = Store(max(LIMIT, (machine.free_memory() or 0) // SHARE))
         if len(adaptation.objective.objectives) == 1:
-            adaptation.signal.known = store.rows
+            adaptation.signal.known = store
     try:
         yield
     finally:
