@@ -5,6 +5,7 @@ many times needs to encode them once. Kept by the sample's key, in full precisio
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,7 +27,7 @@ class Store:
         self.rows: dict[int, Tensor] = {}  # key → (T, N, D)
         self.vectors: dict[int, Tensor] = {}  # key → (D,), where an encoder gives one of its own
 
-    def __contains__(self, key: int) -> bool:
+    def __contains__(self, key: Any) -> bool:
         """Whether a sample is kept. key: its own, of 64 bits without a sign; batches hold the same bits with one."""
         return (key - WRAP if key >= WRAP // 2 else key) in self.rows
 
