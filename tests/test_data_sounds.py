@@ -228,12 +228,26 @@ def test_the_doctor_finds_what_is_wrong(tmp_path):
     (tmp_path / "bad.wav").write_bytes(b"RIFF")
     found = report(tmp_path)
     said = [(one.level, one.where.split("/")[-1], one.what) for one in found.findings]
-    assert said[0][:2] == ("error", "bad.wav")
+    assert ("warning", "bad.wav") in {one[:2] for one in said} and not found.errors  # pre-training leaves it out
     assert ("warning", "silent.wav", "is silent throughout") in said
     assert any(what == "1 of 5 recordings are shorter than 0.1 s" for _, _, what in said)
     assert any(what == "1 of 5 files are copies of others" for _, _, what in said)
     assert any("of the time is silence" in what for _, _, what in said)
     assert any("8,000 samples a second or fewer" in what for _, _, what in said)
+
+
+def test_a_broken_file_is_an_error_where_labels_go_by_it_or_most_are_broken(tmp_path):
+    for name in ("a.wav", "b.wav"):
+        write(tmp_path / name, tone(300, 0.5))
+    (tmp_path / "bad.wav").write_bytes(b"RIFF")
+    rows = [{"audio": name, "label": name[0]} for name in ("a.wav", "b.wav", "bad.wav")]
+    (tmp_path / "clips.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = report(tmp_path / "clips.jsonl", label="label").errors
+    assert any(one.where.endswith("clips.jsonl:3:1") and "cannot be read as sound" in one.what for one in found)
+    for name in ("worse.wav", "worst.wav"):
+        (tmp_path / name).write_bytes(b"RIFF")
+    (tmp_path / "clips.jsonl").unlink()
+    assert len(report(tmp_path).errors) == 3
 
 
 def test_the_doctor_tells_speakers_and_leaks(tmp_path, words):

@@ -78,7 +78,9 @@ class Discovery:
             found.append(("ABX", f"error {' · '.join(errors)} (0: all right, 50 %: chance)"))
         found += [("Nearest", f"clip has the same {name}: {percent(share)}") for name, share in self.alike.items()]
         shown = list(self.neighbours.items())[:SHOWN]
-        found += [("", f"{name}: {', '.join(other for other, _ in near)}") for name, near in shown]
+        first = "" if self.alike else "Nearest"
+        found += [(first if not place else "", f"{name}: {', '.join(other for other, _ in near)}")
+                  for place, (name, near) in enumerate(shown)]  # fmt: skip
         found += [("Clusters", f"of clips against {name}: {told(one)}") for name, one in self.clusters.items()]
         if self.eer is not None:
             found.append(("Speakers", f"equal error rate of cosines {percent(self.eer)}"))

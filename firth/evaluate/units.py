@@ -5,6 +5,7 @@ The units of a clip, repetitions merged, are written as words (`u7 u12 …`), ea
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -104,6 +105,8 @@ def units(
         write(place, found, show)
     for key, text in found.lines():
         show.line(key, text)
+    if not place:
+        show.line("Next", f"firth units {shlex.join([str(model), *map(str, given)])} --out units.txt")
     return found
 
 
