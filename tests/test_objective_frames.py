@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 import torch
 
+from firth.errors import InputError
 from firth.functional.picture import COLOURS, GAP, coloured, spectrograms
 from firth.functional.random import Draw
+from firth.model.sound import joined
 from firth.objectives import masked_frames, next_frame
 from firth.objectives._steps import slots
 from firth.signal import Batch
@@ -43,8 +45,9 @@ def test_bands_are_hidden_from_the_encoder_and_guessed_all_the_same():
 
 
 def test_by_default_every_band_is_heard():
-    batch, _ = batch_for(contract.build(["masked-frames"]), 12, 9)
-    assert "whole" not in batch
+    objective = contract.build(["masked-frames"], **{"masked_frames": {"random_share": 0.0}})
+    batch, clips = batch_for(objective, 12, 9)
+    assert all(np.array_equal(row[: len(clip)], clip) for row, clip in zip(batch["frames"].numpy(), clips, strict=True))
 
 
 # ------------------------------------------------------------------ next frame
@@ -132,6 +135,61 @@ def test_what_another_objective_hid_stays_hidden_and_no_more_is():
     assert torch.equal(batch["hidden"], plain["hidden"]) and batch.counts["masked_frames"] == plain["hidden"].sum()
 
 
+def fates(random: float, keep: float, count: int = 40):
+    """A prepared batch of `count` clips, and the same clips with nothing changed."""
+    config = contract.config_of("masked-frames", mask_span=3, random_share=random, keep_share=keep)
+    chosen = sounds.frames(count, longest=60)
+    return sounds.batch(FRAMES, chosen, config, Draw(3)), FRAMES.stack(chosen)
+
+
+def test_of_ten_runs_one_is_kept_one_exchanged_and_the_rest_covered():
+    batch, plain = fates(0.1, 0.1)
+    hidden, shown = batch["hidden"], batch["shown"]
+    assert not (shown & ~hidden).any() and torch.equal(batch["whole"], plain["frames"])
+    changed = (joined(batch["frames"], JOIN) != joined(plain["frames"], JOIN)).any(-1)
+    assert not (changed & ~shown).any()
+    asked = hidden.sum()
+    assert 0.04 < (shown & ~changed).sum() / asked < 0.18 and 0.04 < changed.sum() / asked < 0.18
+    assert batch.counts["masked_frames"] == asked
+
+
+def test_a_run_has_one_fate_and_what_is_exchanged_was_heard_elsewhere_in_the_clip():
+    batch, plain = fates(0.5, 0.2)
+    true, seen = joined(plain["frames"], JOIN), joined(batch["frames"], JOIN)
+    changed = (true != seen).any(-1)
+    assert changed.any()
+    for row, step in changed.nonzero().tolist():
+        assert any(torch.equal(seen[row, step], one) for one in true[row])
+    inner = batch["hidden"][:, 1:] & batch["hidden"][:, :-1]
+    assert torch.equal(batch["shown"][:, 1:][inner], batch["shown"][:, :-1][inner])
+
+
+def test_shares_of_nothing_leave_the_batch_as_it_was_and_a_share_of_all_covers_nothing():
+    batch, plain = fates(0.0, 0.0)
+    assert "shown" not in batch and torch.equal(batch["frames"], plain["frames"])
+    batch, plain = fates(0.0, 1.0)
+    assert torch.equal(batch["shown"], batch["hidden"]) and torch.equal(batch["frames"], plain["frames"])
+
+
+def test_the_encoder_sees_the_mask_where_a_step_is_covered_and_the_frames_where_it_is_shown():
+    objective = contract.build(["masked-frames"])
+    batch, _ = batch_for(objective, 12, 20, 7)
+    batch["shown"] = batch["hidden"] & (torch.arange(batch["hidden"].shape[1]) % 2 == 0)
+    embed = objective.backbone.embed
+    found, bare = embed.mapped(batch), embed.map(embed.local(batch))
+    unseen = batch["hidden"] & ~batch["shown"]
+    assert (found[unseen] == embed.mask).all() and torch.equal(found[~unseen], bare[~unseen])
+
+
+def test_shares_beyond_one_are_refused():
+    with pytest.raises(InputError) as caught:
+        contract.config_of("masked-frames", random_share=0.7, keep_share=0.4)
+    assert str(caught.value) == (
+        "masked_frames: random_share 0.7 + keep_share 0.4 is more than 1. "
+        "The rest of the hidden runs becomes the mask vector."
+    )
+
+
 def test_sounds_are_drawn_again_where_they_were_hidden():
     objective = contract.build(["masked-frames"], torch.float32)
     batch, clips = batch_for(objective, 12, 20)
@@ -139,7 +197,8 @@ def test_sounds_are_drawn_again_where_they_were_hidden():
         true, seen, drawn = masked_frames.redrawn(objective, batch)[row]
         gone = hidden[: len(true) // JOIN].repeat_interleave(JOIN)
         np.testing.assert_array_equal(true.numpy(), clip[: len(true)])
-        assert seen[gone].isnan().all() and torch.equal(seen[~gone], true[~gone])
+        bare = (batch["hidden"] & ~batch["shown"])[row, : len(true) // JOIN].repeat_interleave(JOIN)
+        assert seen[bare].isnan().all() and torch.equal(seen[~gone], true[~gone])
         assert torch.equal(drawn[~gone], true[~gone]) and (drawn[gone] != true[gone]).any()
     assert objective.training
 

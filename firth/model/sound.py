@@ -42,7 +42,8 @@ def step_padding(batch: Mapping[str, Tensor], shape: SoundShape) -> Tensor | Non
 
 
 class SoundEmbedding(nn.Module):
-    """`local`, then a map to the width; the vector `mask` stands where batch["hidden"] (B, T) is True.
+    """`local`, then a map to the width; the vector `mask` stands where batch["hidden"] (B, T) is True, but where
+    batch["shown"] is, too: something is seen there of a step that is asked for, if not always its own.
 
     batch["local"]: what `local` gave for the same batch, where somebody needed it before.
     """
@@ -79,7 +80,7 @@ class SoundEmbedding(nn.Module):
         """(B, T, D), hidden steps replaced."""
         local = batch.get("local")
         x = self.map(self.local(batch) if local is None else local)
-        hidden = batch.get("hidden")
+        hidden = covered(batch)
         return x if hidden is None or self.mask is None else torch.where(hidden[..., None], self.mask, x)
 
 
@@ -97,6 +98,12 @@ class FrameEmbedding(SoundEmbedding):
     def forward(self, batch: Mapping[str, Tensor]) -> Tensor:
         """(B, T, D)"""
         return self.mapped(batch)
+
+
+def covered(batch: Mapping[str, Tensor]) -> Tensor | None:
+    """(B, T) bool: the steps of which the encoder sees nothing."""
+    hidden, shown = batch.get("hidden"), batch.get("shown")
+    return hidden if hidden is None or shown is None else hidden & ~shown
 
 
 def joined(frames: Tensor, join: int) -> Tensor:
