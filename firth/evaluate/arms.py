@@ -126,7 +126,7 @@ class Neural:
         self.last = work
         curve = tuple(point(step, means) for step, means in work.curve)
         trial = drawn.trial(self.arm or self.name, outcome, time.perf_counter() - began, curve)
-        return replace(trial, opening=float(np.mean(opening)))
+        return replace(trial, opening=float(np.mean(opening)), layers=tuple(adapted.shares(work)))
 
     def recipe_for(self, drawn: Drawn) -> Recipe:
         recipe = filled(self.recipe, model={"start": self.name}, data={"labels": drawn.labels})
@@ -162,9 +162,7 @@ class Neural:
         cost = {f"{self.name} start": self.start_seconds} if self.start_seconds else {}
         backbone: Any = self.last.objective.backbone
         models = {self.arm or self.name: build.describe_model(backbone.shape, self.last.objective)}
-        shares = adapted.shares(self.last)
-        layers = {self.arm or self.name: shares} if shares else {}
-        return {"settings": settings_of(self.last.recipe), "cost": cost, "models": models, "layers": layers}
+        return {"settings": settings_of(self.last.recipe), "cost": cost, "models": models}
 
     def _each(self, began: float, opening: list[float]):
         """Keeps the first losses; shows steps of a training that takes long, short ones are told by their result."""

@@ -98,7 +98,7 @@ def compare(
             with written(request, begun or {}) as whole:
                 trials, told = in_processes(whole, keys, jobs, work.recipe.train.threads, last, show, kept, folds)
     notes = [folds.told()] if folds else []
-    facts = {**facts_of(told, last, time.perf_counter() - began, folds), **(facts or {})}
+    facts = {**facts_of(told, last, time.perf_counter() - began, folds), **layers_of(trials), **(facts or {})}
     facts["notes"] = [*notes, *facts.get("notes", [])]
     found = comparison_of(ways.titles(work.arms, title), trials, last, facts, work.whole, folds)
     if out:
@@ -384,12 +384,10 @@ def facts_of(
     settings: dict[str, Any] = {}
     begun: dict[str, float] = {}
     models: dict[str, str] = {}
-    layers: dict[str, list[float]] = {}
     for one in told:
         settings = settings or one.get("settings", {})
         begun |= one.get("cost", {})
         models |= one.get("models", {})
-        layers |= one.get("layers", {})
     return {
         "data": {"test items": len((folds.whole if folds else drawn).test), **drawn.labelled.facts},
         "settings": settings,
@@ -397,4 +395,10 @@ def facts_of(
         "cost": begun | {"comparing": seconds - sum(begun.values())},
         "cores": machine.cores(),
         **machine.facts(),
-    } | ({"layers": layers} if layers else {})
+    }
+
+
+def layers_of(trials: Iterable[Trial]) -> dict[str, Any]:
+    """{"layers": arm → what its last trial has learnt to read of each}, where there are such arms."""
+    found = {trial.arm: list(trial.layers) for trial in trials if trial.layers}
+    return {"layers": found} if found else {}

@@ -49,6 +49,7 @@ class Trial:
     seconds: float = 0.0
     right: np.ndarray | None = None  # (N,) what each item adds to the metric; None: 1 where predicted is gold
     opening: float | None = None  # mean training loss of the first OPENING steps
+    layers: tuple[float, ...] = ()  # what was learnt to be read of each layer, where all are read
 
     @property
     def area(self) -> float | None:

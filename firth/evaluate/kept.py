@@ -76,6 +76,7 @@ def plain(trial: Trial) -> dict[str, Any]:
         "curve": [list(point) for point in trial.curve],
         "seconds": trial.seconds,
         "opening": trial.opening,
+        "layers": list(trial.layers),
     }
 
 
@@ -84,7 +85,7 @@ def trial_of(key: Key, kept: Mapping[str, Any]) -> Trial:
     right = None if kept["right"] is None else np.array(kept["right"], float)
     said = kept["predicted"] if kept["right"] is not None else np.array(kept["predicted"], int)
     curve = tuple(Point(*one) for one in kept["curve"])
-    return Trial(*key, said, curve, kept["seconds"], right, kept.get("opening"))
+    return Trial(*key, said, curve, kept["seconds"], right, kept.get("opening"), tuple(kept.get("layers", ())))
 
 
 def refuse_place(folder: Path) -> None:
