@@ -39,7 +39,7 @@ FORMS: dict[str, dict] = {  # a method under settings that change its loss: "cla
 SMALL = {  # settings that make a method small, and free of chance on the device
     "wav2vec2": {"codes": 6, "code_width": 8, "guess_width": 16, "negatives": 5, "noise": False, "mask_start": 0.2},
     "hubert": {"clusters": sounds.UNITS, "guess_width": 16, "mask_start": 0.2},
-    "masked-frames": {"mask_start": 0.2, "mask_span": 2},
+    "masked-frames": {"mask_start": 0.2, "mask_span": 2, "random_share": 0.2, "keep_share": 0.2},
 }
 
 

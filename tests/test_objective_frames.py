@@ -7,12 +7,15 @@ import torch
 from firth.errors import InputError
 from firth.functional.picture import COLOURS, GAP, coloured, spectrograms
 from firth.functional.random import Draw
-from firth.model.sound import joined
+from firth.model.sound import covered, joined
 from firth.objectives import masked_frames, next_frame
 from firth.objectives._steps import slots
 from firth.signal import Batch
 from tests import contract, sounds
 from tests.sounds import BANDS, FRAMES, JOIN
+
+
+COVERED = {"random_share": 0.0, "keep_share": 0.0}  # as by default
 
 
 def batch_for(objective, *steps: int):
@@ -26,7 +29,7 @@ def batch_for(objective, *steps: int):
 
 def test_bands_are_hidden_from_the_encoder_and_guessed_all_the_same():
     """The loss is over whole frames: that of the same guess against them."""
-    objective = contract.build(["masked-frames"], **{"masked_frames": {"hide_bands": 0.5}})
+    objective = contract.build(["masked-frames"], masked_frames={"hide_bands": 0.5} | COVERED)
     batch, clips = batch_for(objective, 12, 9)
     seen, true = batch["frames"], batch["whole"]
     for row, own, clip in zip(seen, true, clips, strict=True):
@@ -45,7 +48,7 @@ def test_bands_are_hidden_from_the_encoder_and_guessed_all_the_same():
 
 
 def test_by_default_every_band_is_heard():
-    objective = contract.build(["masked-frames"], **{"masked_frames": {"random_share": 0.0}})
+    objective = contract.build(["masked-frames"], masked_frames=COVERED)
     batch, clips = batch_for(objective, 12, 9)
     assert all(np.array_equal(row[: len(clip)], clip) for row, clip in zip(batch["frames"].numpy(), clips, strict=True))
 
@@ -190,14 +193,15 @@ def test_shares_beyond_one_are_refused():
     )
 
 
-def test_sounds_are_drawn_again_where_they_were_hidden():
-    objective = contract.build(["masked-frames"], torch.float32)
+@pytest.mark.parametrize("keep", [0.0, 0.5])
+def test_sounds_are_drawn_again_where_they_were_hidden(keep):
+    objective = contract.build(["masked-frames"], torch.float32, masked_frames=COVERED | {"keep_share": keep})
     batch, clips = batch_for(objective, 12, 20)
     for row, (clip, hidden) in enumerate(zip(clips, batch["hidden"], strict=True)):
         true, seen, drawn = masked_frames.redrawn(objective, batch)[row]
         gone = hidden[: len(true) // JOIN].repeat_interleave(JOIN)
         np.testing.assert_array_equal(true.numpy(), clip[: len(true)])
-        bare = (batch["hidden"] & ~batch["shown"])[row, : len(true) // JOIN].repeat_interleave(JOIN)
+        bare = covered(batch)[row, : len(true) // JOIN].repeat_interleave(JOIN)
         assert seen[bare].isnan().all() and torch.equal(seen[~gone], true[~gone])
         assert torch.equal(drawn[~gone], true[~gone]) and (drawn[gone] != true[gone]).any()
     assert objective.training

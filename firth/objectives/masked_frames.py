@@ -1,5 +1,4 @@
-"""Masked frames: hide runs of a sound and draw them again from what is heard before and after. Of ten runs that are to
-be drawn, one is heard as it is and one is exchanged for another: elsewhere, too, a step then tells what is there.
+"""Masked frames: hide runs of a sound and draw them again from what is heard before and after.
 
 Loss: the sum over hidden steps t of the mean of |x̂_t - x_t| over the numbers of a step (joined log-mel frames), over
 the number of hidden steps. Mockingjay: Liu et al. 2019, arXiv 1910.12638, section 2; TERA: arXiv 2007.06028, section 3.
@@ -36,9 +35,12 @@ class Config(HidingConfig):
     mask_start: float = Field(0.05, gt=0, le=1, description="share of the steps that begin a hidden run")
     mask_span: int = Field(5, ge=1, description="steps of a run; runs overlap")
     random_share: float = Field(
-        0.1, ge=0, le=1, description="share of the hidden runs in whose place the clip is heard at another time"
+        0.0, ge=0, le=1, description="share of the hidden runs in whose place the clip is heard at another time; 0.1: "
+        "Mockingjay",
+    )  # fmt: skip
+    keep_share: float = Field(
+        0.0, ge=0, le=1, description="share of the hidden runs that are heard as they are; 0.1: Mockingjay"
     )
-    keep_share: float = Field(0.1, ge=0, le=1, description="share of the hidden runs that are heard as they are")
     hide_bands: float = Field(
         0.0, ge=0, lt=1, description="widest run of bands hidden in all of a clip, as a share of them; 0.2 in TERA"
     )
