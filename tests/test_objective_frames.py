@@ -14,7 +14,6 @@ from firth.signal import Batch
 from tests import contract, sounds
 from tests.sounds import BANDS, FRAMES, JOIN
 
-
 COVERED = {"random_share": 0.0, "keep_share": 0.0}  # as by default
 
 
