@@ -23,7 +23,7 @@ from firth.evaluate import processes
 from firth.evaluate.arms import Arm, Drawn
 from firth.evaluate.comparison import MAINS, Comparison, Trial, amount
 from firth.evaluate.folds import Folds
-from firth.evaluate.kept import Kept, Key
+from firth.evaluate.kept import Kept, Key, layers_of
 from firth.evaluate.statistics import FEWEST_SEEDS
 from firth.interop.folder import mark_of_weights, model_folder
 from firth.interop.tensors import read_file, write_file
@@ -396,9 +396,3 @@ def facts_of(
         "cores": machine.cores(),
         **machine.facts(),
     }
-
-
-def layers_of(trials: Iterable[Trial]) -> dict[str, Any]:
-    """{"layers": arm → what its last trial has learnt to read of each}, where there are such arms."""
-    found = {trial.arm: list(trial.layers) for trial in trials if trial.layers}
-    return {"layers": found} if found else {}

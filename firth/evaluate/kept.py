@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -110,3 +110,9 @@ def refuse_other(folder: Path, asked: Mapping[str, Any]) -> None:
     if other:
         what = f"holds a comparison with another {', '.join(other)}"
         raise InputError(folder, what, f"Choose another --out, or delete it: rm -r {folder}")
+
+
+def layers_of(trials: Iterable[Trial]) -> dict[str, Any]:
+    """{"layers": arm → what its last trial has learnt to read of each}, where there are such arms."""
+    found = {trial.arm: list(trial.layers) for trial in trials if trial.layers}
+    return {"layers": found} if found else {}
