@@ -302,7 +302,7 @@ def test_a_worker_says_what_came_of_a_trial(monkeypatch):
     note, done = served(monkeypatch, Arm())
     assert note == {"say": ["note", "task classify"]}
     assert done == {
-        "trial": {"predicted": [1, 0], "right": None, "curve": [], "seconds": 0.5, "opening": None},
+        "trial": {"predicted": [1, 0], "right": None, "curve": [], "seconds": 0.5, "opening": None, "layers": []},
         "told": {"cost": {"x start": 1.5}},
     }
 
