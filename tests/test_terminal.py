@@ -311,3 +311,19 @@ def test_a_live_count_is_gone_once_all_is_done(monkeypatch):
     shown.count("Scored", 8, 8)
     shown.line("Result", "done")
     assert "\r" + " " * len("Scored     0 % · 0 of 8") + "\r" in text(shown)
+
+
+def test_a_table_wider_than_the_terminal_is_told_in_parts_whose_rows_keep_their_names():
+    columns = ["", *(f"digits-unheard {number} accuracy" for number in range(8))]
+    rows = [["speech-next-frame, random weights", *["36.3 ± 9.2"] * 8]]
+    places = terminal.beside(columns, rows, 100)
+    assert len(places) > 1 and all(part[0] == 0 and len(part) > 1 for part in places)
+    assert [place for part in places for place in part[1:]] == list(range(1, 9))
+    assert terminal.beside(columns, rows, 400) == [list(range(9))]
+    assert terminal.beside([], [], 100) == [[]] and terminal.beside(columns, rows, 40) == [list(range(9))]
+    shown = Terminal(file=io.StringIO())
+    shown.console.width = 100
+    shown.table("Many", columns, rows)
+    found = text(shown)
+    assert found.count("speech-next-frame, random weights") == len(places) and found.count("36.3 ± 9.2") == 8
+    assert found.count("Many") == 1 and "…" not in found

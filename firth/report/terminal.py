@@ -96,9 +96,14 @@ class Terminal:
             self.line("", sentence)
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """Columns whose cells are numbers stand right."""
+        """Columns whose cells are numbers stand right. What is wider than the terminal is told in several tables."""
         self._clear()
-        self.console.print(table(title, columns, [[str(cell) for cell in row] for row in rows], self._width))
+        cells = [[str(cell) for cell in row] for row in rows]
+        for places in beside(columns, cells, self._width):
+            shown = [[row[place] for place in places] for row in cells]
+            whole = len(places) == len(columns)
+            self.console.print(table(title, [columns[place] for place in places], shown, self._width, whole))
+            title = ""
 
     def figures(self, found: Mapping[str, Any]) -> None:
         """Named figures, one a line; those of a part, such as a type of span, behind its name."""
@@ -260,11 +265,29 @@ def comparison_row(comparison, arm: str, labels: int) -> list[str]:
     return [comparison.titles[arm], f"{100 * found.mean:.1f} %", ends, more, mean_loss, f"{seconds:.1f}"]
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = PLAIN_WIDTH) -> Table:
-    """The first column left, the others right."""
-    drawn = Table(title=escape(title), title_justify="left", width=None if width >= 70 else width)
+def beside(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[int]]:
+    """The places of the columns of each table: one, or where no more fit, several that begin with the first column."""
+    edge = 3  # a line, and a blank to both sides
+    cells = [max((len(row[place]) for row in rows), default=0) for place in range(len(columns))]
+    least = [max(cell, *map(len, (name.split() or [""]))) + edge for cell, name in zip(cells, columns, strict=True)]
+    if not least or sum(least) < width or least[0] > width // 2:
+        return [list(range(len(columns)))]
+    parts: list[list[int]] = [[0]]
+    for place in range(1, len(columns)):
+        if len(parts[-1]) > 1 and sum(least[one] for one in parts[-1]) + least[place] >= width:
+            parts.append([0])
+        parts[-1].append(place)
+    return parts
+
+
+def table(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int = PLAIN_WIDTH, whole: bool = True
+) -> Table:
+    """The first column left, the others right. whole: False for a part of the columns, whose cells are not broken."""
+    drawn = Table(title=escape(title) or None, title_justify="left", width=None if width >= 70 else width)
     for number, name in enumerate(columns):
-        drawn.add_column(escape(name), justify="left" if number == 0 else "right")
+        least = None if whole else max((len(row[number]) for row in rows), default=0)
+        drawn.add_column(escape(name), justify="left" if number == 0 else "right", min_width=least)
     for row in rows:
         drawn.add_row(*(escape(cell) for cell in row))
     return drawn
