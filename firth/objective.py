@@ -156,6 +156,10 @@ class Objective(nn.Module):
         features = run() if self.store is None else self.store(batch, run)
         return features if self.layer_sum is None else self.layer_sum.applied(features)
 
+    def levelled(self, features: Features) -> Tensor:
+        """What the map behind `level` is given, before dropout; of heads that have a level."""
+        raise NotImplementedError
+
     def watched(self, features: Features) -> Tensor:
         """(B, D) the vector of each sample that is looked at along the way."""
         return features.pooled

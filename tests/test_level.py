@@ -34,7 +34,7 @@ def settled(values: torch.Tensor, padding: torch.Tensor | None = None) -> Level:
     own = Level(nn.Linear(WIDTH, 3).double())
     own.look()
     own(values, padding)
-    own.settle(own.sums)
+    own.settle()
     return own
 
 
@@ -66,7 +66,7 @@ def test_in_pieces_as_at_once():
     own.look()
     for piece in values.split([7, 13, 10]):
         own(piece)
-    own.settle(own.sums)
+    own.settle()
     torch.testing.assert_close(own.scale, settled(values).scale)
 
 
@@ -114,7 +114,7 @@ def test_a_transcriber_says_the_same_after_the_fold(hidden):
         plain = objective(batch).terms["transcribe"].sum
         part.level.look()
         objective(batch)
-        part.level.settle(part.level.sums)
+        part.level.settle()
         levelled = objective(batch).terms["transcribe"].sum
         part.level.fold()
         folded = objective(batch).terms["transcribe"].sum
@@ -209,7 +209,7 @@ def test_no_more_is_looked_at_than_training_goes_through():
     own = Level(nn.Linear(WIDTH, 3))
     for steps in (3, 10_000):
         recipe = SimpleNamespace(train=SimpleNamespace(batch=16, steps=steps), device="cpu")
-        objective = nn.Module()
-        objective.weights, objective.objectives = {}, []
-        level(SimpleNamespace(train=Batches(), recipe=recipe, objective=objective), [own])
+        part = nn.Module()
+        part.layer_sum = None
+        level(SimpleNamespace(train=Batches(), recipe=recipe, objective=part), {part: own})
     assert seen == [(48, 16), (2048, 16)] and own.mean is None

@@ -9,6 +9,8 @@ are standardised, too. (MAE's linear probe has a batch norm without an affine pa
 import torch
 from torch import Tensor, nn
 
+from firth.distributed import total_of
+
 # N rows, D numbers of a row
 
 FEW = 8  # rows that the mean variance of all numbers counts as, on the scale of logarithms: of two samples nobody knows
@@ -39,9 +41,12 @@ class Level(nn.Module):
         width, device = self._map[0].in_features, self._map[0].weight.device
         self.sums = torch.zeros(2 * width + 1, dtype=torch.float64, device=device)
 
-    def settle(self, sums: Tensor) -> None:
-        """Count no more, and level what goes through from now on. sums: those of all ranks."""
-        self.sums, number = None, sums[-1].clamp(min=1)
+    def settle(self) -> None:
+        """Count no more, and level what goes through from now on, by what all ranks have counted since `look`."""
+        if self.sums is None:
+            raise ValueError("Level: nothing was counted. Call look() first.")
+        sums, self.sums = total_of(self.sums), None
+        number = sums[-1].clamp(min=1)
         mean, square = (sums[:-1] / number).chunk(2)
         variance = (square - mean.square()).clamp(min=0)
         usual = variance.mean()

@@ -57,8 +57,9 @@ class Config(HidingConfig):
 
     def prepare(self, batch: Batch, draw: Draw) -> Batch:
         ours = "hidden" not in batch
-        found = Batch({**batch, **self.hiding(batch, draw)}, counts=batch.counts)
-        found.counts = {**batch.counts, "masked_frames": int(found["hidden"].sum())}
+        hiding = self.hiding(batch, draw)
+        counts = {**batch.counts, "masked_frames": int(hiding["hidden"].sum())}
+        found = Batch({**batch, **hiding}, counts=counts)
         if ours and self.random_share + self.keep_share:
             found.update(self.shown(found, draw))
         found.update(self.without_bands(found, draw))
@@ -76,9 +77,8 @@ class Config(HidingConfig):
         step, steps = np.arange(hidden.shape[1]), np.maximum(self.steps(batch), 1)[:, None]
         other = (step + 1 + (way * (steps - 1)).astype(np.int64)) % steps  # never itself, where there is another
         source = torch.from_numpy(np.where(swapped, other, step))
-        whole_ = whole(batch)  # (B, F, M)
         frames = taken(batch["frames"], source, self.stride)
-        return {"shown": torch.from_numpy(seen), "frames": frames, "whole": whole_}
+        return {"shown": torch.from_numpy(seen), "frames": frames, "whole": whole(batch)}
 
     def without_bands(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The frames without some bands, and `whole` (B, F, M), in which they are guessed."""

@@ -178,10 +178,13 @@ class ClassHead(Objective):
         their mean: the class token learns little where no loss asks for it, as in MAE."""
         return features.patches if self.of_patches else self.vector(features)
 
+    def levelled(self, features: Features) -> Tensor:
+        vector = self.pool(self.vector(features))
+        return vector if self.level is None else self.level(vector)
+
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, L), at least fp32."""
-        vector = self.pool(self.vector(features))
-        found = self.classifier(self.dropout(vector if self.level is None else self.level(vector)))
+        found = self.classifier(self.dropout(self.levelled(features)))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:

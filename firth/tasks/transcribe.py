@@ -151,9 +151,12 @@ class Transcribe(Objective):
         """What a reader of the model folder must know besides the weights."""
         return {key: getattr(self.config, key) for key in ("units", "stress", "hidden", "beam", "looked_at")}
 
+    def levelled(self, features: Features) -> Tensor:
+        return self.level(features.values, features.padding)
+
     def logits(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, T, V), at least fp32."""
-        found = self.classifier(self.dropout(self.hidden(self.level(features.values, features.padding))))
+        found = self.classifier(self.dropout(self.hidden(self.levelled(features))))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:

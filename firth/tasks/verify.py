@@ -116,9 +116,12 @@ class Verify(Objective):
     def encode(self, batch: Batch, layers: bool = False) -> Features:
         return super().encode(heard(self, batch), layers)
 
+    def levelled(self, features: Features) -> Tensor:
+        return self.level(features.statistics)
+
     def vector(self, features: Features) -> Tensor:
         """(B, T, D) -> (B, E), at least fp32."""
-        found = self.map(self.dropout(self.level(features.statistics)))
+        found = self.map(self.dropout(self.levelled(features)))
         return found.to(torch.promote_types(found.dtype, torch.float32))
 
     def loss(self, features: Features, batch: Batch) -> Loss:

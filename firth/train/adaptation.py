@@ -3,7 +3,7 @@
 `assemble` makes one out of a recipe, `fit` trains it through the one loop. Both are what `adapt` and `compare` call.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from firth import distributed, find
+from firth import find
 from firth.data.labelled import Labelled, open_labelled
 from firth.data.row import label_place
 from firth.data.sampler import Batches
@@ -26,7 +27,7 @@ from firth.model.layer_sum import as_begun
 from firth.model.level import Level
 from firth.model.shape import Shape
 from firth.model.store import LIMIT, Store
-from firth.objective import Composed, Objective
+from firth.objective import Composed, Objective, quiet
 from firth.recipe import Recipe, config_of, filled, with_table
 from firth.signal import Sample, Signal
 from firth.task import Outcome, TaskConfig
@@ -36,7 +37,7 @@ from firth.train.build import Weights
 from firth.train.folder import RunFolder
 from firth.train.log import Show, Silent, read_metrics
 from firth.train.loop import train
-from firth.train.measure import EVALUATED, measure
+from firth.train.measure import EVALUATED
 from firth.train.run import Run, Step
 
 PRETRAINED, RANDOM = "pretrained", "random"
@@ -174,29 +175,30 @@ def levelling(adaptation: Adaptation, job: Run) -> Iterator[None]:
     """While a head learns on a frozen encoder, the numbers it reads are levelled by the training part; at the end the
     head has taken that into its weights. A run that goes on measures the same again."""
     frozen = adaptation.recipe.model.frozen
-    levels = [part.level for part in adaptation.objective.objectives if frozen and part.level is not None]
-    if levels:
-        job.ready = partial(level, adaptation, levels)
+    heads = {part: part.level for part in adaptation.objective.objectives if frozen and part.level is not None}
+    if heads:
+        job.ready = partial(level, adaptation, heads)
     try:
         yield
     finally:
-        for one in levels:
+        for one in heads.values():
             one.fold()
 
 
-def level(adaptation: Adaptation, levels: Sequence[Level]) -> None:
+def level(adaptation: Adaptation, heads: Mapping[Objective, Level]) -> None:
     """By training samples, no more than training goes through, of near lengths together; what the encoder gives of them
     is kept. Always as the head begins, so that a run that goes on finds the same."""
-    for one in levels:
+    for one in heads.values():
         one.look()
     batch, steps = adaptation.recipe.train.batch or EVALUATED, adaptation.recipe.train.steps or 1
-    batches = adaptation.train.evaluation(min(LEVELLED, batch * steps), batch)
-    sums = [part.layer_sum for part in adaptation.objective.objectives if part.layer_sum is not None]
-    with as_begun(sums):
-        measure(adaptation.objective, batches, build.device_of(adaptation.recipe))
-    for one in levels:
-        assert one.sums is not None
-        one.settle(distributed.total_of(one.sums))
+    device = build.device_of(adaptation.recipe)
+    sums = [part.layer_sum for part in heads if part.layer_sum is not None]
+    with quiet(adaptation.objective), torch.no_grad(), as_begun(sums):
+        for found in adaptation.train.evaluation(min(LEVELLED, batch * steps), batch):
+            for part in heads:  # no loss: that of transcripts takes time
+                part.levelled(part.encode(found.to(device)))
+    for one in heads.values():
+        one.settle()
 
 
 def refuse_unfinished(folder) -> None:
